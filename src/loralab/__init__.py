@@ -1,0 +1,3 @@
+"""loralab: the laboratory for LoRA training."""
+
+__version__ = "0.1.0"

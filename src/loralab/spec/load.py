@@ -1,0 +1,245 @@
+"""Reads a study file: YAML text in, a checked StudySpec out; every mistake is reported with its line, all of them together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedBase, CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError
+
+from loralab.errors import LabError, Problem, lab_error
+from loralab.spec.cells import BASE_ARM, Cell
+from loralab.spec.models import NAME, RESERVED_NAMES, ArmSpec, ImagesOfData, PresetSpec, SampleSpec, StudySpec, TrainSpec
+
+Location = tuple[str | int, ...]
+DATA_KINDS = frozenset({"shapes", "grids", "images_of", "folder"})
+MAX_STUDY_BYTES = 1 << 20
+Model = TypeVar("Model", TrainSpec, SampleSpec)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checked study, the text that it came from, and the folder that relative paths refer to."""
+
+    spec: StudySpec
+    text: str
+    folder: Path
+    preset: str | None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the resolved study (the preset applied), not of its comments or layout."""
+        resolved = json.dumps(self.spec.model_dump(mode="json", exclude={"presets"}), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(resolved.encode()).hexdigest()
+
+
+def load_study(path: Path, preset: str | None = None) -> Loaded:
+    """Return the study in the file at ``path`` with ``preset`` applied; raises LabError("spec") that lists every problem."""
+    text = _read_text(path)
+    tree = _parse_yaml(text, path.name)
+    spec = _validated(StudySpec, tree, tree, path.name)
+    problems = [*_name_problems(spec), *_reference_problems(spec), *_override_problems(spec)]
+    if preset is not None and preset not in spec.presets:
+        problems.append((("presets",), f"the study has no preset {preset!r}", f"one of {', '.join(spec.presets) or '(none)'}", ""))
+    if problems:
+        raise LabError("spec", [Problem(found, expected, do, _where(tree, location, path.name)) for location, found, expected, do in problems])
+    return Loaded(apply_preset(spec, preset), text, path.resolve().parent, preset)
+
+
+def apply_preset(spec: StudySpec, preset: str | None) -> StudySpec:
+    """Return the study with the preset's changes to `train` and `sample` made."""
+    if preset is None:
+        return spec
+    chosen = spec.presets[preset]
+    return spec.model_copy(update={"train": merged(spec.train, chosen.train), "sample": merged(spec.sample, chosen.sample)})
+
+
+def merged(recipe: Model, changes: dict[str, Any]) -> Model:
+    """Return ``recipe`` with ``changes``, checked again."""
+    return type(recipe).model_validate({**recipe.model_dump(exclude_unset=True), **changes})
+
+
+def train_spec_of(spec: StudySpec, arm: ArmSpec) -> TrainSpec:
+    """Return the recipe of one arm: the study's (preset applied) with the arm's own changes on top."""
+    return merged(spec.train, arm.train)
+
+
+def preset_of(loaded: Loaded) -> PresetSpec:
+    """Return the preset that was chosen; without one, the study file's own budget with the whole error rate."""
+    return loaded.spec.presets[loaded.preset] if loaded.preset else PresetSpec()  # type: ignore[index]
+
+
+# --- YAML --------------------------------------------------------------------------------------------------------------
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        near = sorted(found.name for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise lab_error("spec", f"no study file at {path}", "the path of a .yaml file", f"study files there: {', '.join(near)}" if near else "")
+    if path.stat().st_size > MAX_STUDY_BYTES:
+        raise lab_error("spec", f"{path.name} is larger than 1 MiB", "a study file")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise lab_error("spec", f"{path.name} is not UTF-8 text ({error.reason} at byte {error.start})", "a YAML study file in UTF-8") from error
+
+
+def _parse_yaml(text: str, name: str) -> CommentedMap:
+    try:
+        tree = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        where = f"{name}, line {line}" if line else name
+        raise lab_error("spec", f"not valid YAML: {str(error.problem or error).strip()}", where=where) from error
+    if not isinstance(tree, CommentedMap):
+        raise lab_error("spec", "the file holds no `key: value` pairs", "a study; the shortest is in the README", where=name)
+    return tree
+
+
+def _validated(model: type[StudySpec], value: Any, tree: CommentedMap, name: str) -> StudySpec:
+    try:
+        return model.model_validate(_plain(value))
+    except ValidationError as error:
+        raise LabError("spec", [_problem(item, tree, name) for item in error.errors()]) from error
+
+
+def _plain(value: Any) -> Any:
+    """Return ruamel's round-trip containers and scalars as plain Python values."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+def _problem(item: Any, tree: CommentedMap, name: str) -> Problem:
+    location = tuple(part for part in item["loc"] if part not in DATA_KINDS and part != "function-after")
+    where = _where(tree, location, name)
+    if item["type"] == "extra_forbidden":
+        siblings = _known_keys(location[:-1])
+        return Problem(f"unknown key {location[-1]!r}", f"one of {', '.join(siblings)}" if siblings else "", "check the spelling", where)
+    if item["type"] == "missing":
+        return Problem(f"`{location[-1]}` is missing in {_dotted(location[:-1])}", "this key", where=where)
+    message = item["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(item["input"], dict | list) else f" (found {item['input']!r})"
+    return Problem(f"{_dotted(location)}: {message}{shown}", where=where)
+
+
+def _dotted(location: Location) -> str:
+    return ".".join(str(part) for part in location) or "the study"
+
+
+def _known_keys(parent: Location) -> list[str]:
+    """Return the keys that the model at ``parent`` knows, so that a typing error can be seen beside them."""
+    from loralab.spec import models
+
+    match parent:
+        case ():
+            return list(StudySpec.model_fields)
+        case ("train",) | ("arms", _, "train"):
+            return list(TrainSpec.model_fields)
+        case ("sample",):
+            return list(SampleSpec.model_fields)
+        case ("arms", _):
+            return list(ArmSpec.model_fields)
+        case ("presets", _):
+            return list(PresetSpec.model_fields)
+        case ("experiments", _):
+            return list(models.ExperimentSpec.model_fields)
+        case ("experiments", _, "claims", _):
+            return list(models.ClaimSpec.model_fields)
+        case ("data", _):
+            kinds = (models.ShapesData, models.GridsData, models.ImagesOfData, models.FolderData)
+            return sorted({field for kind in kinds for field in kind.model_fields})
+    return []
+
+
+def _where(tree: CommentedBase, location: Location, name: str) -> str:
+    """Return "file, line N" of the deepest part of ``location`` that stands in the file."""
+    line, node = 1, tree
+    for part in location:
+        if not isinstance(node, CommentedMap | CommentedSeq):
+            break
+        try:
+            line = (node.lc.key(part) if isinstance(node, CommentedMap) else node.lc.item(part))[0] + 1
+            node = node[part]
+        except (KeyError, IndexError, TypeError, AttributeError):
+            break
+    return f"{name}, line {line}"
+
+
+# --- checks across parts ------------------------------------------------------------------------------------------------
+
+Finding = tuple[Location, str, str, str]
+
+
+def _name_problems(spec: StudySpec) -> Iterator[Finding]:
+    names: list[tuple[Location, str]] = [(("study",), spec.study)]
+    names += [((part, name), name) for part in ("data", "arms", "experiments") for name in getattr(spec, part)]
+    for location, name in names:
+        if not NAME.match(name) or name in RESERVED_NAMES or (location[0] == "arms" and name == BASE_ARM):
+            rule = "lower-case letters, digits and dashes, at most 41, not a reserved name (base, con, nul, ...)"
+            yield location, f"{name!r} cannot be a name", rule, "rename it"
+
+
+def _reference_problems(spec: StudySpec) -> Iterator[Finding]:
+    for name, arm in spec.arms.items():
+        if arm.data not in spec.data:
+            yield ("arms", name, "data"), f"arm {name!r} uses unknown data {arm.data!r}", f"one of {', '.join(spec.data)}", ""
+        elif arm.captions is None and "folder" not in spec.data[arm.data].model_fields_set:
+            yield ("arms", name), f"arm {name!r} has no captions, and generated data has none of its own", '`captions: "..."`', ""
+        elif arm.control == "placebo" and not isinstance(spec.data[arm.data], ImagesOfData):
+            yield ("arms", name, "control"), f"arm {name!r} is marked as placebo but its data are not the base's images", "data with `images_of: base`", ""
+    placebos = [name for name, arm in spec.arms.items() if arm.control == "placebo"]
+    if len(placebos) > 1:
+        yield ("arms", placebos[1], "control"), f"two placebos: {', '.join(placebos)}", "one placebo", ""
+    for location, cell in claim_cells(spec):
+        if cell.arm != BASE_ARM and cell.arm not in spec.arms:
+            yield location, f"unknown arm {cell.arm!r} in {cell}", f"one of base, {', '.join(spec.arms)}", ""
+        elif cell.arm == BASE_ARM and (cell.strength != 1.0 or cell.step is not None):
+            yield location, f"the base has no strength and no step: {cell}", 'base @ "prompt"', ""
+        elif cell.step is not None:
+            yield location, f"cells at an earlier step are not drawn in this version: {cell}", "a cell at the end of training", "leave `step` out"
+
+
+def claim_cells(spec: StudySpec) -> Iterator[tuple[Location, Cell]]:
+    """Yield every cell that the study names, with its place in the file."""
+    for name, experiment in spec.experiments.items():
+        for index, claim in enumerate(experiment.claims):
+            yield ("experiments", name, "claims", index, "cell"), claim.cell
+            yield ("experiments", name, "claims", index, "versus"), claim.versus_cell
+        for index, cell in enumerate(experiment.show):
+            yield ("experiments", name, "show", index), cell
+
+
+def _override_problems(spec: StudySpec) -> Iterator[Finding]:
+    """Check the partial recipes of arms and presets as they will be used: on top of the study's own."""
+    for name, arm in spec.arms.items():
+        yield from _merge_problems(spec.train, arm.train, ("arms", name, "train"))
+    for name, preset in spec.presets.items():
+        yield from _merge_problems(spec.train, preset.train, ("presets", name, "train"))
+        yield from _merge_problems(spec.sample, preset.sample, ("presets", name, "sample"))
+
+
+def _merge_problems(recipe: TrainSpec | SampleSpec, changes: dict[str, Any], location: Location) -> Sequence[Finding]:
+    try:
+        merged(recipe, changes)
+    except ValidationError as error:
+        known = ", ".join(type(recipe).model_fields)
+        return [
+            ((*location, *item["loc"]), f"unknown key {item['loc'][-1]!r}", f"one of {known}", "check the spelling")
+            if item["type"] == "extra_forbidden"
+            else ((*location, *item["loc"]), f"{_dotted((*location, *item['loc']))}: {item['msg']} (found {item['input']!r})", "", "")
+            for item in error.errors()
+        ]
+    return []

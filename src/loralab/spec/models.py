@@ -1,0 +1,228 @@
+"""The study file's grammar: one frozen model a noun; an unknown key is an error; every field says what it means."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+
+from loralab.spec.cells import BASE_ARM, Cell, parse_cell
+
+NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}$")
+#: file names that Windows reserves: an arm of that name could not be exported there.
+RESERVED_NAMES = frozenset({"con", "prn", "aux", "nul", *(f"com{i}" for i in range(1, 10)), *(f"lpt{i}" for i in range(1, 10))})
+
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (221, 30, 40), "orange": (255, 140, 20), "yellow": (250, 225, 40), "green": (35, 165, 60), "cyan": (50, 205, 215),
+    "blue": (40, 70, 220), "purple": (130, 50, 185), "pink": (250, 120, 185), "brown": (130, 80, 40), "black": (12, 12, 12),
+    "white": (255, 255, 255), "grey": (128, 128, 128),
+}  # fmt: skip
+SHAPES = ("circle", "square", "triangle", "star", "heart", "diamond", "hexagon", "ring", "cross")
+
+Colour = Literal["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "black", "white", "grey"]
+Shape = Literal["circle", "square", "triangle", "star", "heart", "diamond", "hexagon", "ring", "cross"]
+Background = Literal["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "black", "white", "grey"]
+Finding = Literal["higher", "lower", "no change", "unclear"]
+Expectation = Literal["higher", "lower", "no change"]
+
+
+class Strict(BaseModel):
+    """A frozen model in which an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class ShapesData(Strict):
+    """One image a shape, drawn with known geometry."""
+
+    generate: Literal["shapes"]
+    shapes: tuple[Shape, ...] = Field(min_length=1, description="Which shapes are drawn, one image each.")
+    fill: Colour | tuple[Colour, ...] = Field("grey", description="Fill colour: one for all, or one for each shape.")
+    outline: Colour | None = Field(None, description="Colour of the outline; none if left out.")
+    outline_px: float = Field(3.0, gt=0, le=12, description="Width of the outline in px of a 64 px image.")
+    background: Background = Field("white", description="Background colour.")
+    size: float = Field(0.7, gt=0.1, le=1, description="Extent of the shape as a share of the image side.")
+    position: tuple[float, float] = Field((0.5, 0.5), description="Centre (x, y) as shares of the image side.")
+    blur: float = Field(0, ge=0, le=12, description="Gaussian blur (sigma in px of a 64 px image) over the whole image.")
+
+    @model_validator(mode="after")
+    def _one_fill_each(self) -> ShapesData:
+        if isinstance(self.fill, tuple) and len(self.fill) != len(self.shapes):
+            raise ValueError(f"fill lists {len(self.fill)} colours for {len(self.shapes)} shapes; give one colour, or one for each shape")
+        return self
+
+
+class GridsData(Strict):
+    """Line grids of n x m cells, one image a size."""
+
+    generate: Literal["grids"]
+    sizes: tuple[str, ...] = Field(min_length=1, description="Grid sizes, columns x rows: 2x2, 3x3, ...")
+    line: Colour = Field("black", description="Line colour.")
+    line_px: float = Field(2.0, gt=0, le=8, description="Line width in px of a 64 px image.")
+    background: Background = Field("white", description="Colour of the cells.")
+    blur: float = Field(0, ge=0, le=12, description="Gaussian blur (sigma in px of a 64 px image) over the whole image.")
+
+    @field_validator("sizes")
+    @classmethod
+    def _sizes(cls, sizes: tuple[str, ...]) -> tuple[str, ...]:
+        for size in sizes:
+            if not re.fullmatch(r"[1-9]x[1-9]", size):
+                raise ValueError(f"{size!r} is not a grid size; write columns x rows with digits from 1 to 9, such as 3x3")
+        return sizes
+
+
+class ImagesOfData(Strict):
+    """The base's own images under their own prompts: the training set of a placebo."""
+
+    images_of: Literal["base"]
+    prompts: tuple[str, ...] = Field(min_length=1, description="One image is drawn for each prompt; the prompt is its caption.")
+    guidance: float = Field(1.0, ge=1, le=30, description="Guidance when drawing them; 1 = off, so that they are the base's own distribution.")
+    steps: int = Field(25, ge=1, le=1000, description="Solver steps when drawing them.")
+
+
+class FolderData(Strict):
+    """A folder of the user's own images: kohya layout, sidecar captions, or metadata.jsonl."""
+
+    folder: str = Field(description="Path of the folder; a relative path is relative to the study file.")
+
+
+def _data_kind(value: Any) -> str | None:
+    if isinstance(value, BaseModel):
+        return {ShapesData: "shapes", GridsData: "grids", ImagesOfData: "images_of", FolderData: "folder"}.get(type(value))
+    if not isinstance(value, dict):
+        return None
+    if "generate" in value:
+        return str(value["generate"])
+    return next((key for key in ("images_of", "folder") if key in value), None)
+
+
+DataSpec = Annotated[
+    Annotated[ShapesData, Tag("shapes")]
+    | Annotated[GridsData, Tag("grids")]
+    | Annotated[ImagesOfData, Tag("images_of")]
+    | Annotated[FolderData, Tag("folder")],
+    Discriminator(
+        _data_kind,
+        custom_error_type="data_kind",
+        custom_error_message="this is no kind of data; write `generate: shapes`, `generate: grids`, `images_of: base` or `folder: PATH`",
+    ),
+]
+
+
+class TrainSpec(Strict):
+    """How each run of an arm is trained."""
+
+    rank: int = Field(2, ge=1, le=512, description="Rank of every adapted layer.")
+    alpha: float | None = Field(None, gt=0, description="LoRA alpha; the scale is alpha / rank. Default: the rank.")
+    lr: float = Field(1e-3, gt=0, le=1, description="Learning rate of AdamW.")
+    steps: int = Field(64, ge=1, description="Optimiser steps.")
+    batch: int = Field(4, ge=1, le=1024, description="Images a step.")
+    replicates: int = Field(8, ge=1, le=256, description="How many times each arm is trained, each with its own seed.")
+    text_encoder_lr: Literal[0] = Field(0, description="Learning rate of the text encoder's adapter; only 0 (frozen) in this version.")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
+    warmup: int = Field(0, ge=0, description="Steps of linear warm-up.")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="Learning-rate schedule behind the warm-up.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient-norm clipping, for each run by itself.")
+    targets: Literal["transformer", "transformer+conv"] = Field(
+        "transformer", description="Adapted layers: the transformer blocks (kohya's default), or the convolutions too."
+    )
+
+    @property
+    def scale(self) -> float:
+        """The LoRA scale alpha / rank."""
+        return (self.rank if self.alpha is None else self.alpha) / self.rank
+
+
+class SampleSpec(Strict):
+    """How images are drawn."""
+
+    steps: int = Field(12, ge=1, le=1000, description="Solver steps.")
+    guidance: float = Field(5.0, ge=1, le=50, description="Classifier-free guidance; 1 = off.")
+    seeds: int = Field(8, ge=1, le=4096, description="Images a replicate draws in each cell; replicate r owns its block of seeds.")
+    sampler: Literal["dpmpp-2m", "ddim"] = Field("dpmpp-2m", description="Solver.")
+    negative: str = Field("", description="Negative prompt.")
+    unrelated: tuple[str, ...] = Field((), description="Prompts that have nothing to do with the training sets: side damage is measured there.")
+
+
+class ArmSpec(Strict):
+    """One treatment: a data set under captions, trained by a recipe."""
+
+    data: str = Field(description="Name of an entry under `data`.")
+    captions: str | None = Field(None, description="Caption template with {placeholders} of the data's factors; none = the data's own captions.")
+    train: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `train` for this arm.")
+    control: Literal["placebo"] | None = Field(None, description="Marks the arm as the placebo: training on the base's own images.")
+
+
+class ClaimSpec(Strict):
+    """A sentence about readings, written before the run: one cell against another."""
+
+    say: str = Field(min_length=1, description="The claim in words.")
+    measure: str = Field(description="Name of the instrument.")
+    cell: Cell = Field(description='Which images: arm @ "prompt".')
+    versus: Cell | Literal["base"] = Field("base", description="Against which images: `base` (same prompt), or another cell.")
+    expect: Expectation = Field(description="higher, lower, or no change.")
+    margin: float | None = Field(None, gt=0, description="Smallest change that counts, as a share of the gap |training set - base|; default 0.25.")
+    margin_absolute: float | None = Field(None, gt=0, description="The same in the instrument's own unit.")
+    needs_trigger: bool = Field(False, description="The change must also exceed the change without the trigger.")
+    article: str = Field("", description="What the article saw.")
+    anyway: bool = Field(False, description="Judge the claim although the plan says that this budget cannot decide it.")
+
+    @field_validator("cell", mode="before")
+    @classmethod
+    def _cell(cls, value: Any) -> Any:
+        return parse_cell(value) if isinstance(value, str) else value
+
+    @field_validator("versus", mode="before")
+    @classmethod
+    def _versus(cls, value: Any) -> Any:
+        return parse_cell(value) if isinstance(value, str) and value != BASE_ARM else value
+
+    @model_validator(mode="after")
+    def _one_margin(self) -> ClaimSpec:
+        if self.margin is not None and self.margin_absolute is not None:
+            raise ValueError("give `margin` (share of the gap) or `margin_absolute` (the instrument's unit), not both")
+        return self
+
+    @property
+    def versus_cell(self) -> Cell:
+        """The cell that the claim compares with; `base` means the base at the same prompt."""
+        return self.cell.on(BASE_ARM) if self.versus == BASE_ARM else self.versus
+
+
+class ExperimentSpec(Strict):
+    """One question with its claims."""
+
+    question: str = Field(min_length=1, description="The question in words.")
+    article: str = Field("", description="What the article saw, in a sentence.")
+    claims: tuple[ClaimSpec, ...] = Field(min_length=1, description="The claims, written before the run.")
+    show: tuple[Cell, ...] = Field((), description="Further cells to draw and show without a claim.")
+
+    @field_validator("show", mode="before")
+    @classmethod
+    def _show(cls, value: Any) -> Any:
+        return tuple(parse_cell(item) if isinstance(item, str) else item for item in value) if isinstance(value, list | tuple) else value
+
+
+class PresetSpec(Strict):
+    """What a preset changes."""
+
+    train: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `train`.")
+    sample: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `sample`.")
+    verdicts: bool = Field(True, description="Whether verdicts are printed; a smoke run prints none.")
+    alpha: float = Field(0.05, gt=0, lt=1, description="Error rate that this preset may spend on each experiment.")
+
+
+class StudySpec(Strict):
+    """One study: data, arms, training, sampling and claims."""
+
+    study: str = Field(description="Name of the study.")
+    about: str = Field("", description="One sentence on what the study is for.")
+    base: str = Field("petri", description="`petri`, or the path of a diffusers folder.")
+    seed: int = Field(0, ge=0, description="Root of every training stream.")
+    data: dict[str, DataSpec] = Field(min_length=1, description="The data sets by name.")
+    train: TrainSpec = Field(default_factory=lambda: TrainSpec(), description="Training recipe of every arm.")
+    sample: SampleSpec = Field(default_factory=lambda: SampleSpec(), description="How images are drawn.")
+    presets: dict[Literal["smoke", "quick", "full"], PresetSpec] = Field(default_factory=dict, description="Budgets by name.")
+    arms: dict[str, ArmSpec] = Field(min_length=1, description="The arms by name.")
+    experiments: dict[str, ExperimentSpec] = Field(min_length=1, description="The experiments by name.")
