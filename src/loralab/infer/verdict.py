@@ -1,0 +1,92 @@
+"""What the lab says about a claim: one estimated difference, the controls beside it, and the verdict; to JSON and back.
+
+In: nothing. Out: the frozen records that ``judge`` fills and the report prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Finding = Literal["higher", "lower", "no change", "unclear"]
+Ruling = Literal["supported", "contradicted", "inconclusive", "not_measurable"]
+ControlName = Literal["placebo", "trigger"]
+ControlStatus = Literal["passed", "failed", "not_run", "not_measurable"]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One estimated difference, in the instrument's unit, with its interval over training runs."""
+
+    effect: float
+    low: float
+    high: float
+    level: float
+    n_runs: int
+    n_images: int
+    p_sign_flip: float | None
+    run_effects: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ControlCheck:
+    """Whether the change also exceeds what a control does: training as such, or the prompt without its trigger."""
+
+    name: ControlName
+    says: str
+    required: bool
+    status: ControlStatus
+    contrast: Contrast | None
+    against: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim with its finding, its verdict, the reason in a sentence, and every number that they rest on."""
+
+    experiment: str
+    index: int
+    say: str
+    measure: str
+    cell: str
+    versus: str
+    expect: str
+    article: str
+    finding: Finding | None
+    verdict: Ruling
+    reason: str
+    contrast: Contrast | None
+    margin: float | None
+    margin_source: str
+    cell_mean: float | None
+    versus_mean: float | None
+    training_mean: float | None
+    gap: float | None
+    transfer: float | None
+    measurable_cell: float
+    measurable_versus: float
+    n_excluded_runs: int
+    controls: tuple[ControlCheck, ...]
+    more_runs: int | None
+    exploratory: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values (numbers, strings, lists, objects, null); ``verdict_from_json`` reads them back."""
+        return asdict(self)
+
+
+def _contrast_from_json(value: Mapping[str, Any] | None) -> Contrast | None:
+    if value is None:
+        return None
+    return Contrast(**{**value, "run_effects": tuple(value["run_effects"])})
+
+
+def _control_from_json(value: Mapping[str, Any]) -> ControlCheck:
+    return ControlCheck(**{**value, "contrast": _contrast_from_json(value["contrast"])})
+
+
+def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
+    """Return the verdict that ``Verdict.to_json`` wrote; raises TypeError or KeyError where a field is missing or unknown."""
+    controls = tuple(_control_from_json(control) for control in value["controls"])
+    return Verdict(**{**value, "contrast": _contrast_from_json(value["contrast"]), "controls": controls})
