@@ -49,7 +49,9 @@ def load_study(path: Path, preset: str | None = None) -> Loaded:
     if preset is not None and preset not in spec.presets:
         problems.append((("presets",), f"the study has no preset {preset!r}", f"one of {', '.join(spec.presets) or '(none)'}", ""))
     if problems:
-        raise LabError("spec", [Problem(found, expected, do, _where(tree, location, path.name)) for location, found, expected, do in problems])
+        raise LabError(
+            "spec", [Problem(found, expected, do, _where(tree, location, path.name)) for location, found, expected, do in problems]
+        )
     return Loaded(apply_preset(spec, preset), text, path.resolve().parent, preset)
 
 
@@ -82,13 +84,17 @@ def preset_of(loaded: Loaded) -> PresetSpec:
 def _read_text(path: Path) -> str:
     if not path.is_file():
         near = sorted(found.name for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise lab_error("spec", f"no study file at {path}", "the path of a .yaml file", f"study files there: {', '.join(near)}" if near else "")
+        raise lab_error(
+            "spec", f"no study file at {path}", "the path of a .yaml file", f"study files there: {', '.join(near)}" if near else ""
+        )
     if path.stat().st_size > MAX_STUDY_BYTES:
         raise lab_error("spec", f"{path.name} is larger than 1 MiB", "a study file")
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise lab_error("spec", f"{path.name} is not UTF-8 text ({error.reason} at byte {error.start})", "a YAML study file in UTF-8") from error
+        raise lab_error(
+            "spec", f"{path.name} is not UTF-8 text ({error.reason} at byte {error.start})", "a YAML study file in UTF-8"
+        ) from error
 
 
 def _parse_yaml(text: str, name: str) -> CommentedMap:
@@ -199,7 +205,12 @@ def _reference_problems(spec: StudySpec) -> Iterator[Finding]:
         elif arm.captions is None and "folder" not in spec.data[arm.data].model_fields_set:
             yield ("arms", name), f"arm {name!r} has no captions, and generated data has none of its own", '`captions: "..."`', ""
         elif arm.control == "placebo" and not isinstance(spec.data[arm.data], ImagesOfData):
-            yield ("arms", name, "control"), f"arm {name!r} is marked as placebo but its data are not the base's images", "data with `images_of: base`", ""
+            yield (
+                ("arms", name, "control"),
+                f"arm {name!r} is marked as placebo but its data are not the base's images",
+                "data with `images_of: base`",
+                "",
+            )
     placebos = [name for name, arm in spec.arms.items() if arm.control == "placebo"]
     if len(placebos) > 1:
         yield ("arms", placebos[1], "control"), f"two placebos: {', '.join(placebos)}", "one placebo", ""
@@ -209,7 +220,12 @@ def _reference_problems(spec: StudySpec) -> Iterator[Finding]:
         elif cell.arm == BASE_ARM and (cell.strength != 1.0 or cell.step is not None):
             yield location, f"the base has no strength and no step: {cell}", 'base @ "prompt"', ""
         elif cell.step is not None:
-            yield location, f"cells at an earlier step are not drawn in this version: {cell}", "a cell at the end of training", "leave `step` out"
+            yield (
+                location,
+                f"cells at an earlier step are not drawn in this version: {cell}",
+                "a cell at the end of training",
+                "leave `step` out",
+            )
 
 
 def claim_cells(spec: StudySpec) -> Iterator[tuple[Location, Cell]]:

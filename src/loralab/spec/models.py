@@ -77,7 +77,9 @@ class ImagesOfData(Strict):
 
     images_of: Literal["base"]
     prompts: tuple[str, ...] = Field(min_length=1, description="One image is drawn for each prompt; the prompt is its caption.")
-    guidance: float = Field(1.0, ge=1, le=30, description="Guidance when drawing them; 1 = off, so that they are the base's own distribution.")
+    guidance: float = Field(
+        1.0, ge=1, le=30, description="Guidance when drawing them; 1 = off, so that they are the base's own distribution."
+    )
     steps: int = Field(25, ge=1, le=1000, description="Solver steps when drawing them.")
 
 
@@ -142,14 +144,18 @@ class SampleSpec(Strict):
     seeds: int = Field(8, ge=1, le=4096, description="Images a replicate draws in each cell; replicate r owns its block of seeds.")
     sampler: Literal["dpmpp-2m", "ddim"] = Field("dpmpp-2m", description="Solver.")
     negative: str = Field("", description="Negative prompt.")
-    unrelated: tuple[str, ...] = Field((), description="Prompts that have nothing to do with the training sets: side damage is measured there.")
+    unrelated: tuple[str, ...] = Field(
+        (), description="Prompts that have nothing to do with the training sets: side damage is measured there."
+    )
 
 
 class ArmSpec(Strict):
     """One treatment: a data set under captions, trained by a recipe."""
 
     data: str = Field(description="Name of an entry under `data`.")
-    captions: str | None = Field(None, description="Caption template with {placeholders} of the data's factors; none = the data's own captions.")
+    captions: str | None = Field(
+        None, description="Caption template with {placeholders} of the data's factors; none = the data's own captions."
+    )
     train: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `train` for this arm.")
     control: Literal["placebo"] | None = Field(None, description="Marks the arm as the placebo: training on the base's own images.")
 
@@ -162,7 +168,9 @@ class ClaimSpec(Strict):
     cell: Cell = Field(description='Which images: arm @ "prompt".')
     versus: Cell | Literal["base"] = Field("base", description="Against which images: `base` (same prompt), or another cell.")
     expect: Expectation = Field(description="higher, lower, or no change.")
-    margin: float | None = Field(None, gt=0, description="Smallest change that counts, as a share of the gap |training set - base|; default 0.25.")
+    margin: float | None = Field(
+        None, gt=0, description="Smallest change that counts, as a share of the gap |training set - base|; default 0.25."
+    )
     margin_absolute: float | None = Field(None, gt=0, description="The same in the instrument's own unit.")
     needs_trigger: bool = Field(False, description="The change must also exceed the change without the trigger.")
     article: str = Field("", description="What the article saw.")

@@ -1,0 +1,160 @@
+"""The command line: arguments in, exit code out; torch is imported only by the commands that need it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from loralab import __version__
+from loralab.errors import LabError, lab_error
+
+app = typer.Typer(
+    name="loralab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="The laboratory for LoRA training: a study in, measured verdicts out.",
+)  # fmt: skip
+
+LabOption = Annotated[
+    Optional[Path], typer.Option("--lab", help="Lab folder. Default: the nearest `lab` at or above this folder.", metavar="DIR")
+]  # noqa: UP045
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+SmokeOption = Annotated[bool, typer.Option("--smoke", help="Does it run at all? Under a minute, no verdicts.")]
+QuickOption = Annotated[bool, typer.Option("--quick", help="The study's quick budget.")]
+FullOption = Annotated[bool, typer.Option("--full", help="The study's full budget.")]
+
+
+@app.command()
+def demo(lab: LabOption = None, smoke: SmokeOption = False, as_json: JsonOption = False) -> None:
+    """Run the article study on the embedded base and print the path of its report."""
+    _run(shipped_study("article"), "smoke" if smoke else "quick", lab, plan=False, gate=False, as_json=as_json)
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="Study file (.yaml), or the name of a study that ships: article.")],
+    lab: LabOption = None,
+    smoke: SmokeOption = False,
+    quick: QuickOption = False,
+    full: FullOption = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what would be done, what it costs and what it can decide; train nothing.")
+    ] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Run although the plan says that some claims cannot be decided.")] = False,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Exit with 10 (contradicted), 11 (inconclusive) or 12 (not measurable); the worst wins.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train every arm of a study, draw, measure and judge; the same command goes on where it was cut off."""
+    chosen = [name for name, given in (("smoke", smoke), ("quick", quick), ("full", full)) if given]
+    if len(chosen) > 1:
+        raise lab_error("spec", f"--{' and --'.join(chosen)} together", "one preset")
+    path = shipped_study(study.name) if not study.suffix and not study.exists() else study
+    _run(path, chosen[0] if chosen else None, lab, plan=plan, gate=gate, as_json=as_json, anyway=anyway)
+
+
+@app.command()
+def report(
+    study: Annotated[str, typer.Argument(help="Name of a study in the lab.")], lab: LabOption = None, as_json: JsonOption = False
+) -> None:
+    """Print where a study's report lies, and its verdicts."""
+    from loralab.screen import print_verdicts, print_verdicts_json
+
+    folder = _lab_folder(lab) / "studies" / study
+    page, verdicts = folder / "report" / "index.html", folder / "verdicts.json"
+    if not page.is_file():
+        known = sorted(item.parent.parent.name for item in folder.parent.glob("*/report/index.html"))
+        raise lab_error(
+            "spec",
+            f"no report of a study {study!r} in this lab",
+            f"one of {', '.join(known) or '(none yet)'}",
+            "`loralab run STUDY` makes it",
+        )
+    found = json.loads(verdicts.read_text(encoding="utf-8")) if verdicts.is_file() else {"verdicts": []}
+    (print_verdicts_json if as_json else print_verdicts)(found, page)
+
+
+@app.command()
+def doctor(lab: LabOption = None, as_json: JsonOption = False) -> None:
+    """Say what this machine has, and check that the embedded base loads and draws."""
+    from loralab.engine.doctor import examine
+    from loralab.screen import print_facts
+
+    print_facts(examine(_lab_folder(lab)), as_json)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors."""
+    from loralab.spec import StudySpec
+
+    typer.echo(json.dumps(StudySpec.model_json_schema(), indent=1))
+
+
+def shipped_study(name: str) -> Path:
+    """Return the path of a study that ships with the package; raises LabError("spec") with the names there are."""
+    for folder in (Path(__file__).parent / "studies", Path(__file__).parents[2] / "studies"):
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+    known = sorted({file.stem for file in (Path(__file__).parent / "studies").glob("*.yaml")})
+    raise lab_error("spec", f"no study file and no shipped study {name!r}", f"the path of a .yaml file, or one of {', '.join(known)}")
+
+
+def _lab_folder(lab: Path | None) -> Path:
+    from loralab.store import find_lab
+
+    return lab if lab is not None else find_lab(Path.cwd())
+
+
+def _run(path: Path, preset: str | None, lab: Path | None, *, plan: bool, gate: bool, as_json: bool, anyway: bool = False) -> None:
+    from loralab.spec import load_study
+
+    loaded = load_study(path, preset)
+    folder = _lab_folder(lab)
+    if plan:
+        from loralab.engine.estimate import describe_plan
+        from loralab.screen import print_plan
+
+        print_plan(describe_plan(loaded, folder), as_json)
+        return
+    from loralab.engine.estimate import refuse_undecidable
+    from loralab.screen import Screen, print_outcome
+
+    if not anyway:
+        refuse_undecidable(loaded)
+    with Screen(quiet=as_json) as screen:
+        from loralab.engine.whole import run_study
+
+        outcome = run_study(loaded, folder, screen)
+    print_outcome(outcome, as_json)
+    if gate:
+        raise typer.Exit(outcome.gate_code())
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line; a user's mistake ends in a message and an exit code, never in a traceback."""
+    try:
+        app(args=argv)
+    except LabError as error:
+        _print_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; the same command goes on from here\n")
+        sys.exit(130)
+
+
+def _print_error(error: LabError) -> None:
+    if "--json" in sys.argv:
+        problems: list[dict[str, Any]] = [vars(problem) for problem in error.problems]
+        sys.stdout.write(json.dumps({"error": error.kind, "problems": problems}, indent=1) + "\n")
+    sys.stderr.write(f"loralab: {error.kind} error\n{error}\n")
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit

@@ -1,0 +1,102 @@
+"""The data stage: an arm's training images under its captions, as a kohya folder in the store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from loralab.bases import Base, embed_prompts
+from loralab.data import Example, caption_for, make_examples, read_folder, write_kohya_folder
+from loralab.errors import lab_error
+from loralab.sample import ImageBlock, plan_batches, sample_batch
+from loralab.spec import ArmSpec, FolderData, ImagesOfData, SampleSpec, StudySpec
+from loralab.store import Store, artefact_key
+
+DATA_VERSION = 1
+KIND = "data"
+#: seeds of the base's own images start here, far from every replicate's block.
+OWN_IMAGES_FIRST_SEED = 1_000_000
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What an arm is trained on."""
+
+    key: str
+    images: np.ndarray  # (N, H, W, 3) uint8
+    captions: tuple[str, ...]
+    folder: Path
+    notes: tuple[str, ...]
+
+
+def make_dataset(store: Store, base: Base, spec: StudySpec, arm_name: str, study_folder: Path) -> Dataset:
+    """Return the arm's data set, made if the store does not hold it; what is trained on is always read back from the PNGs."""
+    arm = spec.arms[arm_name]
+    key = _dataset_key(base, spec, arm, study_folder)
+    if not store.has(KIND, key):
+        examples, notes = _examples(base, spec, arm, study_folder)
+        captions = [caption_for(arm.captions, example) if arm.captions is not None else example.caption for example in examples]
+        with store.publish(KIND, key, {"data": arm.data, "captions": captions, "notes": notes}) as scratch:
+            write_kohya_folder(examples, captions, scratch, repeats=1, name=arm_name)
+    manifest = store.manifest(KIND, key)
+    contents = read_folder(store.path(KIND, key), base.size_px)
+    images = np.stack([example.image for example in contents.examples])
+    return Dataset(key, images, tuple(manifest["captions"]), store.path(KIND, key), tuple(manifest["notes"]))
+
+
+def _dataset_key(base: Base, spec: StudySpec, arm: ArmSpec, study_folder: Path) -> str:
+    data = spec.data[arm.data]
+    spec_slice = {"data": data.model_dump(mode="json"), "captions": arm.captions, "size_px": base.size_px}
+    if isinstance(data, FolderData):
+        spec_slice["data"] = {"content": _folder_sha256(folder_path(data, study_folder))}
+    inputs = [base.fingerprint] if isinstance(data, ImagesOfData) else []
+    return artefact_key("data", DATA_VERSION, spec_slice, inputs)
+
+
+def folder_path(data: FolderData, study_folder: Path) -> Path:
+    """Return the folder that a study names, relative to the study file."""
+    return (study_folder / data.folder).resolve()
+
+
+def _folder_sha256(folder: Path) -> str:
+    """Return the hash of every file name and byte in ``folder``: an edited caption or image is another data set."""
+    if not folder.is_dir():
+        raise lab_error(
+            "data", f"no folder at {folder}", "a folder of training images", "check `folder:` in the study (relative to the study file)"
+        )
+    digest = hashlib.sha256()
+    for file in sorted(item for item in folder.rglob("*") if item.is_file()):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _examples(base: Base, spec: StudySpec, arm: ArmSpec, study_folder: Path) -> tuple[Sequence[Example], list[str]]:
+    data = spec.data[arm.data]
+    if isinstance(data, ImagesOfData):
+        return _own_images(base, data), []
+    if isinstance(data, FolderData):
+        contents = read_folder(folder_path(data, study_folder), base.size_px)
+        return contents.examples, list(contents.notes)
+    return make_examples(data, base.size_px, sources={}), []
+
+
+def _own_images(base: Base, data: ImagesOfData) -> list[Example]:
+    """Draw the base's own images, one a prompt, each with a seed of its own."""
+    recipe = SampleSpec(steps=data.steps, guidance=data.guidance, seeds=1)
+    blocks = [ImageBlock(None, prompt, 0.0, (OWN_IMAGES_FIRST_SEED + index,)) for index, prompt in enumerate(data.prompts)]
+    prompts = [*dict.fromkeys([*data.prompts, recipe.negative])]
+    embeddings = dict(zip(prompts, embed_prompts(base, prompts), strict=True))
+    drawn: dict[tuple[str, int], np.ndarray] = {}
+    for batch in plan_batches(blocks, len(blocks)):
+        images = sample_batch(base, batch, {}, recipe, embeddings)
+        for group_images, items in zip(images, batch.items, strict=True):
+            drawn.update(zip(items, group_images, strict=True))
+    return [
+        Example(image=drawn[block.prompt, block.seeds[0]], caption=block.prompt, factors={"prompt": block.prompt}, source="base")
+        for block in blocks
+    ]

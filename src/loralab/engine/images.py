@@ -1,0 +1,104 @@
+"""The sampling stage: blocks of the grid in, one image artefact a block out, drawn in batches that depend on the whole plan alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+
+from loralab.adapters import Adapter
+from loralab.bases import Base
+from loralab.engine.plan import BlockPlan, StudyPlan
+from loralab.sample import Batch, ImageBlock, parameters_text, plan_batches, sample_batch, write_png
+from loralab.spec import SampleSpec
+from loralab.store import Store, artefact_key
+
+IMAGES_VERSION = 1
+KIND = "images"
+BATCH_IMAGES = 32
+
+
+@dataclass(frozen=True)
+class KeyedBlock:
+    """A block of the plan with the key of its artefact."""
+
+    plan: BlockPlan
+    key: str
+
+
+def block_key(sample: SampleSpec, block: BlockPlan, source_key: str) -> str:
+    """Return the key of a block's images; ``source_key`` is the adapter's key, or the base's fingerprint."""
+    recipe = sample.model_dump(mode="json", exclude={"seeds", "unrelated"})
+    spec_slice = {"sample": recipe, "prompt": block.prompt, "strength": block.strength, "seeds": list(block.seeds)}
+    return artefact_key("images", IMAGES_VERSION, spec_slice, [source_key])
+
+
+def draw_blocks(
+    store: Store,
+    base: Base,
+    plan: StudyPlan,
+    blocks: Sequence[KeyedBlock],
+    adapters: Mapping[str, Adapter],
+    embeddings: Mapping[str, torch.Tensor],
+) -> Iterator[tuple[int, int]]:
+    """Draw what is missing of ``blocks``; yields (images done, images in all) after each batch.
+
+    Batches are planned over all of ``blocks``, present or not: a resumed study draws each image in the company it had.
+    """
+    batches = plan_batches([ImageBlock(b.plan.run_id, b.plan.prompt, b.plan.strength, b.plan.seeds) for b in blocks], BATCH_IMAGES)
+    owner = {(b.plan.run_id, b.plan.strength, b.plan.prompt, seed): b for b in blocks for seed in b.plan.seeds}
+    missing = {b.key for b in blocks if not store.has(KIND, b.key)}
+    drawn: dict[str, dict[int, np.ndarray]] = {}
+    done, total = 0, sum(len(b.plan.seeds) for b in blocks)
+    for batch in batches:
+        cells = [(k, i, owner[(*group, *item)]) for k, group in enumerate(batch.groups) for i, item in enumerate(batch.items[k])]
+        if any(block.key in missing for _, _, block in cells):
+            images = sample_batch(base, batch, adapters, plan.spec.sample, embeddings)
+            for k, i, block in cells:
+                drawn.setdefault(block.key, {})[batch.items[k][i][1]] = images[k, i]
+            _publish_complete(store, base, plan, batch, owner, drawn)
+        done += len(cells)
+        yield done, total
+
+
+def _publish_complete(
+    store: Store,
+    base: Base,
+    plan: StudyPlan,
+    batch: Batch,
+    owner: Mapping[tuple[str | None, float, str, int], KeyedBlock],
+    drawn: dict[str, dict[int, np.ndarray]],
+) -> None:
+    """Publish the blocks of ``batch`` of which every seed has been drawn."""
+    touched = {owner[(*group, *item)].key: owner[(*group, *item)] for k, group in enumerate(batch.groups) for item in batch.items[k]}
+    for key, block in touched.items():
+        if len(drawn.get(key, {})) == len(block.plan.seeds):
+            images = drawn.pop(key)
+            if not store.has(KIND, key):
+                _publish(store, base, plan.spec.sample, block, images)
+
+
+def _publish(store: Store, base: Base, sample: SampleSpec, block: KeyedBlock, images: Mapping[int, np.ndarray]) -> None:
+    manifest = {
+        "arm": block.plan.arm, "replicate": block.plan.replicate, "prompt": block.plan.prompt,
+        "strength": block.plan.strength, "seeds": list(block.plan.seeds),
+    }  # fmt: skip
+    with store.publish(KIND, block.key, manifest) as scratch:
+        for seed in block.plan.seeds:
+            write_png(scratch / f"{seed:08d}.png", images[seed], _parameters(base, sample, block.plan, seed))
+
+
+def _parameters(base: Base, sample: SampleSpec, block: BlockPlan, seed: int) -> str:
+    return parameters_text(
+        prompt=block.prompt, negative=sample.negative, steps=sample.steps, sampler=sample.sampler, guidance=sample.guidance, seed=seed,
+        size_px=base.size_px, model=base.name, model_hash=base.fingerprint[:10], lora=block.run_id, strength=block.strength,
+    )  # fmt: skip
+
+
+def load_images(store: Store, block: KeyedBlock) -> np.ndarray:
+    """Return a block's images as (N, H, W, 3) uint8, in the order of its seeds."""
+    folder = store.path(KIND, block.key)
+    return np.stack([np.asarray(Image.open(folder / f"{seed:08d}.png").convert("RGB")) for seed in block.plan.seeds])

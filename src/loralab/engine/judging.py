@@ -1,0 +1,54 @@
+"""From a study's readings to its verdicts: names the instruments' facts and control cells that `infer` needs, and writes the result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from loralab.engine.cards import round_trip_of
+from loralab.engine.local import StudyRun
+from loralab.engine.measuring import plain_measure, qualified_measure, study_measures, training_means
+from loralab.infer.judge import InstrumentFacts, judge
+from loralab.infer.verdict import Verdict
+from loralab.measure import TABLE, Card
+from loralab.spec import ExperimentSpec, StudySpec
+from loralab.spec.load import preset_of
+from loralab.store import write_atomically
+
+
+def judge_study(run: StudyRun) -> list[Verdict]:
+    """Return the verdict on every claim of the study, in the order of the file; also written to `verdicts.json`."""
+    measures = study_measures(run.plan.spec)
+    with run.clock.stage("judge"):
+        training = training_means(run.datasets, measures, round_trip_of(run.base))
+        verdicts = judge(
+            qualified_experiments(run.plan.spec), run.readings, training=training, instruments=instrument_facts(measures, run.cards),
+            controls=run.plan.controls, alpha=preset_of(run.loaded).alpha,
+        )  # fmt: skip
+    document = {"study": run.plan.spec.study, "study_sha256": run.loaded.sha256, "preset": run.loaded.preset or "none"}
+    text = json.dumps({**document, "verdicts": [verdict.to_json() for verdict in verdicts]}, indent=1, sort_keys=True, allow_nan=False)
+    write_atomically(run.folder / "verdicts.json", (text + "\n").encode())
+    return verdicts
+
+
+def qualified_experiments(spec: StudySpec) -> dict[str, ExperimentSpec]:
+    """Return the experiments with each claim's measure under the name that its readings have."""
+    result = {}
+    for name, experiment in spec.experiments.items():
+        claims = tuple(
+            claim.model_copy(update={"measure": qualified_measure(spec, claim.measure, claim.cell.arm)}) for claim in experiment.claims
+        )
+        result[name] = experiment.model_copy(update={"claims": claims})
+    return result
+
+
+def instrument_facts(measures: list[str], cards: Mapping[str, Card]) -> dict[str, InstrumentFacts]:
+    """Return what the finding rule needs to know of each instrument: its kind and range, and its card's figures."""
+    facts = {}
+    for measure in measures:
+        instrument, card = TABLE[plain_measure(measure)], cards[plain_measure(measure)]
+        facts[measure] = InstrumentFacts(
+            name=measure, kind=instrument.kind, low=instrument.low, high=instrument.high, unit=instrument.unit,
+            bias=card.bias, error=card.error, carried=card.carried, note=card.note,
+        )  # fmt: skip
+    return facts

@@ -1,0 +1,112 @@
+"""The measuring stage: image blocks in, one row a reading out; readings of copying name the training set they refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from loralab.engine.datasets import Dataset
+from loralab.engine.images import KeyedBlock, load_images
+from loralab.measure import TABLE, measure_images
+from loralab.spec import BASE_ARM, StudySpec
+from loralab.store import Store, artefact_key
+
+READINGS_VERSION = 1
+KIND = "readings"
+SCHEMA = {
+    "arm": pl.String, "replicate": pl.Int64, "prompt": pl.String, "strength": pl.Float64, "step": pl.Int64, "seed": pl.Int64,
+    "measure": pl.String, "value": pl.Float64, "status": pl.String, "reason": pl.String,
+}  # fmt: skip
+
+
+def qualified_measure(spec: StudySpec, measure: str, arm: str) -> str:
+    """Return the name under which a reading stands: one that refers to a training set names it, `copy_distance[primary-shapes]`."""
+    if TABLE[measure].needs == "training_images" and arm != BASE_ARM:
+        return f"{measure}[{spec.arms[arm].data}]"
+    return measure
+
+
+def plain_measure(measure: str) -> str:
+    """Return the instrument's name of a qualified measure."""
+    return measure.split("[")[0]
+
+
+def study_measures(spec: StudySpec) -> list[str]:
+    """Return the qualified names of all that the study's claims measure, in order."""
+    names = [qualified_measure(spec, claim.measure, claim.cell.arm) for e in spec.experiments.values() for claim in e.claims]
+    return list(dict.fromkeys(names))
+
+
+def measure_blocks(
+    store: Store,
+    blocks: Sequence[KeyedBlock],
+    base_blocks: Mapping[tuple[int, str], KeyedBlock],
+    datasets: Mapping[str, Dataset],
+    measures: Sequence[str],
+) -> Iterator[tuple[int, int, pl.DataFrame]]:
+    """Yield (blocks done, blocks in all, readings of the block); ``datasets`` are by the name of the data."""
+    for done, block in enumerate(blocks, start=1):
+        beneath = base_blocks[block.plan.replicate, block.plan.prompt]
+        key = _readings_key(block, beneath, datasets, measures)
+        if not store.has(KIND, key):
+            rows = _measure(store, block, beneath, datasets, measures)
+            with store.publish(KIND, key, {"images": block.key, "measures": list(measures)}) as scratch:
+                pl.DataFrame(rows, schema=SCHEMA, orient="row").write_parquet(scratch / "readings.parquet")
+        yield done, len(blocks), pl.read_parquet(store.path(KIND, key) / "readings.parquet")
+
+
+def _readings_key(block: KeyedBlock, beneath: KeyedBlock, datasets: Mapping[str, Dataset], measures: Sequence[str]) -> str:
+    versions = {measure: TABLE[plain_measure(measure)].version for measure in measures}
+    context = [datasets[_data_of(measure)].key for measure in measures if _data_of(measure)]
+    place = {"arm": block.plan.arm, "replicate": block.plan.replicate, "seeds": list(block.plan.seeds)}
+    return artefact_key("readings", READINGS_VERSION, {"measures": versions, "place": place}, [block.key, beneath.key, *context])
+
+
+def _data_of(measure: str) -> str:
+    """Return the data that a qualified measure refers to; "" where it refers to none."""
+    return measure.partition("[")[2].rstrip("]")
+
+
+def _measure(
+    store: Store, block: KeyedBlock, beneath: KeyedBlock, datasets: Mapping[str, Dataset], measures: Sequence[str]
+) -> list[tuple[Any, ...]]:
+    images, base_images = load_images(store, block), load_images(store, beneath)
+    rows: list[tuple[Any, ...]] = []
+    plain = [measure for measure in measures if not _data_of(measure)]
+    found = measure_images(images, plain, base_images=base_images)
+    for measure in measures:
+        if _data_of(measure):
+            training = datasets[_data_of(measure)].images
+            found[measure] = measure_images(images, [plain_measure(measure)], training_images=training)[plain_measure(measure)]
+    place = block.plan
+    for measure in measures:
+        for seed, reading in zip(place.seeds, found[measure], strict=True):
+            row = (place.arm, place.replicate, place.prompt, 1.0 if place.arm == BASE_ARM else place.strength, None, seed)
+            rows.append((*row, measure, reading.value, reading.status, reading.reason))
+    return rows
+
+
+def training_means(
+    datasets: Mapping[str, Dataset], measures: Sequence[str], round_trip: Callable[[np.ndarray], np.ndarray]
+) -> dict[tuple[str, str], float | None]:
+    """Return the mean reading of each arm's training images (as the base's VAE gives them back), by (arm, measure).
+
+    Through the VAE, since that is the most that a LoRA on this base can reach; None where more than one in seven cannot be measured.
+    """
+    means: dict[tuple[str, str], float | None] = {}
+    for arm, dataset in datasets.items():
+        own = [measure for measure in measures if not TABLE[plain_measure(measure)].needs]
+        found = measure_images(round_trip(dataset.images), own)
+        for measure in own:
+            means[arm, measure] = _mean(TABLE[measure].kind, [reading.value for reading in found[measure]])
+    return means
+
+
+def _mean(kind: str, values: Sequence[float | None]) -> float | None:
+    measured = [value for value in values if value is not None]
+    if kind == "share":
+        return sum(measured) / len(values)
+    return sum(measured) / len(measured) if len(measured) >= 0.85 * len(values) else None

@@ -1,0 +1,198 @@
+"""Turns a study into everything that must be made: runs, image blocks, and the control cells of every claim; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from loralab.infer.judge import ControlCells
+from loralab.spec import BASE_ARM, ArmSpec, Cell, ClaimSpec, ImagesOfData, StudySpec, TrainSpec
+from loralab.spec.load import train_spec_of
+
+#: adapters that are trained together at most; see docs/decisions.md for the measurement behind it.
+MAX_STACK = 16
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One training: an arm with one training seed."""
+
+    run_id: str
+    arm: str
+    replicate: int
+    train: TrainSpec
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """The images of one run (or of the base) at one prompt: one a seed of the replicate's block."""
+
+    arm: str
+    replicate: int
+    prompt: str
+    strength: float
+    seeds: tuple[int, ...]
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that draws the block; None is the base."""
+        return None if self.arm == BASE_ARM else run_id_of(self.arm, self.replicate)
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """All that a study will do, as a pure function of its specification."""
+
+    spec: StudySpec
+    cells: tuple[Cell, ...]
+    runs: tuple[RunPlan, ...]
+    blocks: tuple[BlockPlan, ...]
+    controls: Mapping[tuple[str, int], ControlCells]
+    arms: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def n_images(self) -> int:
+        """How many images are drawn, those of a placebo's training set left out."""
+        return sum(len(block.seeds) for block in self.blocks)
+
+    def blocks_of(self, arms_are_base: bool) -> list[BlockPlan]:
+        """Return the base's blocks, or those of all runs."""
+        return [block for block in self.blocks if (block.arm == BASE_ARM) is arms_are_base]
+
+
+def run_id_of(arm: str, replicate: int) -> str:
+    """Return the name of a run, as its adapter file is called."""
+    return f"{arm}-r{replicate}"
+
+
+def make_plan(spec: StudySpec) -> StudyPlan:
+    """Return the plan of a study whose preset has been applied."""
+    controls = {
+        (name, index): control_cells(spec, claim)
+        for name, experiment in spec.experiments.items()
+        for index, claim in enumerate(experiment.claims)
+    }
+    cells = tuple(dict.fromkeys(_cells(spec, controls)))
+    arms = tuple(arm for arm in spec.arms if any(cell.arm == arm for cell in cells))
+    n_replicates = {arm: train_spec_of(spec, spec.arms[arm]).replicates for arm in arms}
+    runs = tuple(_runs(spec, n_replicates))
+    blocks = tuple(_blocks(spec, cells, n_replicates))
+    return StudyPlan(spec, cells, runs, blocks, controls, arms, tuple(_notes(spec, arms)))
+
+
+def _runs(spec: StudySpec, n_replicates: Mapping[str, int]) -> Iterator[RunPlan]:
+    """Yield the runs by replicate first, so that the first stack already holds one training of every arm."""
+    for replicate in range(max(n_replicates.values(), default=0)):
+        for arm, n in n_replicates.items():
+            if replicate < n:
+                recipe = train_spec_of(spec, spec.arms[arm])
+                yield RunPlan(run_id_of(arm, replicate), arm, replicate, recipe)
+
+
+def seeds_of(replicate: int, n_seeds: int) -> tuple[int, ...]:
+    """Return the image seeds that a replicate owns: r*S ... r*S+S-1, the same for the base and every arm."""
+    return tuple(range(replicate * n_seeds, (replicate + 1) * n_seeds))
+
+
+def _blocks(spec: StudySpec, cells: tuple[Cell, ...], n_replicates: Mapping[str, int]) -> Iterator[BlockPlan]:
+    most = max(n_replicates.values(), default=spec.train.replicates)
+    for replicate in range(most):
+        seeds = seeds_of(replicate, spec.sample.seeds)
+        for cell in cells:
+            if cell.arm == BASE_ARM or replicate < n_replicates[cell.arm]:
+                strength = 0.0 if cell.arm == BASE_ARM else cell.strength
+                yield BlockPlan(cell.arm, replicate, cell.prompt, strength, seeds)
+
+
+def _cells(spec: StudySpec, controls: Mapping[tuple[str, int], ControlCells]) -> Iterator[Cell]:
+    """Yield every cell to draw: what the claims name, their controls, what is shown, unrelated prompts; and the base at each prompt."""
+    wanted: list[Cell] = []
+    for experiment in spec.experiments.values():
+        for claim in experiment.claims:
+            wanted += [claim.cell, claim.versus_cell]
+        wanted += experiment.show
+    for control in controls.values():
+        wanted += [cell for cell in (control.placebo, control.no_trigger) if cell is not None]
+    trained = dict.fromkeys(cell.arm for cell in wanted if cell.arm != BASE_ARM)
+    wanted += [Cell(arm, prompt) for prompt in spec.sample.unrelated for arm in trained]
+    prompts = dict.fromkeys(cell.prompt for cell in wanted)
+    yield from (Cell(BASE_ARM, prompt) for prompt in prompts)
+    yield from (cell for cell in wanted if cell.arm != BASE_ARM)
+
+
+def placebo_of(spec: StudySpec) -> str | None:
+    """Return the name of the study's placebo arm."""
+    return next((name for name, arm in spec.arms.items() if arm.control == "placebo"), None)
+
+
+def control_cells(spec: StudySpec, claim: ClaimSpec) -> ControlCells:
+    """Return where a claim's controls are read: the placebo at the same prompt, and the arm without its trigger.
+
+    Only a claim that an arm differs from the base ("learned") has controls; arm against arm is its own control.
+    """
+    arm = claim.cell.arm
+    if claim.versus_cell.arm != BASE_ARM or arm == BASE_ARM or claim.expect == "no change":
+        return ControlCells(None, None)
+    placebo = placebo_of(spec)
+    without = prompt_without_trigger(spec, spec.arms[arm], claim.cell.prompt)
+    return ControlCells(
+        claim.cell.on(placebo) if placebo and placebo != arm else None,
+        claim.cell.at(without) if without is not None else None,
+    )
+
+
+def captions_of(spec: StudySpec, arm: ArmSpec) -> list[str]:
+    """Return the captions of a generated training set, in the order of its images; empty for a folder (known when it is read)."""
+    data = spec.data[arm.data]
+    if isinstance(data, ImagesOfData):
+        return [(arm.captions or "{prompt}").format(prompt=prompt) for prompt in data.prompts]
+    if arm.captions is None or not hasattr(data, "generate"):
+        return []
+    if hasattr(data, "sizes"):
+        return [arm.captions.format_map(_Shown(columns=size[0], rows=size[2], size=size)) for size in data.sizes]
+    fills = data.fill if isinstance(data.fill, tuple) else (data.fill,) * len(data.shapes)  # type: ignore[union-attr]
+    return [arm.captions.format_map(_Shown(fill=fill, shape=shape)) for fill, shape in zip(fills, data.shapes, strict=True)]  # type: ignore[union-attr]
+
+
+class _Shown(dict[str, object]):
+    """Placeholders of a caption; one that is unknown here stays as it is written (the data stage checks it)."""
+
+    def __missing__(self, key: str) -> str:
+        return "{" + key + "}"
+
+
+def prompt_without_trigger(spec: StudySpec, arm: ArmSpec, prompt: str) -> str | None:
+    """Return ``prompt`` with the arm's trigger taken out; None where the prompt does not hold it.
+
+    The trigger is a caption of the training set that stands in the prompt; what is left of `myshape` alone is the empty prompt.
+    """
+    for caption in sorted(set(captions_of(spec, arm)), key=len, reverse=True):
+        if caption and caption in prompt:
+            return " ".join(prompt.replace(caption, " ").split()).strip(" ,")
+    return None
+
+
+def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
+    for name in spec.arms:
+        if name not in arms:
+            yield f"arm {name!r} is in no claim and no control: it is neither trained nor drawn"
+    if placebo_of(spec) is None:
+        yield "the study has no placebo arm: no claim that something was learned can be supported against one"
+    for name, experiment in spec.experiments.items():
+        for claim in experiment.claims:
+            if claim.versus_cell.arm not in (BASE_ARM, claim.cell.arm):
+                differing = differences(spec, claim.cell.arm, claim.versus_cell.arm)
+                if len(differing) > 1:
+                    both = f"{claim.cell.arm} and {claim.versus_cell.arm}"
+                    yield f"{name}: {both} differ in more than one thing ({', '.join(differing)}), so {claim.say!r} cannot say which of them matters"
+
+
+def differences(spec: StudySpec, one: str, other: str) -> list[str]:
+    """Return the names of all in which the resolved recipes of two arms differ; the plan proves "only the keyword" with it."""
+    first, second = spec.arms[one], spec.arms[other]
+    found = ["captions"] if first.captions != second.captions else []
+    data, other_data = (spec.data[arm.data].model_dump() for arm in (first, second))
+    found += [f"data.{key}" for key in sorted(data.keys() | other_data.keys()) if data.get(key) != other_data.get(key)]
+    recipe, other_recipe = (train_spec_of(spec, arm).model_dump() for arm in (first, second))
+    return found + [f"train.{key}" for key in recipe if recipe[key] != other_recipe[key]]

@@ -1,0 +1,107 @@
+"""The training stage: stacks of runs in, one adapter artefact a run out; a stack that is complete is never trained again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from loralab.adapters import Adapter, load_adapter, save_adapter
+from loralab.bases import Base, embed_prompts, encode_images
+from loralab.engine.datasets import Dataset
+from loralab.engine.events import Event
+from loralab.engine.plan import MAX_STACK, RunPlan, StudyPlan
+from loralab.store import Store, artefact_key, canonical_json
+from loralab.train import TrainedRun, TrainRun, pack_runs, train_stack
+
+TRAIN_VERSION = 1
+KIND = "adapters"
+
+
+def adapter_key(base: Base, run: RunPlan, dataset: Dataset, root_seed: int) -> str:
+    """Return the key of a run's adapter; the number of replicates is no part of it, so that `full` builds on `quick`."""
+    spec_slice = {"train": run.train.model_dump(mode="json", exclude={"replicates"}), "replicate": run.replicate, "root_seed": root_seed}
+    return artefact_key("train", TRAIN_VERSION, spec_slice, [dataset.key, base.fingerprint])
+
+
+def train_runs(
+    store: Store, base: Base, plan: StudyPlan, datasets: Mapping[str, Dataset], keys: Mapping[str, str], wanted: Sequence[str]
+) -> Iterator[Event]:
+    """Train one stack, the runs ``wanted``; yields an event a step."""
+    if all(store.has(KIND, keys[run_id]) for run_id in wanted):
+        return
+    planned = {run.run_id: run for run in plan.runs}
+    inputs = {arm: _training_tensors(base, datasets[arm]) for arm in dict.fromkeys(planned[run_id].arm for run_id in wanted)}
+    runs = [TrainRun(run_id, planned[run_id].train, *inputs[planned[run_id].arm], replicate=planned[run_id].replicate) for run_id in wanted]
+    steps = train_stack(base, runs, root_seed=plan.spec.seed)
+    n_steps = runs[0].spec.steps
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            trained: list[TrainedRun] = end.value
+            break
+        yield Event("train", step.step, n_steps, f"{len(runs)} LoRAs together")
+    for run in trained:
+        _publish(store, base, plan, keys[run.run_id], planned[run.run_id], datasets[planned[run.run_id].arm], run)
+
+
+def stacks_of(plan: StudyPlan) -> list[list[str]]:
+    """Return which runs are trained together: a function of the whole plan, so that a resumed study groups identically."""
+    return pack_runs([(run.run_id, run.train) for run in plan.runs], MAX_STACK)
+
+
+def _training_tensors(base: Base, dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (latents (N, C, h, w), embeddings (N, T, D)), each computed once."""
+    pixels = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
+    return encode_images(base, pixels), embed_prompts(base, list(dataset.captions))
+
+
+def _publish(store: Store, base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Dataset, trained: TrainedRun) -> None:
+    if store.has(KIND, key):
+        return
+    manifest = {"run_id": run.run_id, "initial_sha256": trained.initial_sha256, "failed": trained.failed, "data": dataset.key}
+    with store.publish(KIND, key, manifest) as scratch:
+        rows = [{"step": index + 1, "loss": loss} for index, loss in enumerate(trained.losses)]
+        (scratch / "losses.jsonl").write_text("".join(canonical_json(row) + "\n" for row in rows), encoding="utf-8")
+        if trained.failed is None:
+            metadata = _metadata(base, plan, key, run, dataset, trained)
+            save_adapter(scratch / "adapter.safetensors", trained.adapter, metadata=metadata)
+
+
+def _metadata(base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Dataset, trained: TrainedRun) -> dict[str, str]:
+    """Return what the lab knows of a run, as the field's tools spell it."""
+    tags: dict[str, int] = {}
+    for caption in dataset.captions:
+        for tag in caption.split(","):
+            tags[tag.strip()] = tags.get(tag.strip(), 0) + 1
+    return {
+        "ss_output_name": run.run_id,
+        "ss_tag_frequency": canonical_json({f"1_{run.arm}": tags}),
+        "ss_dataset_dirs": canonical_json({f"1_{run.arm}": {"n_repeats": 1, "img_count": len(dataset.captions)}}),
+        "ss_seed": str(plan.spec.seed),
+        "ss_learning_rate": str(run.train.lr),
+        "ss_max_train_steps": str(run.train.steps),
+        "ss_batch_size_per_device": str(run.train.batch),
+        "ss_resolution": str((base.size_px, base.size_px)),
+        "loralab.study": plan.spec.study,
+        "loralab.arm": run.arm,
+        "loralab.replicate": str(run.replicate),
+        "loralab.key": key,
+        "loralab.data_key": dataset.key,
+        "loralab.base_sha256": base.fingerprint,
+        "loralab.initial_sha256": trained.initial_sha256,
+    }
+
+
+def load_run(store: Store, base: Base, key: str) -> Adapter | None:
+    """Return a run's adapter from the store; None for a run that failed."""
+    if store.manifest(KIND, key)["failed"] is not None:
+        return None
+    return load_adapter(store.path(KIND, key) / "adapter.safetensors", base)
+
+
+def adapter_file(store: Store, key: str) -> Path:
+    """Return the path of a run's adapter file."""
+    return store.path(KIND, key) / "adapter.safetensors"

@@ -1,0 +1,132 @@
+"""What the terminal shows: events and outcomes in, progress bars and plain sentences out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from loralab.engine.events import Event
+    from loralab.engine.whole import Outcome
+
+TITLES = {
+    "draw": "Drawing pictures", "data": "Making training sets", "train": "Training LoRAs", "measure": "Measuring",
+    "calibrate": "Calibrating instruments", "report": "Writing the report",
+}  # fmt: skip
+WORDS = {
+    "supported": "[green]yes[/]",
+    "contradicted": "[red]no[/]",
+    "inconclusive": "[yellow]can't tell yet[/]",
+    "not_measurable": "[magenta]not measurable[/]",
+}
+
+
+class Screen:
+    """Progress bars for a running study, one a stage, with the time left; a context manager that is also the listener."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.console = Console(file=sys.stderr, quiet=quiet)
+        self.progress = Progress(
+            TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=self.console,
+        )  # fmt: skip
+        self.tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Screen:
+        self.progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        title = "Drawing the base" if event.note.startswith(("the base", "first pictures")) else TITLES[event.stage]
+        if title not in self.tasks:
+            self.tasks[title] = self.progress.add_task(title, note="")
+        self.progress.update(self.tasks[title], completed=event.done, total=max(1, event.total), note=escape(event.note))
+        if event.path and event.stage == "draw":
+            self.progress.console.print(f"First pictures: {escape(event.path)}", soft_wrap=True)
+
+
+def print_outcome(outcome: Outcome, as_json: bool) -> None:
+    """Print a study's verdicts and, last, the path of its report."""
+    if as_json:
+        document = {
+            "study": outcome.study, "preset": outcome.preset, "report": str(outcome.report), "images": outcome.n_images, "runs": outcome.n_runs,
+            "failures": outcome.failures, "wall_seconds": outcome.wall_seconds, "stage_seconds": outcome.stage_seconds,
+            "verdicts": [verdict.to_json() for verdict in outcome.verdicts],
+        }  # fmt: skip
+        print(json.dumps(document, indent=1))
+        return
+    console = Console()
+    if outcome.verdicts:
+        console.print(_verdict_table([verdict.to_json() for verdict in outcome.verdicts]))
+    else:
+        console.print("This preset prints no verdicts: it only shows that everything runs.")
+    console.print(f"{outcome.n_runs} LoRAs, {outcome.n_images} pictures, {outcome.wall_seconds / 60:.1f} minutes. The report:")
+    print(outcome.report)
+
+
+def print_verdicts(document: Mapping[str, Any], page: Path) -> None:
+    """Print the verdicts of a finished study and the path of its report."""
+    if document["verdicts"]:
+        Console().print(_verdict_table(document["verdicts"]))
+    print(page)
+
+
+def print_verdicts_json(document: Mapping[str, Any], page: Path) -> None:
+    """Print the verdicts of a finished study as JSON."""
+    print(json.dumps({**document, "report": str(page)}, indent=1))
+
+
+def _verdict_table(verdicts: list[dict[str, Any]]) -> Table:
+    table = Table("experiment", "claim", "the article saw", "here", "why", show_lines=False)
+    for verdict in verdicts:
+        words = WORDS[verdict["verdict"]]
+        table.add_row(escape(verdict["experiment"]), escape(verdict["say"]), escape(verdict["article"]), words, escape(verdict["reason"]))
+    return table
+
+
+def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
+    """Print what a study would do, what it costs, and what it can decide."""
+    if as_json:
+        print(json.dumps(plan, indent=1))
+        return
+    console = Console()
+    cost = plan["cost"]
+    console.print(f"[bold]{escape(plan['study'])}[/], preset {plan['preset']}: {escape(plan['about'])}")
+    console.print(
+        f"{plan['n_arms']} arms, {plan['n_runs']} LoRAs ({plan['n_runs_ready']} already trained), {plan['n_images']} pictures "
+        f"({plan['n_images_ready']} already drawn); about {cost['minutes']:.1f} minutes and {cost['disk_mib']:.0f} MiB"
+    )
+    arms = Table("arm", "training set", "captions", "LoRAs", "recipe", title="Arms")
+    for arm in plan["arms"]:
+        arms.add_row(*(escape(str(arm[key])) for key in ("name", "data", "captions", "runs", "recipe")))
+    console.print(arms)
+    claims = Table("experiment", "claim", "decides", "with this budget", title="What this budget can decide")
+    for claim in plan["claims"]:
+        claims.add_row(*(escape(str(claim[key])) for key in ("experiment", "say", "decidable", "note")))
+    console.print(claims)
+    for pair in plan["pairs"]:
+        console.print(f"{escape(pair['arms'])} differ in: {escape(pair['differ'])}")
+    for note in plan["notes"]:
+        console.print(f"[yellow]note:[/] {escape(note)}")
+
+
+def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
+    """Print a flat table of facts."""
+    if as_json:
+        print(json.dumps(facts, indent=1))
+        return
+    for name, value in facts.items():
+        print(f"{name:<28} {value}")

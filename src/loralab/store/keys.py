@@ -1,0 +1,21 @@
+"""Keys of artefacts: JSON-able slices of a study and the keys of the inputs go in, a short hash comes out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+KEY_HEX_DIGITS = 32
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of ``value``: sorted keys, no spaces, no NaN; raises ValueError on NaN or infinity."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def artefact_key(stage: str, version: int, spec_slice: Any, inputs: Sequence[str] = ()) -> str:
+    """Return the key of what ``stage`` (at ``version`` of its code) makes of ``spec_slice`` and the artefacts ``inputs``, in order."""
+    text = canonical_json({"stage": stage, "version": version, "spec": spec_slice, "inputs": list(inputs)})
+    return hashlib.sha256(text.encode()).hexdigest()[:KEY_HEX_DIGITS]

@@ -1,0 +1,123 @@
+"""The store: artefacts in folders named by their keys, published whole by one rename; a manifest comes last."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from loralab.errors import lab_error
+from loralab.store.disk import NO_PERMISSION, disk_errors, fsync_path
+from loralab.store.keys import canonical_json
+
+MANIFEST = "manifest.json"
+LAB_FOLDER = "lab"
+
+
+def find_lab(start: Path) -> Path:
+    """Return the nearest `lab` folder at ``start`` or above it; without one, the `lab` that would be made at ``start``."""
+    for folder in (start, *start.parents):
+        if (folder / LAB_FOLDER / "store").is_dir():
+            return folder / LAB_FOLDER
+    return start / LAB_FOLDER
+
+
+class Store:
+    """Artefacts under ``root``: `has`, `path`, `manifest`, and `publish`, the only way in.
+
+    Two processes may share a store: each writes to a scratch folder of its own, and the one that renames second finds the
+    artefact there and drops its copy. Stages are deterministic, so it does not matter whose copy stays.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        with disk_errors("opening the store"):
+            try:
+                (root / "scratch").mkdir(parents=True, exist_ok=True)
+            except (NotADirectoryError, FileExistsError) as error:
+                raise lab_error(
+                    "store", f"{root} cannot be a lab: a file is in the way", "a folder", "choose another with --lab DIR"
+                ) from error
+        if not os.access(root, os.W_OK):
+            raise lab_error("store", f"no permission to write in {root}", "a folder that you may write to", "choose one with --lab DIR")
+        self._drop_abandoned_scratch()
+
+    def path(self, kind: str, key: str) -> Path:
+        """Return the folder of an artefact, whether it exists or not."""
+        return self.root / kind / key
+
+    def has(self, kind: str, key: str) -> bool:
+        """Return whether the artefact is there, whole."""
+        return (self.path(kind, key) / MANIFEST).is_file()
+
+    def manifest(self, kind: str, key: str) -> dict[str, Any]:
+        """Return an artefact's manifest; raises LabError("store") if it is missing or damaged."""
+        file = self.path(kind, key) / MANIFEST
+        try:
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            do = f"delete the folder {kind}/{key} in the store and run the same command again"
+            raise lab_error("store", f"the manifest of {kind}/{key} cannot be read", "JSON", do) from error
+
+    @contextmanager
+    def publish(self, kind: str, key: str, manifest: dict[str, Any]) -> Iterator[Path]:
+        """Give a scratch folder; when the block ends well, write ``manifest`` and rename the folder into place, whole."""
+        scratch = self.root / "scratch" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+        with disk_errors(f"writing {kind}"):
+            scratch.mkdir(parents=True)
+            try:
+                yield scratch
+                self._seal(scratch, manifest)
+                self._move_into_place(scratch, self.path(kind, key))
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    def _seal(self, scratch: Path, manifest: dict[str, Any]) -> None:
+        for file in sorted(scratch.rglob("*")):
+            fsync_path(file)
+        (scratch / MANIFEST).write_text(canonical_json(manifest), encoding="utf-8")
+        fsync_path(scratch / MANIFEST)
+        fsync_path(scratch)
+
+    def _move_into_place(self, scratch: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            scratch.rename(target)
+        except OSError as error:
+            # another process published the same key first; anything else (a full disk, no permission) is a real error
+            if error.errno in NO_PERMISSION or not (target / MANIFEST).is_file():
+                raise
+        fsync_path(target.parent)
+
+    def _drop_abandoned_scratch(self) -> None:
+        """Remove scratch folders of processes on this machine that are gone; those of other machines are left alone."""
+        prefix = f"{socket.gethostname()}-"
+        for folder in (self.root / "scratch").glob(f"{prefix}*"):
+            pid = folder.name.removeprefix(prefix).split("-")[0]
+            if pid.isdigit() and not _is_alive(int(pid)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def kinds(self) -> list[str]:
+        """Return the kinds of artefacts that the store holds."""
+        return sorted(folder.name for folder in self.root.iterdir() if folder.is_dir() and folder.name != "scratch")
+
+    def keys(self, kind: str) -> list[str]:
+        """Return the keys of the whole artefacts of one kind."""
+        folder = self.root / kind
+        return sorted(item.name for item in folder.iterdir() if (item / MANIFEST).is_file()) if folder.is_dir() else []
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
