@@ -73,7 +73,14 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values (numbers, strings, lists, objects, null); ``verdict_from_json`` reads them back."""
-        return asdict(self)
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` with lists in place of tuples, as JSON knows no tuples."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _contrast_from_json(value: Mapping[str, Any] | None) -> Contrast | None:

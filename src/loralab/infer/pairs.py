@@ -1,0 +1,127 @@
+"""From the readings frame to one effect a run: pictures of the same seed are paired, then averaged inside each run.
+
+In: the frame of readings (columns in ``docs/contracts.md``) and the cells to combine. Out: the run effects, the means of
+each side over the same pictures, and how many pictures they rest on. Statistics over runs stand in ``estimate``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from loralab.errors import lab_error
+from loralab.spec.cells import BASE_ARM, Cell
+
+COLUMNS = ("arm", "replicate", "prompt", "strength", "step", "seed", "measure", "value", "status", "reason")
+STATUSES = ("measured", "not_measurable")
+#: readings that take no more than this many values are treated as classes (a circle or none), not as a continuum.
+FEW_VALUES = 3
+
+
+@dataclass(frozen=True)
+class CellReadings:
+    """The readings of one cell, sorted by (replicate, seed); ``value`` is 0 where ``measured`` is False."""
+
+    replicate: np.ndarray
+    seed: np.ndarray
+    value: np.ndarray
+    measured: np.ndarray
+
+    @property
+    def measurable_share(self) -> float:
+        """The share of the pictures that could be measured; 0 without pictures."""
+        return float(self.measured.mean()) if self.measured.size else 0.0
+
+    def known(self, kind: str) -> np.ndarray:
+        """Return the values that count, (n,): a share counts an unmeasurable picture as "no" (0), a continuous one leaves it out."""
+        return self.value if kind == "share" else self.value[self.measured]
+
+
+@dataclass(frozen=True)
+class RunEffects:
+    """One effect a run, in order of replicate, with what it rests on."""
+
+    replicates: tuple[int, ...]
+    effects: np.ndarray  # (R,)
+    side_means: np.ndarray  # (cells, R): the means of the same pictures, so that their weighted sum is the effect
+    n_pairs: int
+    few_valued: bool
+
+    @property
+    def n_runs(self) -> int:
+        """The number of runs."""
+        return len(self.replicates)
+
+
+def check_readings(readings: pl.DataFrame) -> None:
+    """Raise LabError("measurement") where a column is missing, a status is unknown, or a measured value is no finite number."""
+    missing = [name for name in COLUMNS if name not in readings.columns]
+    if missing:
+        raise lab_error("measurement", f"the readings have no column {', '.join(missing)}", f"the columns {', '.join(COLUMNS)}")
+    unknown = sorted(set(readings["status"].unique().to_list()) - set(STATUSES), key=str)
+    if unknown:
+        raise lab_error("measurement", f"the readings have the status {unknown[0]!r}", " or ".join(STATUSES))
+    value = pl.col("value").cast(pl.Float64)
+    broken = readings.filter((pl.col("status") == "measured") & ~value.is_finite().fill_null(False))
+    if broken.height:
+        row = broken.row(0, named=True)
+        raise lab_error(
+            "measurement",
+            f"{broken.height} readings are called measured and have no finite value; the first is {row['measure']} of {row['arm']}",
+            "a finite number, or the status not_measurable",
+            "measure the pictures again",
+        )
+
+
+def cell_readings(readings: pl.DataFrame, cell: Cell, measure: str) -> CellReadings:
+    """Return the readings of ``cell`` by the instrument ``measure``; empty where no run of it was read.
+
+    The base has neither strength nor step, so those columns are not compared there. Raises LabError("measurement")
+    where a picture was read twice: the pairs would no longer be pairs.
+    """
+    chosen = (pl.col("arm") == cell.arm) & (pl.col("prompt") == cell.prompt) & (pl.col("measure") == measure)
+    if cell.arm != BASE_ARM:
+        step = pl.col("step").is_null() if cell.step is None else pl.col("step") == cell.step
+        chosen = chosen & ((pl.col("strength") - cell.strength).abs() < 1e-9) & step
+    rows = readings.filter(chosen).sort("replicate", "seed")
+    if rows.select("replicate", "seed").is_duplicated().any():
+        raise lab_error(
+            "measurement", f"{cell}: a picture has two readings of {measure}", "one reading a picture", "measure the cell again"
+        )
+    measured = (rows["status"] == "measured").to_numpy()
+    value = rows["value"].cast(pl.Float64).fill_null(0.0).to_numpy()
+    return CellReadings(rows["replicate"].to_numpy(), rows["seed"].to_numpy(), np.where(measured, value, 0.0), measured)
+
+
+def _shared_rows(sides: Sequence[CellReadings]) -> list[np.ndarray]:
+    """Return, for each side, the rows of the (replicate, seed) that all sides have, in one common order."""
+    rows = [{key: i for i, key in enumerate(zip(side.replicate.tolist(), side.seed.tolist(), strict=True))} for side in sides]
+    shared = sorted(set(rows[0]).intersection(*rows[1:]))
+    return [np.array([row[key] for key in shared], dtype=int) for row in rows]
+
+
+def run_effects(sides: Sequence[CellReadings], weights: Sequence[float], kind: str) -> RunEffects:
+    """Return one effect a run: the mean over its seeds of the weighted sum of the sides, e.g. weights (1, -1) for a difference.
+
+    Pictures are paired by replicate and image seed. A share counts an unmeasurable picture as "no" (0); for a continuous
+    instrument a pair with an unmeasurable picture is left out. A run without a pair has no effect and does not appear.
+    """
+    rows = _shared_rows(sides)
+    values = np.stack([side.value[row] for side, row in zip(sides, rows, strict=True)])  # (cells, pairs)
+    replicate = sides[0].replicate[rows[0]]
+    if kind != "share":
+        keep = np.all([side.measured[row] for side, row in zip(sides, rows, strict=True)], axis=0)
+        values, replicate = values[:, keep], replicate[keep]
+    runs, run_of_pair = np.unique(replicate, return_inverse=True)
+    n_pairs_of_run = np.bincount(run_of_pair, minlength=len(runs))
+    side_means = np.stack([np.bincount(run_of_pair, weights=side, minlength=len(runs)) for side in values]) / np.maximum(n_pairs_of_run, 1)
+    few = len(np.unique(values)) <= FEW_VALUES
+    return RunEffects(tuple(int(r) for r in runs), np.asarray(weights) @ side_means, side_means, values.shape[1], few)
+
+
+def replicates_of(sides: Sequence[CellReadings]) -> set[int]:
+    """Return every replicate that appears on any side."""
+    return {int(replicate) for side in sides for replicate in np.unique(side.replicate)}
