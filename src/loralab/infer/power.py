@@ -1,100 +1,210 @@
-"""What a budget can decide: the smallest effect found, the smallest margin inside which nothing is found, the runs needed.
+"""What a budget can decide, claim by claim, before anything is trained.
 
-In: the spread between runs (standard deviation of a run's paired effect, in the instrument's unit), the number of runs, of
-claims in the experiment, and the margin. Out: effects and margins in the same unit. Exact for normal run effects: the
-noncentral t distribution, and for "no change" an integral over the chi distribution of the sample's spread.
+In: the experiments, the runs of each arm, the pictures a run, the instruments, the gaps as far as they are known, and the
+spread between runs that ships in ``run_sd.json``. Out: one ``ClaimPlan`` a claim. The formulas stand in ``decidable``.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import resources
+from typing import Any
 
-import numpy as np
-from scipy import optimize, stats
+from loralab.infer.judge import DEFAULT_MARGIN, InstrumentFacts
+from loralab.infer.decidable import MIN_RUNS, decidable_effect, decidable_no_change, runs_needed
+from loralab.infer.words import amount, margin_in_error, not_carried
+from loralab.spec.cells import BASE_ARM
+from loralab.spec.models import ClaimSpec, ExperimentSpec
 
-from loralab.infer.estimate import t_critical
-
-#: below this many runs the lab prints no verdict about a recipe.
-MIN_RUNS = 3
-#: the study grammar allows no more replicates; a claim that needs more is called hopeless.
-MAX_RUNS = 256
-
-
-def power_beyond(effect: float, sd_runs: float, n_runs: int, m_claims: int, margin: float, alpha: float = 0.05) -> float:
-    """Return the probability that the interval lies wholly beyond ``margin`` on the side of ``effect`` (noncentral t)."""
-    shift = (abs(effect) - margin) * math.sqrt(n_runs) / sd_runs
-    return float(stats.nct.sf(t_critical(n_runs, 1 - alpha / m_claims), n_runs - 1, shift))
+__all__ = ["ClaimPlan", "RunSd", "decidable_effect", "decidable_no_change", "load_run_sds", "plan_claims", "runs_needed"]
 
 
-@cache
-def _spread_grid(n_runs: int) -> np.ndarray:
-    """Return equally likely ratios (4000,) of sample to true standard deviation for ``n_runs`` normal runs."""
-    share = (np.arange(4000) + 0.5) / 4000
-    return np.sqrt(stats.chi2.ppf(share, n_runs - 1) / (n_runs - 1))
+@dataclass(frozen=True)
+class RunSd:
+    """The spread between runs of a run's mean paired difference, in the instrument's unit, at ``seeds`` pictures a run."""
+
+    sd: float
+    seeds: int
+    n_runs: int
+    source: str
+
+    def at(self, seeds: int) -> float:
+        """Return the spread at ``seeds`` pictures a run, on the safe side: fewer pictures spread more, more pictures help nothing.
+
+        How much of the spread the pictures make is not known from one figure: with fewer all of it is taken to be theirs,
+        with more none of it.
+        """
+        return self.sd * math.sqrt(max(1.0, self.seeds / seeds))
 
 
-def power_no_change(effect: float, sd_runs: float, n_runs: int, m_claims: int, margin: float, alpha: float = 0.05) -> float:
-    """Return the probability that the interval lies wholly inside the margin when the true effect is ``effect``."""
-    standard_error = sd_runs / math.sqrt(n_runs)
-    room = margin - t_critical(n_runs, 1 - alpha / m_claims) * _spread_grid(n_runs) * standard_error
-    inside = stats.norm.cdf((room - effect) / standard_error) - stats.norm.cdf((-room - effect) / standard_error)
-    return float(np.mean(np.where(room > 0, inside, 0.0)))
+@dataclass(frozen=True)
+class ClaimPlan:
+    """What the budget can decide about one claim. Effects are in the instrument's unit; ``*_gap`` in shares of the gap."""
+
+    experiment: str
+    index: int
+    say: str
+    measure: str
+    expect: str
+    n_runs: int
+    m_claims: int
+    sd_runs: float | None
+    sd_source: str
+    margin: float | None
+    gap: float | None
+    effect: float | None  # the smallest change found, or for "no change" the smallest margin that nothing stays inside
+    effect_gap: float | None
+    smallest_gap: float | None  # where the gap is unknown: the gap from which on the budget decides the claim
+    decidable: bool
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
 
 
-def _check(sd_runs: float, m_claims: int, alpha: float, power: float) -> None:
-    if not (sd_runs > 0 and m_claims >= 1 and 0 < alpha < power < 1):
-        raise ValueError(f"need sd_runs > 0, m_claims >= 1, 0 < alpha < power < 1; got {sd_runs}, {m_claims}, {alpha}, {power}")
+def load_run_sds() -> dict[str, RunSd]:
+    """Return the shipped spread between runs of each instrument, by name."""
+    text = resources.files("loralab.infer").joinpath("run_sd.json").read_text(encoding="utf-8")
+    return {name: RunSd(**row) for name, row in json.loads(text)["instruments"].items()}
 
 
-def decidable_effect(sd_runs: float, n_runs: int, m_claims: int, margin: float, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Return the smallest effect that is decided beyond ``margin`` with probability ``power``; infinite below 3 runs.
+def plan_claims(
+    experiments: Mapping[str, ExperimentSpec],
+    *,
+    replicates: Mapping[str, int],
+    seeds: int,
+    instruments: Mapping[str, InstrumentFacts],
+    gaps: Mapping[tuple[str, int], float | None] | None = None,
+    run_sds: Mapping[str, RunSd] | None = None,
+    alpha: float = 0.05,
+    power: float = 0.8,
+) -> list[ClaimPlan]:
+    """Return what ``replicates`` (runs of each arm) and ``seeds`` (pictures a run) can decide of each claim, in order.
 
-    All in the instrument's unit. Exact for normal run effects (noncentral t). Raises ValueError for an impossible request.
+    ``gaps`` maps (experiment, index) to training set - base where that is known before the run; ``run_sds`` replaces the
+    shipped spreads. A claim that leans on controls must pass each of them too: the allowed failure (1 - power) is shared
+    among the claim and its controls, and a control's difference is taken to spread sqrt(2) times as much.
     """
-    _check(sd_runs, m_claims, alpha, power)
-    if n_runs < MIN_RUNS:
-        return math.inf
-    unit = optimize.brentq(
-        lambda effect: power_beyond(effect, 1.0, n_runs, m_claims, 0.0, alpha) - power, 0.0, _bracket(n_runs, m_claims, alpha)
+    spreads = load_run_sds() if run_sds is None else run_sds
+    plans = []
+    for name, experiment in experiments.items():
+        for index, claim in enumerate(experiment.claims):
+            arms = [cell.arm for cell in (claim.cell, claim.versus_cell) if cell.arm != BASE_ARM]
+            budget = _Budget(
+                n_runs=min((replicates[arm] for arm in arms), default=0),
+                n_images=seeds * min((replicates[arm] for arm in arms), default=0),
+                m_claims=len(experiment.claims),
+                n_controls=int(claim.versus_cell.arm == BASE_ARM and claim.expect != "no change") + int(claim.needs_trigger),
+                sd_runs=spreads[claim.measure].at(seeds) if claim.measure in spreads else None,
+                alpha=alpha,
+                power=power,
+            )
+            source = spreads[claim.measure].source if claim.measure in spreads else ""
+            gap = (gaps or {}).get((name, index))
+            plans.append(_plan_claim(name, index, claim, budget, source, instruments.get(claim.measure), gap))
+    return plans
+
+
+@dataclass(frozen=True)
+class _Budget:
+    n_runs: int
+    n_images: int
+    m_claims: int
+    n_controls: int
+    sd_runs: float | None
+    alpha: float
+    power: float
+
+    def beyond(self, margin: float, spread: float = 1.0) -> float:
+        """Return the smallest true change found beyond ``margin``, at this claim's share of the allowed failure."""
+        assert self.sd_runs is not None
+        power = 1 - (1 - self.power) / (1 + self.n_controls)
+        return decidable_effect(spread * self.sd_runs, self.n_runs, self.m_claims, margin, self.alpha, power)
+
+    def beyond_controls(self) -> float:
+        """Return the smallest true change that exceeds every required control; 0 without one."""
+        return self.beyond(0.0, spread=math.sqrt(2)) if self.n_controls else 0.0
+
+    def inside(self) -> float:
+        """Return the smallest margin inside which a true zero is called "no change"."""
+        assert self.sd_runs is not None
+        return decidable_no_change(self.sd_runs, self.n_runs, self.m_claims, self.alpha, self.power)
+
+
+def _plan_claim(
+    experiment: str, index: int, claim: ClaimSpec, budget: _Budget, source: str, facts: InstrumentFacts | None, gap: float | None
+) -> ClaimPlan:
+    share = DEFAULT_MARGIN if claim.margin is None else claim.margin
+    margin = claim.margin_absolute if claim.margin_absolute is not None else None if gap is None else share * abs(gap)
+    effect, smallest_gap = _decidable(claim, budget, share, margin)
+    decidable, reason = _verdict(claim, budget, facts, gap, margin, effect, smallest_gap)
+    return ClaimPlan(
+        experiment=experiment,
+        index=index,
+        say=claim.say,
+        measure=claim.measure,
+        expect=claim.expect,
+        n_runs=budget.n_runs,
+        m_claims=budget.m_claims,
+        sd_runs=budget.sd_runs,
+        sd_source=source,
+        margin=margin,
+        gap=gap,
+        effect=effect,
+        effect_gap=effect / abs(gap) if effect is not None and gap else None,
+        smallest_gap=smallest_gap,
+        decidable=decidable,
+        reason=reason,
     )
-    return margin + float(unit) * sd_runs
 
 
-def _bracket(n_runs: int, m_claims: int, alpha: float) -> float:
-    """Return a standardised effect that is decided almost surely."""
-    return (20 + 8 * t_critical(n_runs, 1 - alpha / m_claims)) / math.sqrt(n_runs)
+def _decidable(claim: ClaimSpec, budget: _Budget, share: float, margin: float | None) -> tuple[float | None, float | None]:
+    """Return the decidable effect, or where the gap is unknown the gap from which on the claim can be decided."""
+    if budget.sd_runs is None or budget.n_runs < MIN_RUNS:
+        return None, None
+    if claim.expect == "no change":
+        return budget.inside(), budget.inside() / share if margin is None else None
+    if margin is not None:
+        return max(budget.beyond(margin), budget.beyond_controls()), None
+    # no change is larger than the gap itself: gap >= share * gap + own, and gap >= what the controls need
+    return None, max(budget.beyond(0.0) / (1 - share), budget.beyond_controls()) if share < 1 else None
 
 
-def decidable_no_change(sd_runs: float, n_runs: int, m_claims: int, alpha: float = 0.05, power: float = 0.8) -> float:
-    """Return the smallest margin inside which a true zero effect is called "no change" with ``power``; infinite below 3 runs."""
-    _check(sd_runs, m_claims, alpha, power)
-    if n_runs < MIN_RUNS:
-        return math.inf
-    unit = optimize.brentq(
-        lambda margin: power_no_change(0.0, 1.0, n_runs, m_claims, margin, alpha) - power, 0.0, _bracket(n_runs, m_claims, alpha)
-    )
-    return float(unit) * sd_runs
-
-
-def runs_needed(
-    effect: float, sd_runs: float, m_claims: int, margin: float, alpha: float = 0.05, power: float = 0.8, at_least: int = MIN_RUNS
-) -> int | None:
-    """Return the runs, in all, after which an effect of this size is decided with ``power``; None beyond 256 runs.
-
-    An effect outside the margin is to be found beyond it, an effect inside it to be called "no change".
-    """
-    _check(sd_runs, m_claims, alpha, power)
-    chance = power_beyond if abs(effect) > margin else power_no_change
-
-    def enough(n_runs: int) -> bool:
-        return chance(effect, sd_runs, n_runs, m_claims, margin, alpha) >= power
-
-    low = max(at_least, MIN_RUNS)
-    if not enough(MAX_RUNS):
-        return None
-    high = MAX_RUNS
-    while low < high:  # both powers rise with the number of runs
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle + 1, high)
-    return low
+def _verdict(
+    claim: ClaimSpec,
+    budget: _Budget,
+    facts: InstrumentFacts | None,
+    gap: float | None,
+    margin: float | None,
+    effect: float | None,
+    smallest_gap: float | None,
+) -> tuple[bool, str]:
+    """Return whether the claim can be decided, and why, in a sentence."""
+    if facts is None or budget.sd_runs is None:
+        return False, f"nothing is known about how much {claim.measure} spreads between runs"
+    if not facts.carried:
+        return False, not_carried(facts.name, facts.note)
+    if budget.n_runs < MIN_RUNS:
+        return False, f"{budget.n_runs} runs; a verdict about the recipe needs at least {MIN_RUNS}"
+    if margin is None:
+        if smallest_gap is None or smallest_gap > facts.span:
+            return False, "even a gap as wide as the instrument's range would not do; give margin_absolute or more runs"
+        return (
+            True,
+            f"the gap is unknown before the run; decided if training set and base differ by {amount(smallest_gap, facts.unit)} or more",
+        )
+    assert effect is not None
+    left = facts.left_in_means(budget.n_images)
+    if margin <= left:
+        return False, margin_in_error(margin, left, facts.unit, given=claim.margin_absolute is not None)
+    if claim.expect == "no change":
+        told = f"no change can be told inside {amount(effect, facts.unit)}, and the margin is {amount(margin, facts.unit)}"
+        return effect <= margin, told if effect <= margin else told + "; more runs or a wider margin would do"
+    largest = facts.span if gap is None else abs(gap)
+    limit = "the instrument's range is" if gap is None else "the training set and the base differ by"
+    told = f"a change of {amount(effect, facts.unit)} is found"
+    return effect <= largest, told if effect <= largest else f"{told}, but {limit} {amount(largest, facts.unit)}; more runs would do"
