@@ -16,9 +16,9 @@ import polars as pl
 
 from loralab.errors import lab_error
 from loralab.infer import words
+from loralab.infer.decidable import MIN_RUNS, runs_needed
 from loralab.infer.estimate import estimate_contrast, finding_of, half_width_floor, t_critical
 from loralab.infer.pairs import CellReadings, RunEffects, cell_readings, check_readings, replicates_of, run_effects
-from loralab.infer.decidable import MIN_RUNS, runs_needed
 from loralab.infer.verdict import Contrast, ControlCheck, ControlName, ControlStatus, Finding, Ruling, Verdict
 from loralab.spec.cells import BASE_ARM, Cell
 from loralab.spec.models import ClaimSpec, ExperimentSpec

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
-from loralab.infer.judge import DEFAULT_MARGIN, InstrumentFacts
 from loralab.infer.decidable import MIN_RUNS, decidable_effect, decidable_no_change, runs_needed
+from loralab.infer.judge import DEFAULT_MARGIN, InstrumentFacts
 from loralab.infer.words import amount, margin_in_error, not_carried
 from loralab.spec.cells import BASE_ARM
 from loralab.spec.models import ClaimSpec, ExperimentSpec
