@@ -17,8 +17,11 @@ from loralab.infer.verdict import Contrast, Finding
 
 #: all sign patterns are counted up to this many; beyond it as many are drawn from a fixed stream.
 MAX_SIGN_PATTERNS = 2**16
+#: how alike the pictures of one run are taken to be where the runs agree so well that their likeness cannot be estimated.
+ASSUMED_ICC = 0.2
 
 
+@cache
 def t_critical(n_runs: int, level: float) -> float:
     """Return the two-sided Student t quantile for ``n_runs`` runs at ``level``; ``n_runs`` must be at least 2."""
     return float(stats.t.ppf(0.5 + level / 2, n_runs - 1))
@@ -47,16 +50,18 @@ def sign_flip_p(effects: Sequence[float] | np.ndarray) -> float:
     return float(np.mean(sums >= observed - 1e-9 * max(1e-300, float(absolute.sum()))))
 
 
-def half_width_floor(*, n_pairs: int, level: float, few_valued: bool, span: float, error: float) -> float:
+def half_width_floor(*, n_runs: int, n_pairs: int, level: float, few_valued: bool, span: float, error: float) -> float:
     """Return the smallest half width that an interval may have, in the instrument's unit: runs that agree exactly are not certainty.
 
-    Few-valued readings (a circle or none): the rule of three at this level. If all n pairs agree, the share q of pairs
-    that differ still satisfies (1 - q)^n >= 1 - level, so the mean may be off by q times the range ``span`` (Clopper and
-    Pearson 1934; Hanley and Lippman-Hand 1983). Other readings: one standard error of the instrument's own ``error`` on
-    one picture, over n pairs; where the card says 0, one level of an 8-bit picture (``span`` / 255) in its place.
+    Few-valued readings (a circle or none): the rule of three at this level. If n independent pairs all agree, the share q
+    of pairs that differ still satisfies (1 - q)^n >= 1 - level, so the mean may be off by q times the range ``span``
+    (Clopper and Pearson 1934; Hanley and Lippman-Hand 1983). Pairs of one run are alike, so n is the number of pairs over
+    the design effect 1 + (pairs a run - 1) * ASSUMED_ICC (Kish 1965). Other readings: one standard error of the
+    instrument's ``error`` on one picture over the pairs; where the card says 0, one level of an 8-bit picture (span / 255).
     """
     if few_valued:
-        return span * (1 - (1 - level) ** (1 / n_pairs))
+        n_independent = n_pairs / (1 + (n_pairs / n_runs - 1) * ASSUMED_ICC)
+        return span * (1 - (1 - level) ** (1 / n_independent))
     return max(error * math.sqrt(2), span / 255) / math.sqrt(n_pairs)
 
 

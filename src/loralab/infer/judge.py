@@ -102,6 +102,7 @@ class _Case:
 
     def contrast(self, runs: RunEffects, n_cells: int = 2) -> Contrast:
         floor = half_width_floor(
+            n_runs=runs.n_runs,
             n_pairs=runs.n_pairs,
             level=self.level,
             few_valued=runs.few_valued,
@@ -346,7 +347,7 @@ def _measurability_note(case: _Case, sides: tuple[CellReadings, CellReadings]) -
     runs = run_effects(as_shares, (1, -1), "share")
     if runs.n_runs < MIN_RUNS:
         return ""
-    floor = half_width_floor(n_pairs=runs.n_pairs, level=case.level, few_valued=True, span=1.0, error=0.0)
+    floor = half_width_floor(n_runs=runs.n_runs, n_pairs=runs.n_pairs, level=case.level, few_valued=True, span=1.0, error=0.0)
     contrast = estimate_contrast(runs.effects, n_images=runs.n_pairs, level=case.level, floor=floor)
     if contrast.low <= 0 <= contrast.high:
         return ""

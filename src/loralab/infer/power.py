@@ -13,7 +13,10 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
+from scipy import stats
+
 from loralab.infer.decidable import MIN_RUNS, decidable_effect, decidable_no_change, runs_needed
+from loralab.infer.estimate import half_width_floor
 from loralab.infer.judge import DEFAULT_MARGIN, InstrumentFacts
 from loralab.infer.words import amount, margin_in_error, not_carried
 from loralab.spec.cells import BASE_ARM
@@ -30,6 +33,7 @@ class RunSd:
     seeds: int
     n_runs: int
     source: str
+    classes: bool = False  # whether a picture reads as one of a few values (a circle or none): then the interval has a floor
 
     def at(self, seeds: int) -> float:
         """Return the spread at ``seeds`` pictures a run, on the safe side: fewer pictures spread more, more pictures help nothing.
@@ -94,18 +98,20 @@ def plan_claims(
     for name, experiment in experiments.items():
         for index, claim in enumerate(experiment.claims):
             arms = [cell.arm for cell in (claim.cell, claim.versus_cell) if cell.arm != BASE_ARM]
+            n_runs = min((replicates[arm] for arm in arms), default=0)
+            facts, spread = instruments.get(claim.measure), spreads.get(claim.measure)
             budget = _Budget(
-                n_runs=min((replicates[arm] for arm in arms), default=0),
-                n_images=seeds * min((replicates[arm] for arm in arms), default=0),
+                n_runs=n_runs,
+                n_images=n_runs * seeds,
                 m_claims=len(experiment.claims),
                 n_controls=int(claim.versus_cell.arm == BASE_ARM and claim.expect != "no change") + int(claim.needs_trigger),
-                sd_runs=spreads[claim.measure].at(seeds) if claim.measure in spreads else None,
+                sd_runs=spread.at(seeds) if spread else None,
+                class_span=facts.span if facts and spread and spread.classes else 0.0,
                 alpha=alpha,
                 power=power,
             )
-            source = spreads[claim.measure].source if claim.measure in spreads else ""
             gap = (gaps or {}).get((name, index))
-            plans.append(_plan_claim(name, index, claim, budget, source, instruments.get(claim.measure), gap))
+            plans.append(_plan_claim(name, index, claim, budget, spread.source if spread else "", facts, gap))
     return plans
 
 
@@ -116,14 +122,25 @@ class _Budget:
     m_claims: int
     n_controls: int
     sd_runs: float | None
+    class_span: float
     alpha: float
     power: float
+
+    @property
+    def floor(self) -> float:
+        """The half width below which the interval of a class-valued instrument never falls."""
+        level = 1 - self.alpha / self.m_claims
+        if not self.class_span:
+            return 0.0
+        return half_width_floor(n_runs=self.n_runs, n_pairs=self.n_images, level=level, few_valued=True, span=self.class_span, error=0.0)
 
     def beyond(self, margin: float, spread: float = 1.0) -> float:
         """Return the smallest true change found beyond ``margin``, at this claim's share of the allowed failure."""
         assert self.sd_runs is not None
         power = 1 - (1 - self.power) / (1 + self.n_controls)
-        return decidable_effect(spread * self.sd_runs, self.n_runs, self.m_claims, margin, self.alpha, power)
+        sd_runs = spread * self.sd_runs
+        over_floor = margin + self.floor + float(stats.norm.ppf(power)) * sd_runs / math.sqrt(self.n_runs)
+        return max(decidable_effect(sd_runs, self.n_runs, self.m_claims, margin, self.alpha, power), over_floor)
 
     def beyond_controls(self) -> float:
         """Return the smallest true change that exceeds every required control; 0 without one."""
@@ -132,7 +149,7 @@ class _Budget:
     def inside(self) -> float:
         """Return the smallest margin inside which a true zero is called "no change"."""
         assert self.sd_runs is not None
-        return decidable_no_change(self.sd_runs, self.n_runs, self.m_claims, self.alpha, self.power)
+        return max(decidable_no_change(self.sd_runs, self.n_runs, self.m_claims, self.alpha, self.power), self.floor)
 
 
 def _plan_claim(
