@@ -1,0 +1,387 @@
+"""The rule, branch by branch: finding, verdict, margins, controls, refusals, and the sentence beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from loralab.errors import LabError
+from loralab.infer.judge import ControlCells, InstrumentFacts, judge
+from loralab.spec.cells import Cell
+
+ARM, BASE, PLACEBO = 'arm @ "p"', 'base @ "p"', 'placebo @ "p"'
+PLACEBO_CELL = Cell("placebo", "p")
+#: run effects for 8 runs: mean 0, sum of squares 7.5, sd 1.0351, standard error .3660; with t(7) = 2.3646 a half width of .8654.
+WOBBLE = np.array([-1.5, -1, -0.5, -0.5, 0.5, 0.5, 1, 1.5])
+HALF = 0.8654
+
+
+def runs(effect: float, n_runs: int = 8, wobble=WOBBLE) -> list[list[float]]:
+    """Two pictures a run, which differ by the seed's own level."""
+    return [[30 + seed_level + effect + wobble[r] for seed_level in (r, -r)] for r in range(n_runs)]
+
+
+FLAT = np.zeros(8)
+BASE_RUNS = runs(0, wobble=FLAT)
+
+
+@pytest.fixture
+def decide(frame, experiment, facts):
+    """Return the only verdict of a claim about cells of readings."""
+
+    def decide(cells, claim=None, *, training=None, placebo=PLACEBO_CELL, no_trigger=None, alpha=0.05, **instrument):
+        return judge(
+            experiment(claim or {}),
+            frame(cells),
+            training={} if training is None else {("arm", "m"): training},
+            instruments={"m": facts(**instrument)},
+            controls={("exp", 0): ControlCells(placebo, no_trigger)},
+            alpha=alpha,
+        )[0]
+
+    return decide
+
+
+def cells(effect: float, placebo: float | None = 0.0, **more):
+    given = {ARM: runs(effect), BASE: BASE_RUNS}
+    if placebo is not None:
+        given[PLACEBO] = runs(placebo, wobble=FLAT)
+    return given | more
+
+
+def test_everything_in_a_supported_verdict(decide):
+    verdict = decide(cells(5), {"article": "learned"})
+    assert (verdict.finding, verdict.verdict) == ("higher", "supported")
+    assert verdict.contrast.effect == pytest.approx(5)
+    assert verdict.contrast.low == pytest.approx(5 - HALF, abs=1e-3)
+    assert verdict.contrast.high == pytest.approx(5 + HALF, abs=1e-3)
+    assert (verdict.contrast.n_runs, verdict.contrast.n_images, verdict.contrast.level) == (8, 16, 0.95)
+    assert verdict.contrast.p_sign_flip == pytest.approx(2 / 256)
+    assert verdict.contrast.run_effects == pytest.approx(5 + WOBBLE)
+    assert (verdict.cell, verdict.versus, verdict.say, verdict.expect) == (ARM, BASE, "it is learned", "higher")
+    assert (verdict.cell_mean, verdict.versus_mean) == pytest.approx((35, 30))
+    assert (verdict.measurable_cell, verdict.measurable_versus, verdict.n_excluded_runs) == (1, 1, 0)
+    assert (verdict.margin, verdict.margin_source, verdict.more_runs, verdict.exploratory) == (1, "given", None, False)
+    assert (
+        verdict.reason
+        == "higher by 5 u (4.13 to 5.87 u, retrained 8 times), where 1 u is the smallest that counts, and more than the placebo"
+    )
+    assert (verdict.experiment, verdict.index, verdict.article) == ("exp", 0, "learned")
+
+
+@pytest.mark.parametrize(
+    ("expect", "effect", "finding", "ruling"),
+    [
+        ("higher", 5, "higher", "supported"),
+        ("higher", -5, "lower", "contradicted"),
+        ("higher", 0, "no change", "contradicted"),
+        ("lower", -5, "lower", "supported"),
+        ("lower", 5, "higher", "contradicted"),
+        ("lower", 0, "no change", "contradicted"),
+        ("no change", 0, "no change", "supported"),
+        ("no change", 5, "higher", "contradicted"),
+        ("no change", -5, "lower", "contradicted"),
+        ("higher", 1.2, "unclear", "inconclusive"),
+        ("no change", 1.2, "unclear", "inconclusive"),
+        ("lower", -1.2, "unclear", "inconclusive"),
+    ],
+)
+def test_finding_against_expectation(decide, expect, effect, finding, ruling):
+    verdict = decide(cells(effect), {"expect": expect})
+    assert (verdict.finding, verdict.verdict) == (finding, ruling)
+
+
+def test_unclear_says_how_many_runs_would_tell(decide):
+    verdict = decide(cells(1.8), {})
+    assert (verdict.finding, verdict.verdict) == ("unclear", "inconclusive")
+    # effect 1.8, margin 1, sd 1.0351: standardised .773. A one-sample t-test of .773 at 5 % two-sided: the sample-size tables
+    # give (1.96 + .84)^2 / .773^2 = 13.1 with the normal, and about 1.96^2 / 2 = 1.9 more for the t: 15.1, so 16 runs
+    assert verdict.more_runs == 16
+    assert verdict.reason.startswith(
+        "can't tell yet: the change is 0.935 to 2.67 u, retrained 8 times, and the smallest that counts is 1 u"
+    )
+    assert verdict.reason.endswith("about 16 runs in all would tell")
+
+
+def test_an_effect_as_large_as_the_margin_is_hopeless(decide):
+    verdict = decide(cells(1.0), {})
+    assert verdict.more_runs is None
+    assert "more runs would hardly tell" in verdict.reason
+
+
+def test_level_is_shared_by_the_claims_of_the_experiment(frame, experiment, facts):
+    readings = frame(cells(5))
+    for n_claims in (1, 3):
+        controls = {("exp", 0): ControlCells(PLACEBO_CELL, None)}
+        claims = experiment(*[{}] * n_claims)
+        verdicts = judge(claims, readings, training={}, instruments={"m": facts()}, controls=controls, alpha=0.03)
+        assert [v.contrast.level for v in verdicts] == [pytest.approx(1 - 0.03 / n_claims)] * n_claims
+        assert [v.index for v in verdicts] == list(range(n_claims))
+        assert verdicts[0].controls[0].contrast.level == pytest.approx(1 - 0.03 / n_claims)
+
+
+# --- controls ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_that_the_placebo_shows_too_is_not_learned(decide):
+    verdict = decide(cells(5, placebo=4.8))
+    assert (verdict.finding, verdict.verdict) == ("unclear", "inconclusive")
+    (check,) = verdict.controls
+    assert (check.name, check.required, check.status, check.against) == ("placebo", True, "failed", PLACEBO)
+    assert check.contrast.effect == pytest.approx(0.2)
+    assert verdict.contrast.low > verdict.margin  # the change itself stays visible
+    assert "but training on the base's own pictures may do as much (-0.665 to 1.07 u more than the placebo)" in verdict.reason
+
+
+def test_the_placebo_must_be_exceeded_in_the_direction_of_the_finding(decide):
+    # the arm falls by 5, the placebo by 8: lower than the base, but not lower than the placebo
+    falls = decide(cells(-5, placebo=-8), {"expect": "lower"})
+    assert (falls.finding, falls.verdict, falls.controls[0].status, falls.more_runs) == ("unclear", "inconclusive", "failed", None)
+    passes = decide(cells(-5, placebo=-2), {"expect": "lower"})
+    assert (passes.finding, passes.verdict, passes.controls[0].status) == ("lower", "supported", "passed")
+
+
+def test_without_a_placebo_nothing_is_called_learned(decide):
+    no_arm = decide(cells(5), placebo=None)
+    assert (no_arm.finding, no_arm.verdict) == ("unclear", "inconclusive")
+    assert (no_arm.controls[0].status, no_arm.controls[0].against, no_arm.controls[0].contrast) == ("not_run", "", None)
+    no_pictures = decide(cells(5, placebo=None))
+    assert (no_pictures.controls[0].status, no_pictures.controls[0].against, no_pictures.verdict) == ("not_run", PLACEBO, "inconclusive")
+    assert "there is no placebo to hold it against" in no_pictures.reason
+
+
+def test_a_placebo_that_cannot_be_measured_blocks(decide):
+    given = cells(5)
+    given[PLACEBO] = [[None, None], *given[PLACEBO][1:], [None, None]][:8]
+    given[PLACEBO][7] = [None, None]
+    verdict = decide(given)
+    assert (verdict.controls[0].status, verdict.verdict) == ("not_measurable", "inconclusive")
+    assert "too few of the placebo's pictures could be measured" in verdict.reason
+
+
+def test_no_change_does_not_wait_for_the_placebo(decide):
+    verdict = decide(cells(0, placebo=None), {"expect": "higher"})
+    assert (verdict.finding, verdict.verdict) == ("no change", "contradicted")
+
+
+def test_the_placebo_is_shown_but_not_required_between_arms(decide):
+    given = {ARM: runs(5), 'other @ "p"': BASE_RUNS, BASE: BASE_RUNS, PLACEBO: runs(5, wobble=FLAT)}
+    verdict = decide(given, {"versus": 'other @ "p"'})
+    assert (verdict.finding, verdict.verdict) == ("higher", "supported")
+    assert [(c.required, c.status) for c in verdict.controls] == [(False, "failed")]
+    assert "yet training on the base's own pictures may do as much" in verdict.reason
+
+
+def test_the_placebo_is_shown_but_not_required_where_no_change_is_expected(decide):
+    verdict = decide(cells(5, placebo=5), {"expect": "no change"})
+    assert (verdict.finding, verdict.verdict) == ("higher", "contradicted")
+    assert [(c.required, c.status) for c in verdict.controls] == [(False, "failed")]
+
+
+def test_the_placebo_is_not_held_against_itself(decide):
+    verdict = decide(cells(5), {"versus": PLACEBO})
+    assert verdict.controls == ()
+    assert verdict.verdict == "supported"
+
+
+@pytest.mark.parametrize(
+    ("without", "status", "ruling"),
+    [(0.0, "passed", "supported"), (4.9, "failed", "inconclusive"), (7.0, "failed", "inconclusive")],
+)
+def test_a_trigger_claim_must_exceed_the_change_without_the_trigger(decide, without, status, ruling):
+    other = {'arm @ "q"': runs(without - 6, wobble=FLAT), 'base @ "q"': runs(-6, wobble=FLAT)}  # the base itself is 6 lower at q
+    verdict = decide(cells(5) | other, {"needs_trigger": True}, no_trigger=Cell("arm", "q"))
+    assert verdict.verdict == ruling
+    check = verdict.controls[1]
+    assert (check.name, check.required, check.status, check.against) == ("trigger", True, status, 'arm @ "q"')
+    assert check.contrast.effect == pytest.approx(5 - without)
+
+
+def test_a_trigger_check_that_is_not_needed_is_shown(decide):
+    other = {'arm @ "q"': runs(5), 'base @ "q"': BASE_RUNS}
+    verdict = decide(cells(5) | other, no_trigger=Cell("arm", "q"))
+    assert verdict.verdict == "supported"
+    assert [(c.name, c.required, c.status) for c in verdict.controls] == [("placebo", True, "passed"), ("trigger", False, "failed")]
+    assert "yet the pictures may change as much without the trigger" in verdict.reason
+
+
+def test_a_trigger_claim_without_such_pictures_is_inconclusive(decide):
+    verdict = decide(cells(5), {"needs_trigger": True})
+    assert (verdict.verdict, verdict.controls[1].status) == ("inconclusive", "not_run")
+    assert "no pictures without the trigger" in verdict.reason
+
+
+# --- margins and gaps -------------------------------------------------------------------------------------------------
+
+
+def test_the_default_margin_is_a_quarter_of_the_gap(decide):
+    # the base's mean is 30; the training set reads 42: gap 12, margin 3
+    verdict = decide(cells(5), {"margin_absolute": None}, training=42.0)
+    assert (verdict.gap, verdict.margin, verdict.training_mean) == (pytest.approx(12), pytest.approx(3), 42.0)
+    assert verdict.margin_source == "a quarter of the gap between the training set and the base"
+    assert verdict.verdict == "supported"
+    stricter = decide(cells(5), {"margin": 0.5}, training=42.0)
+    assert (stricter.margin, stricter.margin_source) == (pytest.approx(6), "50 % of the gap between the training set and the base")
+    assert decide(cells(-5), {"margin_absolute": None, "expect": "lower"}, training=18.0).margin == pytest.approx(3)  # a gap downwards
+
+
+@pytest.mark.parametrize(
+    ("training", "error", "says"),
+    [
+        (None, 0.0, "the training set has no reading"),
+        (30.0, 0.0, "differ by only 0 u"),
+        (31.0, 1.5, "differ by only 1 u, within the instrument's error of 1.5 u"),
+    ],
+)
+def test_without_a_gap_a_claim_needs_an_absolute_margin(decide, training, error, says):
+    verdict = decide(cells(5), {"margin_absolute": None}, training=training, error=error)
+    assert (verdict.verdict, verdict.finding, verdict.margin) == ("not_measurable", None, None)
+    assert says in verdict.reason
+    assert verdict.reason.endswith("give margin_absolute")
+    assert verdict.contrast is not None  # the raw difference is still shown
+    assert decide(cells(5), training=training, error=error).verdict == "supported"
+
+
+def test_without_base_pictures_there_is_no_gap(decide):
+    given = {ARM: runs(5), 'other @ "p"': BASE_RUNS}
+    verdict = decide(given, {"versus": 'other @ "p"', "margin_absolute": None}, training=42.0)
+    assert verdict.verdict == "not_measurable"
+    assert "the base has no picture that could be measured at this prompt" in verdict.reason
+
+
+def test_a_margin_inside_the_cards_error_is_refused(decide):
+    # 16 pairs: bias .6 and 1.2 * sqrt(2 / 16) = .424 leave 1.024, above the margin of 1
+    refused = decide(cells(5), bias=-0.6, error=1.2)
+    assert (refused.verdict, refused.finding) == ("not_measurable", None)
+    assert (
+        "1 u, is within the 1.02 u by which the instrument's card says that an average may be off; give a larger margin_absolute"
+        in refused.reason
+    )
+    # the error of single pictures averages out: alone it leaves .424
+    assert decide(cells(5), bias=0.0, error=1.2).verdict == "supported"
+    assert decide(cells(5), bias=1.0, error=0.0).verdict == "not_measurable"
+
+
+# --- what cannot be measured ------------------------------------------------------------------------------------------
+
+
+def test_an_instrument_that_is_not_carried(decide):
+    verdict = decide(cells(5), carried=False, note="shapes below 12 px")
+    assert (verdict.verdict, verdict.finding, verdict.contrast) == ("not_measurable", None, None)
+    assert verdict.reason == "m does not work at this base's picture size: shapes below 12 px"
+    assert verdict.controls[0].status == "not_measurable"
+
+
+@pytest.mark.parametrize("side", [ARM, BASE])
+def test_a_continuous_claim_needs_85_percent_on_both_sides(decide, side):
+    given = cells(5)
+    given[side] = [[None, None], [None, given[side][1][1]], *given[side][2:]]  # 13 of 16 = 81 %
+    verdict = decide(given)
+    assert (verdict.verdict, verdict.contrast) == ("not_measurable", None)
+    assert f"too few pictures could be measured: 81% of {side}, where 85% are needed" in verdict.reason
+
+
+def test_exactly_85_percent_is_enough(decide):
+    twenty = [[30.0 + r + i / 7 for i in range(5)] for r in range(4)]
+    arm = [[value + 20 + r / 10 for value in run] for r, run in enumerate(twenty)]
+    arm[0][0] = arm[1][0] = arm[2][0] = None  # 17 of 20
+    verdict = decide({ARM: arm, BASE: twenty, PLACEBO: twenty})
+    assert (verdict.verdict, verdict.measurable_cell) == ("supported", 0.85)
+    assert verdict.contrast.n_images == 17
+
+
+def test_a_share_counts_an_unmeasurable_picture_as_no(decide):
+    ones, zeros = [[1.0] * 4] * 8, [[0.0] * 4] * 8
+    half = [[1.0, 1.0, None, None]] * 8
+    verdict = decide({ARM: ones, BASE: half, PLACEBO: zeros}, {"margin_absolute": 0.2}, kind="share", high=1.0)
+    assert (verdict.cell_mean, verdict.versus_mean, verdict.measurable_versus) == (1.0, 0.5, 0.5)
+    assert verdict.contrast.effect == pytest.approx(0.5)
+    assert verdict.verdict == "supported"
+    assert verdict.reason.endswith("; note that 100% of the pictures could be measured against 50%, and counts as no where it could not")
+
+
+def test_shares_that_agree_everywhere_keep_a_width(decide):
+    ones, zeros = [[1.0] * 4] * 8, [[0.0] * 4] * 8
+    learned = decide({ARM: ones, BASE: zeros, PLACEBO: zeros}, {"margin_absolute": 0.2}, kind="share", high=1.0)
+    # 8 runs of 4: 20 independent pairs at the assumed likeness; 1 - .05^(1/20) = .1391
+    assert (learned.contrast.low, learned.contrast.high) == pytest.approx((0.8609, 1.1391), abs=1e-4)
+    assert learned.verdict == "supported"
+    nothing = {ARM: zeros, BASE: zeros, PLACEBO: zeros}
+    assert decide(nothing, {"margin_absolute": 0.15, "expect": "no change"}, kind="share", high=1.0).verdict == "supported"
+    narrow = decide(nothing, {"margin_absolute": 0.1, "expect": "no change"}, kind="share", high=1.0)
+    assert (narrow.verdict, narrow.finding) == ("inconclusive", "unclear")
+    assert narrow.contrast.high > 0.1
+
+
+def test_identical_pictures_keep_the_instruments_own_width(decide):
+    # strength 0 is the base: every difference is 0. error 2 on a picture, 16 pairs: 2 * sqrt 2 / 4 = .7071
+    verdict = decide({ARM: BASE_RUNS, BASE: BASE_RUNS, PLACEBO: BASE_RUNS}, {"expect": "no change"}, error=2.0)
+    assert (verdict.contrast.low, verdict.contrast.high) == pytest.approx((-0.7071, 0.7071), abs=1e-4)
+    assert verdict.verdict == "supported"
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n_runs", "told"), [(0, "no run can be compared"), (1, "only one run"), (2, "only 2 runs")])
+def test_below_three_runs_there_is_no_verdict(decide, n_runs, told):
+    given = {ARM: [*runs(5)[:n_runs], *[None] * (8 - n_runs)], BASE: BASE_RUNS, PLACEBO: runs(0)} if n_runs else {BASE: BASE_RUNS}
+    verdict = decide(given)
+    assert (verdict.verdict, verdict.finding, verdict.contrast, verdict.more_runs) == ("inconclusive", None, None, 3)
+    assert told in verdict.reason
+    assert verdict.n_excluded_runs == 8 - n_runs
+    assert (verdict.cell_mean is None) == (n_runs == 0)
+
+
+def test_failed_runs_are_left_out_and_counted(decide):
+    given = cells(5)
+    given[ARM] = [None, *given[ARM][1:7], None]
+    given[PLACEBO] = [*given[PLACEBO][:3], None, *given[PLACEBO][4:]]
+    verdict = decide(given)
+    assert (verdict.contrast.n_runs, verdict.n_excluded_runs) == (6, 2)
+    assert verdict.controls[0].contrast.n_runs == 5
+    assert verdict.contrast.run_effects == pytest.approx(5 + WOBBLE[1:7])
+
+
+# --- transfer ---------------------------------------------------------------------------------------------------------
+
+
+def test_transfer_needs_200_base_pictures_and_a_wide_gap(decide):
+    rng = np.random.default_rng(20_260_711)
+
+    def study(n_seeds):
+        base = rng.normal(30, 3, (8, n_seeds))
+        return {ARM: (base + 5 + WOBBLE[:, None]).tolist(), BASE: base.tolist(), PLACEBO: base.tolist()}
+
+    enough = study(25)
+    verdict = decide(enough, training=50.0)
+    assert verdict.transfer == pytest.approx(5 / verdict.gap)
+    assert decide(study(24), training=50.0).transfer is None  # 192 pictures
+    assert decide(enough, training=31.0).transfer is None  # a gap of a third of the base's spread
+    assert decide(enough).transfer is None  # no training set
+
+
+# --- readings and facts -----------------------------------------------------------------------------------------------
+
+
+def test_an_instrument_without_facts_is_an_error(frame, experiment):
+    with pytest.raises(LabError, match="exp: no facts about the instrument m"):
+        judge(experiment({}), frame(cells(5)), training={}, instruments={}, controls={})
+
+
+@pytest.mark.parametrize("broken", [{"low": 1.0, "high": 1.0}, {"error": -1.0}, {"bias": float("nan")}, {"high": float("inf")}])
+def test_facts_must_be_numbers(facts, broken):
+    with pytest.raises(LabError, match="m: range"):
+        facts(**broken)
+
+
+def test_other_instruments_and_prompts_do_not_leak_in(decide, frame, experiment, facts):
+    readings = pl.concat([frame(cells(5)), frame(cells(-40), measure="n"), frame({'arm @ "other"': runs(99)})])
+    args = {"training": {}, "instruments": {"m": facts()}, "controls": {("exp", 0): ControlCells(PLACEBO_CELL, None)}}
+    assert judge(experiment({}), readings, **args) == judge(experiment({}), frame(cells(5)), **args)
+
+
+def test_facts_are_frozen():
+    with pytest.raises(AttributeError):
+        InstrumentFacts("m", "share", 0, 1, "", 0, 0, True, "").low = 1  # type: ignore[misc]
