@@ -15,8 +15,9 @@ from scipy import stats
 
 from loralab.infer.verdict import Contrast, Finding
 
-#: all sign patterns are counted up to this many; beyond it as many are drawn from a fixed stream.
+#: all sign patterns are counted up to 2^16 of them (16 runs); beyond that this many are drawn from a fixed stream.
 MAX_SIGN_PATTERNS = 2**16
+DRAWN_SIGN_PATTERNS = 2**14
 #: how alike the pictures of one run are taken to be where the runs agree so well that their likeness cannot be estimated.
 ASSUMED_ICC = 0.2
 
@@ -34,12 +35,12 @@ def _signs(n_runs: int) -> np.ndarray:
         # the mirror image of a pattern has the same absolute mean, so half of the patterns tell everything
         codes = np.arange(2 ** (n_runs - 1))[:, None] >> np.arange(n_runs - 1)[None, :]
         return np.hstack([np.ones((len(codes), 1), np.int8), 1 - 2 * (codes & 1).astype(np.int8)])
-    drawn = np.random.default_rng(n_runs).integers(0, 2, (MAX_SIGN_PATTERNS - 1, n_runs), dtype=np.int8)
+    drawn = np.random.default_rng(n_runs).integers(0, 2, (DRAWN_SIGN_PATTERNS - 1, n_runs), dtype=np.int8)
     return np.vstack([np.ones((1, n_runs), np.int8), 1 - 2 * drawn])
 
 
 def sign_flip_p(effects: Sequence[float] | np.ndarray) -> float:
-    """Return the two-sided sign-flip (randomisation) p of mean 0; exact up to 16 runs, else from 65,536 fixed patterns.
+    """Return the two-sided sign-flip (randomisation) p of mean 0; exact up to 16 runs, else from 16,384 fixed patterns.
 
     Source: Fisher, The Design of Experiments (1935), section 21. The null distribution depends on the absolute effects
     alone; they are sorted, so the order of the runs changes nothing even where patterns are drawn.

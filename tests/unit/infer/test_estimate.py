@@ -86,9 +86,9 @@ def test_sign_flip_beyond_16_runs_is_drawn_once_and_for_all():
     effects = np.random.default_rng(ROOT).normal(0.4, 1, 20)
     p = sign_flip_p(effects)
     assert p == sign_flip_p(effects[::-1]) == sign_flip_p(-effects)
-    # 2^16 patterns: the standard error of p is at most .002; the exact value is close to the t-test's for 20 normal runs
+    # 2^14 patterns: the standard error of p is at most .004; the exact value is close to the t-test's for 20 normal runs
     assert p == pytest.approx(stats.ttest_1samp(effects, 0).pvalue, abs=0.02)
-    assert sign_flip_p(np.full(20, 5.0)) >= 1 / 2**16  # never 0
+    assert sign_flip_p(np.full(20, 5.0)) >= 1 / 2**14  # never 0
 
 
 @pytest.mark.parametrize(

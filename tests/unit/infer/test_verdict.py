@@ -10,11 +10,25 @@ from loralab.infer.verdict import Contrast, ControlCheck, Verdict, verdict_from_
 
 CONTRAST = Contrast(1.5, 0.5, 2.5, 0.95, 3, 12, 0.25, (1.0, 1.5, 2.0))
 FIELDS = {
-    "experiment": "myshape", "index": 0, "say": "grey is learned", "measure": "chroma", "cell": 'myshape @ "myshape"',
-    "versus": 'base @ "myshape"', "expect": "lower", "article": "learned", "finding": None, "verdict": "inconclusive", "reason": "can't tell yet", "contrast": None,
-    "margin": None, "margin_source": "given", "cell_mean": None, "versus_mean": None, "training_mean": None, "gap": None, "transfer": None,
-    "measurable_cell": 1.0, "measurable_versus": 0.5, "n_excluded_runs": 0, "controls": (), "more_runs": None,
-}  # fmt: skip
+    "experiment": "myshape",
+    "index": 0,
+    "say": "grey is learned",
+    "measure": "chroma",
+    "cell": 'myshape @ "myshape"',
+    "versus": 'base @ "myshape"',
+    "expect": "lower",
+    "article": "learned",
+    "finding": None,
+    "verdict": "inconclusive",
+    "reason": "can't tell yet",
+    "contrast": None,
+    **dict.fromkeys(("margin", "cell_mean", "versus_mean", "training_mean", "gap", "transfer", "more_runs")),
+    "margin_source": "given",
+    "measurable_cell": 1.0,
+    "measurable_versus": 0.5,
+    "n_excluded_runs": 0,
+    "controls": (),
+}
 CHECKS = (
     ControlCheck("placebo", "more than the placebo", True, "passed", CONTRAST, 'placebo @ "myshape"'),
     ControlCheck("trigger", "more than without its trigger", False, "not_run", None, ""),
