@@ -59,6 +59,11 @@ class InstrumentFacts:
         """The width of the instrument's range."""
         return self.high - self.low
 
+    @property
+    def smallest_gap(self) -> float:
+        """A gap no wider than this cannot be told from none: the card's error on one picture, or its bias if larger."""
+        return max(self.error, abs(self.bias))
+
     def left_in_means(self, n_pairs: int) -> float:
         """Return what of the card's error may be left in a difference of two means over ``n_pairs`` pictures each.
 
@@ -211,8 +216,8 @@ def _find_gap(case: _Case) -> _Gap:
     source = words.margin_source(DEFAULT_MARGIN if claim.margin is None else claim.margin)
     if gap is None:
         return _Gap(None, sd_base, len(base), None, source, words.no_gap(case.training_mean is None))
-    if abs(gap) <= max(facts.error, abs(facts.bias)):
-        return _Gap(gap, sd_base, len(base), None, source, words.gap_too_small(gap, max(facts.error, abs(facts.bias)), facts.unit))
+    if abs(gap) <= facts.smallest_gap:
+        return _Gap(gap, sd_base, len(base), None, source, words.gap_too_small(gap, facts.smallest_gap, facts.unit))
     return _Gap(gap, sd_base, len(base), (DEFAULT_MARGIN if claim.margin is None else claim.margin) * abs(gap), source, "")
 
 

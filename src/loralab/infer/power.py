@@ -18,7 +18,7 @@ from scipy import stats
 from loralab.infer.decidable import MIN_RUNS, decidable_effect, decidable_no_change, runs_needed
 from loralab.infer.estimate import half_width_floor
 from loralab.infer.judge import DEFAULT_MARGIN, InstrumentFacts
-from loralab.infer.words import amount, margin_in_error, not_carried
+from loralab.infer.words import amount, gap_too_small, margin_in_error, not_carried
 from loralab.spec.cells import BASE_ARM
 from loralab.spec.models import ClaimSpec, ExperimentSpec
 
@@ -215,6 +215,8 @@ def _verdict(
             f"the gap is unknown before the run; decided if training set and base differ by {amount(smallest_gap, facts.unit)} or more",
         )
     assert effect is not None
+    if gap is not None and claim.margin_absolute is None and abs(gap) <= facts.smallest_gap:
+        return False, gap_too_small(gap, facts.smallest_gap, facts.unit)
     left = facts.left_in_means(budget.n_images)
     if margin <= left:
         return False, margin_in_error(margin, left, facts.unit, given=claim.margin_absolute is not None)

@@ -76,6 +76,7 @@ def test_a_gap_that_is_unknown_before_the_run_is_said_to_be(plan):
         ({"replicates": {"arm": 2}}, "2 runs; a verdict about the recipe needs at least 3"),
         ({"carried": False, "note": "too small"}, "does not work at this base's picture size: too small"),
         ({"bias": 3.0}, "is within the 3 u by which the instrument's card says"),
+        ({"claim": {"margin_absolute": None}, "gap": 1.0, "error": 2.0}, "differ by only 1 u, within the instrument's error of 2 u"),
         ({"spread": {}}, "nothing is known about how much m spreads between runs"),
     ],
 )
