@@ -82,7 +82,7 @@ def _examples(base: Base, spec: StudySpec, arm: ArmSpec, study_folder: Path) -> 
     if isinstance(data, FolderData):
         contents = read_folder(folder_path(data, study_folder), base.size_px)
         return contents.examples, list(contents.notes)
-    return make_examples(data, base.size_px, sources={}), []
+    return make_examples(data, base.size_px), []
 
 
 def _own_images(base: Base, data: ImagesOfData) -> list[Example]:

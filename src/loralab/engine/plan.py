@@ -184,8 +184,8 @@ def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
             if claim.versus_cell.arm not in (BASE_ARM, claim.cell.arm):
                 differing = differences(spec, claim.cell.arm, claim.versus_cell.arm)
                 if len(differing) > 1:
-                    both = f"{claim.cell.arm} and {claim.versus_cell.arm}"
-                    yield f"{name}: {both} differ in more than one thing ({', '.join(differing)}), so {claim.say!r} cannot say which of them matters"
+                    both, listed = f"{claim.cell.arm} and {claim.versus_cell.arm}", ", ".join(differing)
+                    yield f"{name}: {both} differ in more than one thing ({listed}), so {claim.say!r} cannot say which matters"
 
 
 def differences(spec: StudySpec, one: str, other: str) -> list[str]:

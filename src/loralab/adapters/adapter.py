@@ -1,0 +1,56 @@
+"""One LoRA in memory: pairs of low-rank factors by layer, with a rank and one alpha."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from loralab.adapters.layers import adapted_layers
+from loralab.bases import Base
+from loralab.spec.models import TrainSpec
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA: ``weights`` maps layer paths to (down (R, in[, k, k]), up (out, R[, 1, 1])), float32; delta W = alpha / rank * up @ down."""
+
+    weights: Mapping[str, Pair]
+    alpha: float
+    rank: int
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def scale(self) -> float:
+        """alpha / rank."""
+        return self.alpha / self.rank
+
+
+def make_adapter(base: Base, spec: TrainSpec, seed: int) -> Adapter:
+    """Return an untrained LoRA: down as in kaiming_uniform(a=sqrt 5), up zero, so that it changes nothing yet (Hu et al. 2021, 4.1).
+
+    Drawn from a generator of its own, layer after layer.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    weights: dict[str, Pair] = {}
+    for path, layer in adapted_layers(base, spec.targets).items():
+        shape = (spec.rank, *layer.weight.shape[1:])
+        bound = 1 / math.sqrt(math.prod(shape[1:]))
+        down = (torch.rand(shape, generator=generator) * 2 - 1) * bound
+        weights[path] = (down, torch.zeros(layer.weight.shape[0], spec.rank, *(1,) * (len(shape) - 2)))
+    return Adapter(weights, float(spec.rank if spec.alpha is None else spec.alpha), spec.rank)
+
+
+def adapter_sha256(adapter: Adapter) -> str:
+    """Return the sha256 (hex) over paths, shapes and values."""
+    digest = hashlib.sha256(f"{adapter.alpha} {adapter.rank}".encode())
+    for path, pair in sorted(adapter.weights.items()):
+        for tensor in pair:
+            digest.update(f"{path} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,165 @@
+"""K adapters over one frozen base: inputs come stacked as K groups, each adapted layer adds each group's own low-rank product.
+
+Inside `attached()`, `base.unet` takes a batch of K groups of B, group-major (K*B, ...). One product with the frozen weight serves all
+groups, one batched product the low-rank parts. A single adapter is a stack of one; the base itself is the group without an adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from loralab.adapters.adapter import Adapter
+from loralab.bases import Base
+from loralab.errors import lab_error
+
+Layer = torch.nn.Linear | torch.nn.Conv2d
+
+
+@dataclass
+class StackedPair:
+    """One layer's factors of all K adapters, ranks padded with zeros: down (K, R, in...), up (K, out, R)."""
+
+    path: str
+    layer: Layer
+    down: torch.Tensor
+    up: torch.Tensor
+
+
+class AdapterStack:
+    """K adapters (None = the base itself) over ``base``; values live in one flat (K, P) tensor, of which the factors are views."""
+
+    def __init__(self, base: Base, adapters: Sequence[Adapter | None], *, trainable: bool = False) -> None:
+        if not adapters:
+            raise lab_error("model", "an empty stack", "at least one adapter, or None for the base")
+        self.base, self.trainable = base, trainable
+        self.ranks = [adapter.rank if adapter else 0 for adapter in adapters]
+        self.alphas = [adapter.alpha if adapter else 0.0 for adapter in adapters]
+        self.paths = [frozenset(adapter.weights) if adapter else frozenset() for adapter in adapters]
+        layers = _layers_of(base, adapters)
+        rank = max([*self.ranks, 1])
+        sizes = [rank * (layer.weight[0].numel() + layer.weight.shape[0]) for layer in layers.values()]
+        self.flat = torch.zeros(len(adapters), sum(sizes), device=base.device)
+        self.flat_grad = torch.zeros_like(self.flat) if trainable else None
+        self.pairs = self._make_pairs(layers, rank)
+        self._fill(adapters)
+
+    @property
+    def n_groups(self) -> int:
+        """K."""
+        return len(self.ranks)
+
+    def _make_pairs(self, layers: dict[str, Layer], rank: int) -> list[StackedPair]:
+        pairs, start = [], 0
+        for path, layer in layers.items():
+            factors = []
+            for shape in ((rank, *layer.weight.shape[1:]), (layer.weight.shape[0], rank)):
+                stop = start + torch.Size(shape).numel()
+                factors.append(self._leaf(slice(start, stop), shape))
+                start = stop
+            pairs.append(StackedPair(path, layer, *factors))
+        return pairs
+
+    def _leaf(self, columns: slice, shape: tuple[int, ...]) -> torch.Tensor:
+        """Return a view of the flat values (K, *shape); trainable ones gather their gradient in the flat gradient."""
+        leaf = self.flat[:, columns].unflatten(1, shape)
+        if self.flat_grad is not None:
+            leaf = leaf.detach().requires_grad_()
+            leaf.grad = self.flat_grad[:, columns].unflatten(1, shape)
+        return leaf
+
+    @torch.no_grad()
+    def _fill(self, adapters: Sequence[Adapter | None]) -> None:
+        for pair in self.pairs:
+            for k, adapter in enumerate(adapters):
+                if adapter is not None and pair.path in adapter.weights:
+                    down, up = adapter.weights[pair.path]
+                    pair.down[k, : adapter.rank] = down
+                    pair.up[k, :, : adapter.rank] = up.flatten(1)
+
+    def parameters(self) -> list[torch.Tensor]:
+        """Return the stacked factors: (K, R, in...) and (K, out, R) for each layer."""
+        return [factor for pair in self.pairs for factor in (pair.down, pair.up)]
+
+    def adapters(self) -> list[Adapter | None]:
+        """Return copies of the K adapters as they are now, padding taken off."""
+        return [self._adapter(k) for k in range(self.n_groups)]
+
+    def _adapter(self, k: int) -> Adapter | None:
+        rank = self.ranks[k]
+        if rank == 0:
+            return None
+        weights = {}
+        for pair in self.pairs:
+            if pair.path in self.paths[k]:
+                down = pair.down[k, :rank].detach().clone().contiguous()
+                up = pair.up[k, :, :rank].detach().clone().contiguous()
+                weights[pair.path] = (down, up[:, :, None, None] if down.ndim == 4 else up)
+        return Adapter(weights, self.alphas[k], rank)
+
+    @contextmanager
+    def attached(self, strengths: Sequence[float] | None = None) -> Iterator[None]:
+        """Attach the stack to the base's UNet for the block, each adapter at its strength (default 1); the UNet is as before afterwards."""
+        factors = [1.0] * self.n_groups if strengths is None else list(strengths)
+        if len(factors) != self.n_groups:
+            raise lab_error("model", f"{len(factors)} strengths for a stack of {self.n_groups}", "one for each adapter")
+        scales = [s * alpha / rank if rank else 0.0 for s, alpha, rank in zip(factors, self.alphas, self.ranks, strict=True)]
+        if not self.trainable and not any(scales):
+            yield  # nothing to add: the base alone
+            return
+        scale = torch.tensor(scales, device=self.base.device)[:, None, None]
+        try:
+            for pair in self.pairs:
+                pair.layer.forward = _forward(pair, scale)  # type: ignore[method-assign]
+            yield
+        finally:
+            for pair in self.pairs:
+                pair.layer.__dict__.pop("forward", None)
+
+
+def _layers_of(base: Base, adapters: Sequence[Adapter | None]) -> dict[str, Layer]:
+    """Return the layers that any of the adapters touches, in the order of the model; raises LabError("model") for a path that is none."""
+    wanted = {path for adapter in adapters if adapter for path in adapter.weights}
+    modules = {f"unet.{name}": module for name, module in base.unet.named_modules()}
+    strangers = sorted(wanted - modules.keys())
+    if strangers:
+        raise lab_error("model", f"the adapter has weights for {', '.join(strangers[:5])}", f"layers of {base.name}")
+    return {path: module for path, module in modules.items() if path in wanted and isinstance(module, torch.nn.Linear | torch.nn.Conv2d)}
+
+
+def _forward(pair: StackedPair, scale: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the layer's forward for stacked groups; ``scale`` is (K, 1, 1)."""
+    layer = pair.layer
+    if isinstance(layer, torch.nn.Linear):
+        return lambda x: _linear(x, layer, pair, scale)
+    if layer.kernel_size == (1, 1) and layer.stride == (1, 1):
+        return lambda x: _pointwise(x, layer, pair, scale)
+    return lambda x: _convolution(x, layer, pair, scale)
+
+
+def _linear(x: torch.Tensor, layer: torch.nn.Linear, pair: StackedPair, scale: torch.Tensor) -> torch.Tensor:
+    y = F.linear(x, layer.weight, layer.bias)  # (K*B, ..., out)
+    k = len(scale)
+    low = torch.bmm(x.reshape(k, -1, x.shape[-1]), pair.down.transpose(1, 2)) * scale  # (K, B*T, R)
+    return torch.baddbmm(y.reshape(k, -1, y.shape[-1]), low, pair.up.transpose(1, 2)).reshape(y.shape)
+
+
+def _pointwise(x: torch.Tensor, layer: torch.nn.Conv2d, pair: StackedPair, scale: torch.Tensor) -> torch.Tensor:
+    y = F.conv2d(x, layer.weight, layer.bias)  # (K*B, out, H, W)
+    k = len(scale)
+    groups = x.reshape(k, -1, x.shape[1], x.shape[2] * x.shape[3])  # (K, B, in, HW)
+    low = (pair.down.flatten(2)[:, None] @ groups) * scale[:, None]  # (K, B, R, HW)
+    return y + (pair.up[:, None] @ low).reshape(y.shape)
+
+
+def _convolution(x: torch.Tensor, layer: torch.nn.Conv2d, pair: StackedPair, scale: torch.Tensor) -> torch.Tensor:
+    y = F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation)  # type: ignore[arg-type]
+    k = len(scale)
+    side_by_side = x.reshape(k, -1, *x.shape[1:]).transpose(0, 1).flatten(1, 2)  # (B, K*in, H, W)
+    low = F.conv2d(side_by_side, pair.down.flatten(0, 1), None, layer.stride, layer.padding, layer.dilation, groups=k)  # type: ignore[arg-type]
+    low = low.reshape(len(low), k, -1, y.shape[2] * y.shape[3]).transpose(0, 1)  # (K, B, R, HW)
+    return y + (pair.up[:, None] @ (low * scale[:, None])).reshape(y.shape)

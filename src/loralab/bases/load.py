@@ -1,0 +1,103 @@
+"""Loads a base from a diffusers folder, safely: a reference in, a frozen Base out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from loralab.bases.base import Base
+from loralab.errors import lab_error
+from loralab.petri import petri_folder
+
+UNSAFE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of pipeline: its name here and the classes of its parts."""
+
+    name: str
+    parts: Mapping[str, Any]
+
+
+#: pipeline classes that may be named in a model_index.json; nothing else is ever instantiated from a file's word
+FAMILIES: Mapping[str, Family] = {
+    "StableDiffusionPipeline": Family(
+        "sd1", {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel, "tokenizer": CLIPTokenizer}
+    ),
+}
+MODEL_PARTS = ("unet", "vae", "text_encoder")
+
+
+def load_base(reference: str, *, device: str = "cpu") -> Base:
+    """Return the base that ``reference`` names: `petri`, or the path of a diffusers folder.
+
+    Weights are read from safetensors alone and held as float32 on a CPU. Raises LabError("model").
+    """
+    folder = petri_folder() if reference == "petri" else Path(reference)
+    family = _family_of(folder, reference)
+    parts = {name: _load_part(folder, name, kind) for name, kind in family.parts.items()}
+    models = {name: parts[name].to(device=device, dtype=torch.float32).requires_grad_(False).eval() for name in MODEL_PARTS}
+    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    unet, vae = models["unet"], models["vae"]
+    size = int(unet.config.sample_size)
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    return Base(
+        name=folder.name if reference != "petri" else "petri", family=family.name, unet=unet, vae=vae, text_encoder=models["text_encoder"],
+        tokenizer=parts["tokenizer"], scheduler_config=scheduler, fingerprint=fingerprint_of(folder), size_px=size * factor,
+        latent_shape=(int(unet.config.in_channels), size, size), device=torch.device(device), dtype=torch.float32,
+    )  # fmt: skip
+
+
+def _family_of(folder: Path, reference: str) -> Family:
+    if folder.is_file():
+        what = "a pickle, which can run any code" if folder.suffix in UNSAFE_SUFFIXES else "a file"
+        do = "convert it with diffusers' scripts/convert_original_stable_diffusion_to_diffusers.py --to_safetensors"
+        raise lab_error("model", f"the base {reference!r} is {what}", "`petri`, or the path of a diffusers folder", do)
+    index = folder / "model_index.json"
+    if not index.is_file():
+        found = f"the base {reference!r} is a folder without model_index.json" if folder.is_dir() else f"no base at {reference!r}"
+        raise lab_error("model", found, "`petri`, or the path of a diffusers folder", "check `base:` in the study")
+    name = str(json.loads(index.read_text(encoding="utf-8")).get("_class_name"))
+    if name not in FAMILIES:
+        raise lab_error("model", f"the base {reference!r} is a {name}", f"one of {', '.join(FAMILIES)}", "this version cannot use it yet")
+    return FAMILIES[name]
+
+
+def _load_part(folder: Path, name: str, kind: Any) -> Any:
+    place = folder / name
+    if not place.is_dir():
+        raise lab_error("model", f"the base in {folder.name} has no {name}", f"a folder {name}/", "is the download complete?")
+    if name not in MODEL_PARTS:
+        return kind.from_pretrained(place, local_files_only=True)
+    if not list(place.glob("*.safetensors")):
+        unsafe = sorted(file.name for file in place.iterdir() if file.suffix in UNSAFE_SUFFIXES)
+        found = f"{name}/ holds no .safetensors" + (f", only {', '.join(unsafe)}" if unsafe else "")
+        do = "save the pipeline again with save_pretrained(..., safe_serialization=True)"
+        raise lab_error("model", found, "weights as safetensors: pickles can run any code when they are opened", do)
+    try:
+        return kind.from_pretrained(place, local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0][:200]
+        raise lab_error(
+            "model", f"{name}/ of the base cannot be loaded: {first}", "a whole diffusers folder", "is the download complete?"
+        ) from error
+
+
+def fingerprint_of(folder: Path) -> str:
+    """Return the sha256 (hex) over the names and bytes of every file of a pipeline that shapes its pictures."""
+    digest = hashlib.sha256()
+    for file in sorted(item for item in folder.rglob("*") if item.is_file() and item.suffix in (".safetensors", ".json", ".txt")):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

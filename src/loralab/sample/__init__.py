@@ -1,0 +1,8 @@
+"""Drawing pictures with a base and its LoRAs: blocks of a grid in, pictures at literal seeds out."""
+
+from loralab.sample.batches import Batch, ImageBlock, plan_batches
+from loralab.sample.noise import image_noise
+from loralab.sample.png import parameters_text, read_parameters, write_png
+from loralab.sample.sampler import sample_batch
+
+__all__ = ["Batch", "ImageBlock", "image_noise", "parameters_text", "plan_batches", "read_parameters", "sample_batch", "write_png"]

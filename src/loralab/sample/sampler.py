@@ -1,0 +1,55 @@
+"""Draws one batch: K groups of (prompt, seed) in, pictures out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from loralab.adapters import Adapter, AdapterStack
+from loralab.bases import Base, decode_latents
+from loralab.sample.batches import Batch
+from loralab.sample.noise import image_noise
+from loralab.sample.solvers import make_solver
+from loralab.spec.models import SampleSpec
+
+
+def guide(unconditional: torch.Tensor, conditional: torch.Tensor, scale: float) -> torch.Tensor:
+    """Return uncond + scale * (cond - uncond) (Ho & Salimans 2022, arXiv:2207.12598, with w = scale - 1)."""
+    return unconditional + scale * (conditional - unconditional)
+
+
+@torch.inference_mode()
+def sample_batch(
+    base: Base, batch: Batch, adapters: Mapping[str, Adapter], spec: SampleSpec, embeddings: Mapping[str, torch.Tensor]
+) -> np.ndarray:
+    """Return the batch's pictures (K, B, H, W, 3) uint8.
+
+    ``embeddings`` maps every prompt of the batch, and the negative prompt, to its embedding (T, D). With guidance the two halves
+    lie inside each group, (K, 2, B), so that a group stays one run of the batch.
+    """
+    k, b = len(batch.groups), len(batch.items[0])
+    stack = AdapterStack(base, [None if run_id is None else adapters[run_id] for run_id, _ in batch.groups])
+    text = torch.stack([torch.stack([embeddings[prompt] for prompt, _ in items]) for items in batch.items])  # (K, B, T, D)
+    if spec.guidance != 1:
+        negative = embeddings[spec.negative].expand(k, b, -1, -1)
+        text = torch.cat([negative, text], dim=1)  # (K, 2B, T, D)
+    solver = make_solver(spec.sampler, base.scheduler_config, spec.steps)
+    latents = image_noise([seed for items in batch.items for _, seed in items], base.latent_shape) * solver.init_noise_sigma
+    with stack.attached([strength for _, strength in batch.groups]):
+        for timestep in solver.timesteps:
+            predicted = _predict(base, solver.scale_model_input(latents, timestep), timestep, text.flatten(0, 1), k, spec.guidance)
+            latents = solver.step(predicted, timestep, latents, return_dict=False)[0]
+    return decode_latents(base, latents).reshape(k, b, base.size_px, base.size_px, 3)
+
+
+def _predict(base: Base, latents: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, k: int, scale: float) -> torch.Tensor:
+    """Return the guided prediction (K*B, C, h, w) for latents (K*B, C, h, w) and text (K*B or K*2B, T, D)."""
+    if scale == 1:
+        single: torch.Tensor = base.unet(latents, timestep, text, return_dict=False)[0]
+        return single
+    grouped = latents.unflatten(0, (k, -1))
+    doubled = torch.cat([grouped, grouped], dim=1).flatten(0, 1)  # (K*2B, C, h, w)
+    both = base.unet(doubled, timestep, text, return_dict=False)[0].unflatten(0, (k, 2, -1))
+    return guide(both[:, 0], both[:, 1], scale).flatten(0, 1)

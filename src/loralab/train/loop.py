@@ -1,0 +1,141 @@
+"""The training loop: a stack of runs in, a Step a step out, trained adapters at the end; the caller owns bars, files and time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from loralab.adapters import Adapter, AdapterStack, adapter_sha256, make_adapter
+from loralab.bases import Base
+from loralab.errors import lab_error
+from loralab.spec.models import TrainSpec
+from loralab.train.losses import make_noise_schedule, make_target, run_losses
+from loralab.train.optimiser import StackedAdamW
+from loralab.train.packing import shape_signature
+from loralab.train.streams import init_seed, sample_noise, sample_order
+
+
+@dataclass(frozen=True)
+class TrainRun:
+    """One run to train: its recipe and its examples as latents (N, C, h, w) and embeddings (N, T, D)."""
+
+    run_id: str
+    spec: TrainSpec
+    latents: torch.Tensor
+    embeddings: torch.Tensor
+    replicate: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step (counted from 1): the loss of each run, None where a run has stopped."""
+
+    step: int
+    losses: list[float | None]
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """What became of a run; ``failed`` says why it stopped, None if it did not."""
+
+    run_id: str
+    adapter: Adapter
+    losses: list[float]
+    initial_sha256: str
+    failed: str | None
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """The inputs of one step for the whole stack, group-major."""
+
+    latents: torch.Tensor  # (K*B, C, h, w)
+    embeddings: torch.Tensor  # (K*B, T, D)
+    noise: torch.Tensor  # (K*B, C, h, w)
+    timesteps: torch.Tensor  # (K*B,)
+
+
+def train_stack(base: Base, runs: Sequence[TrainRun], *, root_seed: int) -> Generator[Step, None, list[TrainedRun]]:
+    """Train all ``runs`` together, yielding a Step after each; returns the trained runs in order.
+
+    The loss is the sum over runs of the run's mean, so that no run feels another. A run whose loss or gradient is not finite stops
+    alone and is reported as failed. Raises LabError("training") where the runs cannot share a stack.
+    """
+    _check_signatures(runs)
+    spec = runs[0].spec
+    initial = [make_adapter(base, run.spec, init_seed(root_seed, run.replicate)) for run in runs]
+    stack = AdapterStack(base, initial, trainable=True)
+    optimiser = StackedAdamW(stack.flat, [run.spec.weight_decay for run in runs], [run.spec.max_grad_norm for run in runs])
+    schedule = make_noise_schedule(base.scheduler_config)
+    batches = _minibatches(base, runs, root_seed, schedule.config.num_train_timesteps)
+    alive = torch.ones(len(runs), dtype=torch.bool)
+    losses: list[list[float]] = [[] for _ in runs]
+    failed: list[str | None] = [None] * len(runs)
+    for step in range(1, spec.steps + 1):
+        values = _backward(base, stack, schedule, next(batches), len(runs))
+        fine = torch.isfinite(values) & torch.isfinite(stack.flat_grad.sum(dim=1))  # type: ignore[union-attr]
+        for k in torch.nonzero(alive & ~fine).flatten().tolist():
+            failed[k] = f"its loss or gradient was not finite at step {step} of {spec.steps} (learning rate {runs[k].spec.lr:g})"
+        alive &= fine
+        rates = torch.tensor([learning_rate(run.spec, step) for run in runs])
+        optimiser.step(stack.flat_grad, rates, alive)  # type: ignore[arg-type]
+        shown = [value if running else None for value, running in zip(values.tolist(), alive.tolist(), strict=True)]
+        for curve, value in zip(losses, shown, strict=True):
+            curve.extend([] if value is None else [value])
+        yield Step(step, shown)
+    adapters = stack.adapters()
+    return [
+        TrainedRun(run.run_id, adapter, curve, adapter_sha256(start), reason)
+        for run, adapter, curve, start, reason in zip(runs, adapters, losses, initial, failed, strict=True)
+        if adapter is not None
+    ]
+
+
+def _check_signatures(runs: Sequence[TrainRun]) -> None:
+    signatures = {(shape_signature(run.spec), tuple(run.latents.shape[1:])) for run in runs}
+    if len(signatures) != 1:
+        raise lab_error("training", f"{len(signatures)} different shapes in one stack", "runs of equal batch, steps, targets and size")
+
+
+def _minibatches(base: Base, runs: Sequence[TrainRun], root_seed: int, n_timesteps: int) -> Iterator[Minibatch]:
+    """Yield the stack's inputs of each step; noise is drawn once a replicate and shared by its arms."""
+    batch = runs[0].spec.batch
+    orders = [sample_order(root_seed, run.replicate, len(run.latents), batch) for run in runs]
+    replicates = dict.fromkeys(run.replicate for run in runs)
+    draws = {r: sample_noise(root_seed, r, (batch, *base.latent_shape), n_timesteps) for r in replicates}
+    while True:
+        picked = [next(order) for order in orders]
+        drawn = {replicate: next(draw) for replicate, draw in draws.items()}
+        yield Minibatch(
+            latents=torch.cat([run.latents[index] for run, index in zip(runs, picked, strict=True)]),
+            embeddings=torch.cat([run.embeddings[index] for run, index in zip(runs, picked, strict=True)]),
+            noise=torch.cat([drawn[run.replicate][0] for run in runs]),
+            timesteps=torch.cat([drawn[run.replicate][1] for run in runs]),
+        )
+
+
+def _backward(base: Base, stack: AdapterStack, schedule: object, batch: Minibatch, n_runs: int) -> torch.Tensor:
+    """Fill the stack's flat gradient and return each run's loss (K,)."""
+    assert stack.flat_grad is not None
+    stack.flat_grad.zero_()
+    noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)  # type: ignore[attr-defined]
+    target = make_target(schedule, batch.latents, batch.noise, batch.timesteps)  # type: ignore[arg-type]
+    with stack.attached():
+        predicted = base.unet(noisy, batch.timesteps, batch.embeddings, return_dict=False)[0]
+        losses = run_losses(predicted, target, n_runs)
+        # a run that has diverged must not turn the others' sum into NaN: their gradients do not depend on its value
+        torch.autograd.backward(losses, torch.ones_like(losses))
+    return losses.detach()
+
+
+def learning_rate(spec: TrainSpec, step: int) -> float:
+    """Return the learning rate of ``step`` (from 1): linear warm-up, then constant or a cosine to zero."""
+    if step <= spec.warmup:
+        return spec.lr * step / spec.warmup
+    if spec.schedule == "constant":
+        return spec.lr
+    progress = (step - spec.warmup) / max(1, spec.steps - spec.warmup)
+    return spec.lr * 0.5 * (1 + math.cos(math.pi * progress))

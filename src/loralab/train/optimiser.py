@@ -1,0 +1,37 @@
+"""AdamW for a stack: values and gradients (K, P) in, updated in place, each run by its own rate, decay, clipping and fate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+
+
+class StackedAdamW:
+    """Decoupled AdamW (Loshchilov & Hutter 2019, algorithm 2) over K independent runs; no quantity couples two rows."""
+
+    def __init__(self, values: torch.Tensor, weight_decays: Sequence[float], max_norms: Sequence[float]) -> None:
+        self.values = values  # (K, P)
+        self.first = torch.zeros_like(values)
+        self.second = torch.zeros_like(values)
+        self.weight_decays = torch.tensor(weight_decays)[:, None]
+        self.max_norms = torch.tensor(max_norms)[:, None]
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, gradients: torch.Tensor, rates: torch.Tensor, alive: torch.Tensor) -> None:
+        """Update every run that is ``alive`` (K,) by its learning rate in ``rates`` (K,); the others keep their values."""
+        self.steps += 1
+        usable = torch.where(alive[:, None], gradients, torch.zeros_like(gradients))
+        norms = usable.square().sum(dim=1, keepdim=True).sqrt()
+        clipped = usable * (self.max_norms / (norms + 1e-6)).clamp(max=1.0)
+        self.first.lerp_(clipped, 1 - BETAS[0])
+        self.second.mul_(BETAS[1]).addcmul_(clipped, clipped, value=1 - BETAS[1])
+        corrected_first = self.first / (1 - BETAS[0] ** self.steps)
+        corrected_second = self.second / (1 - BETAS[1] ** self.steps)
+        rate = torch.where(alive, rates, torch.zeros_like(rates))[:, None]
+        self.values.mul_(1 - rate * self.weight_decays)
+        self.values.sub_(rate * corrected_first / (corrected_second.sqrt() + EPSILON))

@@ -1,0 +1,28 @@
+"""Which runs are trained together: recipes of the whole plan in, stacks of run names out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from loralab.spec.models import TrainSpec
+
+
+def pack_runs(runs: Sequence[tuple[str, TrainSpec]], max_stack: int) -> list[list[str]]:
+    """Return stacks of at most ``max_stack`` runs with equal shape signatures, in the order of the plan.
+
+    A pure function of the whole plan, never of what is still to do: a resumed study groups as it did at first.
+    """
+    groups: dict[tuple[object, ...], list[list[str]]] = {}
+    order: list[list[str]] = []
+    for run_id, spec in runs:
+        stacks = groups.setdefault(shape_signature(spec), [])
+        if not stacks or len(stacks[-1]) == max_stack:
+            stacks.append([])
+            order.append(stacks[-1])
+        stacks[-1].append(run_id)
+    return order
+
+
+def shape_signature(spec: TrainSpec) -> tuple[object, ...]:
+    """Return what must be equal for two runs to share a stack; rank, alpha, rates, schedule and clipping may differ."""
+    return (spec.batch, spec.steps, spec.targets)
