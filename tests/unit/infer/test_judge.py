@@ -385,3 +385,62 @@ def test_other_instruments_and_prompts_do_not_leak_in(decide, frame, experiment,
 def test_facts_are_frozen():
     with pytest.raises(AttributeError):
         InstrumentFacts("m", "share", 0, 1, "", 0, 0, True, "").low = 1  # type: ignore[misc]
+
+
+# --- finer points -----------------------------------------------------------------------------------------------------
+
+
+def test_a_difference_of_differences_has_a_wider_floor(decide):
+    ones, zeros = [[1.0] * 4] * 8, [[0.0] * 4] * 8
+    given = {ARM: ones, BASE: zeros, PLACEBO: zeros, 'arm @ "q"': zeros, 'base @ "q"': zeros}
+    claim = {"margin_absolute": 0.2, "needs_trigger": True}
+    verdict = decide(given, claim, no_trigger=Cell("arm", "q"), kind="share", high=1.0)
+    # four readings a pair may move the difference by twice the range: 2 * .1391
+    assert verdict.controls[1].contrast.low == pytest.approx(1 - 2 * 0.1391, abs=1e-4)
+    # other readings: four errors of 2 in place of two, 2 * sqrt 4 / sqrt 16 = 1 where the claim itself has .7071
+    same = {ARM: BASE_RUNS, BASE: BASE_RUNS, PLACEBO: BASE_RUNS, 'arm @ "q"': BASE_RUNS, 'base @ "q"': BASE_RUNS}
+    verdict = decide(same, no_trigger=Cell("arm", "q"), error=2.0)
+    assert verdict.contrast.high == pytest.approx(0.7071, abs=1e-4)
+    assert verdict.controls[1].contrast.high == pytest.approx(1.0)
+
+
+def test_a_wide_gap_downwards_has_a_transfer_too(decide):
+    base = np.random.default_rng(20_260_711).normal(30, 3, (8, 25))
+    given = {ARM: (base - 5 + WOBBLE[:, None]).tolist(), BASE: base.tolist(), PLACEBO: base.tolist()}
+    verdict = decide(given, {"expect": "lower"}, training=10.0)
+    assert verdict.gap < 0
+    assert verdict.transfer == pytest.approx(-5 / verdict.gap)
+
+
+def test_a_run_that_both_arms_lost_is_counted_through_the_base(decide):
+    arm, other = runs(5), runs(0, wobble=FLAT)
+    arm[2] = other[2] = None
+    verdict = decide({ARM: arm, 'other @ "p"': other, BASE: BASE_RUNS}, {"versus": 'other @ "p"'}, placebo=None)
+    assert (verdict.contrast.n_runs, verdict.n_excluded_runs) == (7, 1)
+
+
+def test_the_estimate_of_runs_exceeds_those_already_there_and_knows_the_other_claims(frame, experiment, facts):
+    # at an effect of 1.86 the low end, 1.86 - .8654 = .995, is just not beyond the margin of 1
+    args = {"training": {}, "instruments": {"m": facts()}, "controls": {("exp", i): ControlCells(PLACEBO_CELL, None) for i in range(4)}}
+    near = judge(experiment({}), frame(cells(1.86)), **args)[0]
+    assert near.verdict == "inconclusive"
+    assert near.more_runs > 8
+    one, four = (judge(experiment(*[{}] * n), frame(cells(1.8)), **args)[0].more_runs for n in (1, 4))
+    assert one == 16
+    # Bonferroni: quantiles 2.4977 + .8416 in place of 1.96 + .8416, squared: 1.42 times as many, and a few more for the t
+    assert four == pytest.approx(1.42 * 16, abs=2.5)
+
+
+def test_a_failed_control_says_how_many_runs_would_tell(decide):
+    # the placebo's difference is .8 with sd 1.0351: ((1.96 + .84) / .773)^2 = 13.1, and 1.9 more for the t: 16
+    verdict = decide(cells(5, placebo=4.2))
+    assert (verdict.finding, verdict.more_runs) == ("unclear", 16)
+    assert verdict.reason.endswith("about 16 runs in all would tell")
+
+
+def test_the_gap_leaves_out_base_pictures_that_could_not_be_measured(decide):
+    # 14 of 16 base pictures are measured, all but run 7's pair 37 and 23; their mean stays 30, so that the gap to 42 is 12
+    base = [*BASE_RUNS[:7], [None, None]]
+    verdict = decide({ARM: runs(5), BASE: base, PLACEBO: BASE_RUNS}, {"margin_absolute": None}, training=42.0)
+    assert verdict.measurable_versus == pytest.approx(14 / 16)
+    assert verdict.gap == pytest.approx(12)

@@ -55,6 +55,11 @@ def test_no_change_by_hand(plan):
     assert row.reason.endswith("more runs or a wider margin would do")
 
 
+def test_no_change_needs_no_placebo_but_may_need_its_trigger(plan):
+    # only the allowed failure of a change is shared; the margin inside which nothing stays is the same
+    assert plan({"expect": "no change"}).effect == plan({"expect": "no change", "needs_trigger": True}).effect
+
+
 def test_a_gap_that_is_unknown_before_the_run_is_said_to_be(plan):
     row = plan({"versus": 'other @ "p"', "margin_absolute": None})
     # change <= gap and change >= gap / 4 + own: gap >= own / .75
