@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
+from scipy.ndimage import distance_transform_edt
 
 from loralab.data.example import Example
 from loralab.spec.models import COLOURS, ShapesData
@@ -14,6 +15,7 @@ from loralab.spec.models import COLOURS, ShapesData
 SUPERSAMPLING = 8
 #: widths and blur are stated for a picture of this size and grow with it
 REFERENCE_PX = 64
+RING_HOLE = 0.5
 
 Point = tuple[float, float]
 Outline = list[Point]
@@ -35,19 +37,36 @@ def make_shapes(spec: ShapesData, size_px: int) -> list[Example]:
 
 def _make_shape(spec: ShapesData, shape: str, fill: str, size_px: int) -> Example:
     side = size_px * SUPERSAMPLING
-    image = Image.new("RGB", (side, side), COLOURS[spec.background])
-    draw = ImageDraw.Draw(image)
-    if spec.outline is None:
-        _fill(draw, shape, spec.position, spec.size, side, COLOURS[fill], COLOURS[spec.background])
-    else:
-        width = 2 * spec.outline_px / REFERENCE_PX
-        _fill(draw, shape, spec.position, spec.size, side, COLOURS[spec.outline], COLOURS[spec.background])
-        _fill(draw, shape, spec.position, spec.size - _shrink(shape, width), side, COLOURS[fill], COLOURS[spec.background], inner=True)
+    inside = make_mask(shape, spec.position, spec.size, side)
+    canvas = np.empty((side, side, 3), dtype=np.uint8)
+    canvas[:] = COLOURS[spec.background]
+    canvas[inside] = COLOURS[spec.outline or fill]
+    if spec.outline is not None:
+        # by distance from the edge, so that the outline is as wide at a corner as along a side
+        canvas[distance_transform_edt(inside) > spec.outline_px / REFERENCE_PX * side] = COLOURS[fill]
     factors = {
         "shape": shape, "fill": fill, "outline": spec.outline or "none", "background": spec.background, "size": spec.size,
         "x": spec.position[0], "y": spec.position[1], "blur": spec.blur,
     }  # fmt: skip
-    return Example(finish(image, size_px, spec.blur), f"{fill} {shape}", factors, "generated")
+    return Example(finish(Image.fromarray(canvas), size_px, spec.blur), f"{fill} {shape}", factors, "generated")
+
+
+def make_mask(shape: str, centre: Point, extent: float, side: int) -> np.ndarray:
+    """Return the pixels (side, side) bool of a shape whose bounding square has the side ``extent`` (share of the picture)."""
+    mask = Image.new("1", (side, side), 0)
+    draw, half = ImageDraw.Draw(mask), extent / 2
+    if shape in ("circle", "ring"):
+        _disc(draw, centre, half, side, 1)
+        if shape == "ring":
+            _disc(draw, centre, half * RING_HOLE, side, 0)
+    else:
+        draw.polygon([((centre[0] + half * x) * side, (centre[1] + half * y) * side) for x, y in unit_outline(shape)], fill=1)
+    return np.asarray(mask)
+
+
+def _disc(draw: ImageDraw.ImageDraw, centre: Point, radius: float, side: int, value: int) -> None:
+    x, y, r = centre[0] * side, centre[1] * side, radius * side
+    draw.ellipse((x - r, y - r, x + r - 1, y + r - 1), fill=value)
 
 
 def finish(image: Image.Image, size_px: int, blur: float) -> np.ndarray:
@@ -56,34 +75,6 @@ def finish(image: Image.Image, size_px: int, blur: float) -> np.ndarray:
     if blur > 0:
         small = small.filter(ImageFilter.GaussianBlur(blur * size_px / REFERENCE_PX))
     return np.asarray(small)
-
-
-def _shrink(shape: str, width: float) -> float:
-    """Return by how much a shape's extent shrinks when ``width`` is taken off all round: corners lose more than edges."""
-    corners = {"triangle": 2.0 * 0.866, "star": 2.2, "diamond": math.sqrt(2), "heart": 1.25, "hexagon": 1.155}
-    return width * corners.get(shape, 1.0)
-
-
-def _fill(
-    draw: ImageDraw.ImageDraw, shape: str, centre: Point, extent: float, side: int, colour: tuple[int, int, int],
-    background: tuple[int, int, int], inner: bool = False,
-) -> None:  # fmt: skip
-    """Draw one filled shape whose bounding square has the side ``extent`` (share of the picture)."""
-    half = extent / 2
-    if shape in ("circle", "ring"):
-        _disc(draw, centre, half, side, colour)
-        if shape == "ring":
-            hole = half * 0.55
-            _disc(draw, centre, hole if not inner else hole + extent * 0.06, side, background if not inner else colour)
-            if inner:
-                _disc(draw, centre, hole, side, background)
-        return
-    draw.polygon([((centre[0] + half * x) * side, (centre[1] + half * y) * side) for x, y in unit_outline(shape)], fill=colour)
-
-
-def _disc(draw: ImageDraw.ImageDraw, centre: Point, radius: float, side: int, colour: tuple[int, int, int]) -> None:
-    x, y, r = centre[0] * side, centre[1] * side, radius * side
-    draw.ellipse((x - r, y - r, x + r - 1, y + r - 1), fill=colour)
 
 
 def unit_outline(shape: str) -> Outline:

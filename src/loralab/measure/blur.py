@@ -1,0 +1,88 @@
+"""Sharpness: how wide edges are, how much that varies over the picture, and local contrast.
+
+Edge width by re-blurring (Zhuo & Sim 2011, "Defocus map estimation from a single image", eq. 4): with the gradient ratio R of an edge
+before and after a blur of s0, the edge's own width is s0 / sqrt(R^2 - 1).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from loralab.measure.picture import Context, Picture
+from loralab.measure.reading import Instrument, Reading, measured, not_measurable, table_of
+
+REBLUR_PX, NOISE_PX = 1.5, 0.5
+#: an edge counts where its gradient is at least this share of the strongest, and this much per px of a 64 px picture; for the spread of
+#: sharpness weaker edges count too, since the blurred ones are weak by themselves
+STRONG_SHARE, WEAK_SHARE, LEAST_GRADIENT = 0.3, 0.08, 1.5
+MOST_SIGMA_PX = 8.0
+LEAST_EDGE_PIXELS = 20
+WINDOW_PX = 7
+
+
+def edge_widths(picture: Picture, least_share: float = STRONG_SHARE) -> np.ndarray:
+    """Return the width (sigma in px of a 64 px picture) of each strong edge pixel (P,); empty where there is none.
+
+    Only crests of the gradient are read: beside its crest a blurred edge looks wider than it is.
+    """
+    memo = f"edges {least_share}"
+    if memo not in picture.memo:
+        picture.memo[memo] = _edge_widths(picture, least_share)
+    return np.asarray(picture.memo[memo])
+
+
+def _edge_widths(picture: Picture, least_share: float) -> np.ndarray:
+    scale = picture.px
+    before = _gradient(picture.lab, NOISE_PX * scale) * scale
+    after = _gradient(picture.lab, float(np.hypot(NOISE_PX, REBLUR_PX)) * scale) * scale
+    crest = before >= 0.999 * ndimage.maximum_filter(before, size=3)
+    strong = crest & (before >= max(LEAST_GRADIENT, least_share * float(before.max())))
+    margin = max(2, round(3 * scale))
+    strong[:margin], strong[-margin:], strong[:, :margin], strong[:, -margin:] = False, False, False, False
+    ratio = before[strong] / np.maximum(after[strong], 1e-9)
+    total = REBLUR_PX / np.sqrt(np.maximum(ratio**2 - 1, (REBLUR_PX / MOST_SIGMA_PX) ** 2))
+    # the small blur that tames pixel noise, and the central difference (a box of two pixels), are taken off
+    return np.asarray(np.sqrt(np.maximum(total**2 - NOISE_PX**2 - 1 / (3 * scale**2), 0.0)))
+
+
+def _gradient(lab: np.ndarray, sigma: float) -> np.ndarray:
+    """Return the length (H, W) of the CIELAB gradient behind a Gaussian of ``sigma`` px."""
+    smooth = ndimage.gaussian_filter(lab, (sigma, sigma, 0), mode="nearest")
+    down, right = np.gradient(smooth, axis=0), np.gradient(smooth, axis=1)
+    return np.asarray(np.sqrt((down**2 + right**2).sum(axis=-1)))
+
+
+def measure_edge_sigma(picture: Picture, _: Context) -> Reading:
+    """Return the median width of the strong edges."""
+    widths = edge_widths(picture)
+    if len(widths) < LEAST_EDGE_PIXELS:
+        return not_measurable("too few clear edges")
+    return measured(float(np.median(widths)))
+
+
+def measure_depth_of_field(picture: Picture, _: Context) -> Reading:
+    """Return the spread (90th minus 10th percentile) of edge widths: all sharp or all blurred is near 0, sharp on blurred is large."""
+    widths = edge_widths(picture, WEAK_SHARE)
+    if len(widths) < LEAST_EDGE_PIXELS:
+        return not_measurable("too few clear edges")
+    return measured(float(np.percentile(widths, 90) - np.percentile(widths, 10)))
+
+
+def measure_local_contrast(picture: Picture, _: Context) -> Reading:
+    """Return the mean over the picture of the standard deviation of L* in windows of 7 px."""
+    lightness, size = picture.lab[:, :, 0], max(3, round(WINDOW_PX * picture.px))
+    mean = ndimage.uniform_filter(lightness, size)
+    variance = np.maximum(ndimage.uniform_filter(lightness**2, size) - mean**2, 0)
+    return measured(float(np.sqrt(variance).mean()))
+
+
+TABLE = table_of(
+    Instrument(
+        "edge_sigma", "px", 0, MOST_SIGMA_PX, "continuous", "width of the edges: small is sharp, large is blurred", 16, measure_edge_sigma
+    ),
+    Instrument(
+        "depth_of_field", "px", 0, MOST_SIGMA_PX, "continuous", "how much sharpness varies over the picture", 16, measure_depth_of_field
+    ),
+    Instrument("local_contrast", "L*", 0, 50, "continuous", "light and dark side by side; haze lowers it", 0, measure_local_contrast),
+)

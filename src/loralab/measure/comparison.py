@@ -1,0 +1,60 @@
+"""Pictures against pictures: how far the base's was moved, and how near a training picture is."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from skimage.color import deltaE_ciede2000
+
+from loralab.measure.picture import Context, Picture
+from loralab.measure.reading import Instrument, Reading, measured, not_measurable, table_of
+
+COARSE_PX = 32
+MOST_SHIFT = 3
+
+
+def measure_change(picture: Picture, context: Context) -> Reading:
+    """Return the mean deltaE2000 from the base's picture at the same prompt and seed."""
+    if context.base_lab is None:
+        return not_measurable("there is no picture of the base to compare with")
+    return measured(float(deltaE_ciede2000(picture.lab, context.base_lab).mean()))
+
+
+def measure_copy_distance(picture: Picture, context: Context) -> Reading:
+    """Return the mean deltaE76 from the nearest training picture, both at 32 px, over shifts of up to 3 px; 0 is a copy."""
+    if context.training_labs is None or not len(context.training_labs):
+        return not_measurable("there is no training set to compare with")
+    own = coarse(picture.lab)
+    training = [coarse(lab) for lab in context.training_labs]
+    return measured(min(_shifted_distance(own, other) for other in training))
+
+
+def coarse(lab: np.ndarray) -> np.ndarray:
+    """Return CIELAB (32, 32, 3): the mean of each cell."""
+    step = lab.shape[0] // COARSE_PX
+    if step >= 1 and lab.shape[0] % COARSE_PX == 0 and lab.shape[1] == lab.shape[0]:
+        return np.asarray(lab.reshape(COARSE_PX, step, COARSE_PX, step, 3).mean(axis=(1, 3)))
+    zoom = (COARSE_PX / lab.shape[0], COARSE_PX / lab.shape[1], 1)
+    return np.asarray(ndimage.zoom(lab, zoom, order=1))
+
+
+def _shifted_distance(own: np.ndarray, other: np.ndarray) -> float:
+    """Return the least mean deltaE76 of the inner part of ``own`` from ``other`` under shifts."""
+    inner = slice(MOST_SHIFT, COARSE_PX - MOST_SHIFT)
+    windows = np.lib.stride_tricks.sliding_window_view(other, (COARSE_PX - 2 * MOST_SHIFT,) * 2, axis=(0, 1))  # (7, 7, 3, h, w)
+    apart = np.sqrt(((windows - own[inner, inner].transpose(2, 0, 1)) ** 2).sum(axis=2))
+    return float(apart.mean(axis=(2, 3)).min())
+
+
+TABLE = table_of(
+    Instrument(
+        "change", "deltaE", 0, 100, "continuous", "how far the picture moved from the base's at the same seed (CIEDE2000)", 0,
+        measure_change,
+        needs="base_image",
+    ),
+    Instrument(
+        "copy_distance", "deltaE", 0, 150, "continuous", "distance from the nearest training picture; 0 is a copy", 0,
+        measure_copy_distance,
+        needs="training_images",
+    ),
+)  # fmt: skip

@@ -1,0 +1,117 @@
+"""A picture under measurement: pixels in, and what several instruments share (CIELAB, background, subject) out, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage
+from skimage.color import rgb2lab
+
+#: width of the border ring that stands for the background, as a share of the side (2 px of 64)
+BORDER_SHARE = 1 / 32
+#: border colours are gathered in cells of this many units of CIELAB; a cell with less than this share of the border is no background
+COLOUR_CELL, LEAST_BORDER_SHARE = 12.0, 0.10
+#: a subject must stand out from the background by this much (deltaE76) somewhere
+LEAST_CONTRAST = 12.0
+LEAST_SUBJECT, MOST_SUBJECT = 0.015, 0.93
+REFERENCE_PX = 64
+
+
+@dataclass(frozen=True)
+class Context:
+    """What some instruments compare a picture with."""
+
+    base_lab: np.ndarray | None = None  # (H, W, 3), the base's picture at the same seed
+    training_labs: np.ndarray | None = None  # (M, H, W, 3)
+
+
+class Picture:
+    """One picture in CIELAB (H, W, 3); its background and its subject are found when first asked for."""
+
+    def __init__(self, lab: np.ndarray) -> None:
+        self.lab = lab
+        #: what one family of instruments computes once and reads several times
+        self.memo: dict[str, object] = {}
+
+    @property
+    def size_px(self) -> int:
+        """Height (the pictures are square or nearly so)."""
+        return int(self.lab.shape[0])
+
+    @property
+    def px(self) -> float:
+        """How many of its pixels make one pixel of a 64 px picture."""
+        return self.size_px / REFERENCE_PX
+
+    @cached_property
+    def border(self) -> np.ndarray:
+        """Pixels (P, 3) of the outermost ring."""
+        width = max(1, round(self.size_px * BORDER_SHARE))
+        ring = np.ones(self.lab.shape[:2], dtype=bool)
+        ring[width:-width, width:-width] = False
+        return self.lab[ring]
+
+    @cached_property
+    def background_colours(self) -> np.ndarray:
+        """Colours (Q, 3) that fill the border: one for a plain background, several for a gradient or a pattern."""
+        cells, which, counts = np.unique(np.floor(self.border / COLOUR_CELL), axis=0, return_inverse=True, return_counts=True)
+        which = which.reshape(-1)
+        often = [k for k in range(len(cells)) if counts[k] >= LEAST_BORDER_SHARE * len(self.border)]
+        if not often:
+            return np.median(self.border, axis=0)[None]
+        return np.stack([self.border[which == k].mean(axis=0) for k in often])
+
+    @cached_property
+    def distance(self) -> np.ndarray:
+        """DeltaE76 (H, W) of each pixel from the nearest background colour."""
+        return np.sqrt(((self.lab[:, :, None] - self.background_colours) ** 2).sum(axis=-1)).min(axis=-1)
+
+    @cached_property
+    def contrast(self) -> float:
+        """How far the subject stands out: the 97th percentile of the distance, a robust maximum."""
+        return float(np.percentile(self.distance, 97))
+
+    @cached_property
+    def level(self) -> float:
+        """The distance at which the subject's edge lies: half of its contrast, as for a blurred step."""
+        return 0.5 * self.contrast
+
+    @cached_property
+    def subject(self) -> np.ndarray | None:
+        """Mask (H, W) of the subject, specks left out and holes kept; None where it cannot be told from the background."""
+        if self.contrast < LEAST_CONTRAST:
+            return None
+        labels, n = ndimage.label(self.distance > self.level)
+        if n == 0:
+            return None
+        areas = ndimage.sum_labels(np.ones_like(labels), labels, np.arange(1, n + 1))
+        kept = np.flatnonzero(areas >= 0.1 * areas.max()) + 1
+        mask = np.isin(labels, kept)
+        return mask if LEAST_SUBJECT <= mask.mean() <= MOST_SUBJECT else None
+
+    @cached_property
+    def subject_or_centre(self) -> np.ndarray:
+        """Mask (H, W) of the subject; where there is none to be told from the background, the central disc stands for it."""
+        if self.subject is not None:
+            return self.subject
+        height, width = self.lab.shape[:2]
+        y, x = np.mgrid[:height, :width]
+        return (y - (height - 1) / 2) ** 2 + (x - (width - 1) / 2) ** 2 < (0.25 * height) ** 2
+
+    @cached_property
+    def chroma(self) -> np.ndarray:
+        """C* (H, W)."""
+        return np.hypot(self.lab[:, :, 1], self.lab[:, :, 2])
+
+
+def make_labs(images: np.ndarray) -> np.ndarray:
+    """Return CIELAB (N, H, W, 3), D65, of sRGB images (N, H, W, 3) uint8."""
+    return np.asarray(rgb2lab(images.astype(np.float64) / 255))
+
+
+def make_pictures(images: np.ndarray) -> Sequence[Picture]:
+    """Return the pictures of (N, H, W, 3) uint8 images."""
+    return [Picture(lab) for lab in make_labs(images)]

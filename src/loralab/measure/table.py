@@ -1,0 +1,45 @@
+"""The table of instruments, and the one function that measures with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from loralab.errors import lab_error
+from loralab.measure import background, blur, colour, comparison, composition, grid, outline, shape
+from loralab.measure.picture import Context, Picture, make_labs
+from loralab.measure.reading import Instrument, Reading
+
+TABLE: Mapping[str, Instrument] = {
+    **colour.TABLE, **background.TABLE, **shape.TABLE, **outline.TABLE, **blur.TABLE, **grid.TABLE, **composition.TABLE, **comparison.TABLE,
+}  # fmt: skip
+
+
+def measure_images(
+    images: np.ndarray, names: Sequence[str], *, base_images: np.ndarray | None = None, training_images: np.ndarray | None = None
+) -> dict[str, list[Reading]]:
+    """Return one reading a picture (N, H, W, 3) uint8 for each named instrument.
+
+    ``base_images`` (N, H, W, 3) are the base's at the same seeds, ``training_images`` (M, H, W, 3) the training set. Raises
+    LabError("measurement") for an unknown name or for pictures of another shape or type.
+    """
+    _check(images, names)
+    labs = make_labs(images)
+    base = None if base_images is None else make_labs(base_images)
+    training = None if training_images is None else make_labs(training_images)
+    found: dict[str, list[Reading]] = {name: [] for name in names}
+    for index, lab in enumerate(labs):
+        picture = Picture(lab)
+        context = Context(None if base is None else base[index], training)
+        for name in names:
+            found[name].append(TABLE[name].measure(picture, context))
+    return found
+
+
+def _check(images: np.ndarray, names: Sequence[str]) -> None:
+    unknown = sorted(set(names) - TABLE.keys())
+    if unknown:
+        raise lab_error("measurement", f"unknown instrument {unknown[0]!r}", f"one of {', '.join(TABLE)}")
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or min(images.shape[1:3]) < 32:
+        raise lab_error("measurement", f"pictures of shape {images.shape} and type {images.dtype}", "(N, H, W, 3) uint8, 32 px or more")
