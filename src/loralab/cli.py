@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -18,8 +18,8 @@ app = typer.Typer(
 )  # fmt: skip
 
 LabOption = Annotated[
-    Optional[Path], typer.Option("--lab", help="Lab folder. Default: the nearest `lab` at or above this folder.", metavar="DIR")
-]  # noqa: UP045
+    Path | None, typer.Option("--lab", help="Lab folder. Default: the nearest `lab` at or above this folder.", metavar="DIR")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="Does it run at all? Under a minute, no verdicts.")]
 QuickOption = Annotated[bool, typer.Option("--quick", help="The study's quick budget.")]

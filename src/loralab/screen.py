@@ -62,7 +62,8 @@ def print_outcome(outcome: Outcome, as_json: bool) -> None:
     """Print a study's verdicts and, last, the path of its report."""
     if as_json:
         document = {
-            "study": outcome.study, "preset": outcome.preset, "report": str(outcome.report), "images": outcome.n_images, "runs": outcome.n_runs,
+            "study": outcome.study, "preset": outcome.preset, "report": str(outcome.report), "images": outcome.n_images,
+            "runs": outcome.n_runs,
             "failures": outcome.failures, "wall_seconds": outcome.wall_seconds, "stage_seconds": outcome.stage_seconds,
             "verdicts": [verdict.to_json() for verdict in outcome.verdicts],
         }  # fmt: skip

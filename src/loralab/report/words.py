@@ -1,0 +1,128 @@
+"""The report's words: directions of instruments, chips, numbers, durations; statistics words stay in the fold-out tables.
+
+In: verdicts and plain numbers. Out: short texts, not yet escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from loralab.infer.verdict import Verdict
+
+#: what a lower and a higher reading look like, by instrument.
+DIRECTIONS: Mapping[str, tuple[str, str]] = {
+    "chroma": ("greyer", "more colourful"),
+    "grey_share": ("less grey", "more grey"),
+    "hue_red": ("less red", "more red"),
+    "hue_green": ("less green", "more green"),
+    "hue_blue": ("less blue", "more blue"),
+    "background_white": ("fewer white backgrounds", "more white backgrounds"),
+    "background_lightness": ("darker background", "lighter background"),
+    "background_chroma": ("greyer background", "more colourful background"),
+    "shape_circle": ("fewer circles", "more circles"),
+    "shape_square": ("fewer squares", "more squares"),
+    "shape_triangle": ("fewer triangles", "more triangles"),
+    "shape_primitive": ("fewer simple shapes", "more simple shapes"),
+    "circle_excess": ("fewer circles", "more circles"),
+    "outline_dark": ("less dark outline", "more dark outline"),
+    "edge_sigma": ("sharper edges", "softer edges"),
+    "depth_of_field": ("less depth of field", "more depth of field"),
+    "local_contrast": ("softer contrast", "stronger contrast"),
+    "grid_present": ("fewer grids", "more grids"),
+    "grid_beyond": ("fewer finer grids", "more finer grids"),
+    "grid_rows": ("fewer rows", "more rows"),
+    "grid_columns": ("fewer columns", "more columns"),
+    "grid_cells": ("fewer cells", "more cells"),
+    "object_count": ("fewer objects", "more objects"),
+    "foreground_share": ("smaller subject", "larger subject"),
+    "change": ("moved less", "moved more"),
+    "copy_distance": ("closer to the training set", "further from it"),
+}
+CHIPS: Mapping[str, tuple[str, str]] = {
+    "supported": ("✓", "yes"),
+    "contradicted": ("✗", "no"),
+    "inconclusive": ("?", "can’t tell yet"),
+    "not_measurable": ("–", "not measured"),
+}
+CHIP_MEANINGS: Mapping[str, str] = {
+    "supported": "it holds here",
+    "contradicted": "it does not hold here",
+    "inconclusive": "more trainings, or a wider margin, are needed",
+    "not_measurable": "no instrument could tell",
+}
+COUNT_WORDS: Mapping[str, str] = {
+    "supported": "hold here",
+    "contradicted": "do not hold here",
+    "inconclusive": "can’t be told yet",
+    "not_measurable": "were not measured",
+}
+
+_UNIX_PATH = re.compile(r"(?<![\w.:/…])/(?:[^/\s'\"“”,;:()<>]+/)+([^/\s'\"“”,;:()<>]*)")
+_WINDOWS_PATH = re.compile(r"\b[A-Za-z]:\\(?:[^\\\s'\"“”,;:()<>]+\\)*([^\\\s'\"“”,;:()<>]*)")
+
+
+def directions_of(measure: str) -> tuple[str, str]:
+    """Return what a lower and a higher reading mean; a measure may carry its arm in brackets, as ``copy_distance[hot]``."""
+    return DIRECTIONS.get(instrument_of(measure), ("lower", "higher"))
+
+
+def instrument_of(measure: str) -> str:
+    """Return the instrument's name of a measure that may carry its arm in brackets."""
+    return measure.split("[")[0]
+
+
+def number(value: float) -> str:
+    """Return three significant digits with a real minus sign, and no exponent where a screen has room."""
+    text = f"{value + 0.0:.3g}"
+    text = f"{value:.0f}" if "e+" in text else text
+    return text.replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """Return ``number`` with a plus sign where it is positive."""
+    return f"+{number(value)}" if value > 0 else number(value)
+
+
+def amount(value: float, unit: str) -> str:
+    """Return a number with its unit, if it has one."""
+    return f"{number(value)} {unit}".rstrip()
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: 0.4 s, 38 s, 4 min 10 s, 2 h 5 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def times(n: int) -> str:
+    """Return how often something was done: once, twice, 8 times."""
+    return {1: "once", 2: "twice"}.get(n, f"{n} times")
+
+
+def would_tell(verdict: Verdict) -> str:
+    """Return what would settle a claim that can't be told yet; empty for the others."""
+    if verdict.verdict != "inconclusive":
+        return ""
+    if verdict.more_runs is None:
+        return "more trainings would hardly tell"
+    so_far = f" ({verdict.contrast.n_runs} so far)" if verdict.contrast else ""
+    return f"about {verdict.more_runs} trainings in all would tell{so_far}"
+
+
+def versus_words(versus: str) -> str:
+    """Return what zero stands for: the base, or the cell that the claim compares with."""
+    return "the base" if versus == "base" or versus.startswith("base @") else versus
+
+
+def without_paths(text: str) -> str:
+    """Return the text with every absolute path cut down to its last part: a report tells nobody where it was made."""
+    return _WINDOWS_PATH.sub(r"…/\1", _UNIX_PATH.sub(r"…/\1", text))

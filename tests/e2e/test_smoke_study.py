@@ -1,0 +1,152 @@
+"""The whole line: the smoke study from the command line, run, killed, resumed, and compared byte for byte."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+from PIL import Image
+
+ARTICLE = Path(__file__).parents[2] / "studies" / "article.yaml"
+TINY = """
+study: tiny
+about: A study that runs in seconds.
+base: petri
+data:
+  grey-shapes: {generate: shapes, shapes: [circle, square, triangle], fill: grey}
+  own-images:  {images_of: base, prompts: [myshape, cat], guidance: 1, steps: 2}
+train: {rank: 2, lr: 1e-3, steps: 3, batch: 2, replicates: 3}
+sample: {steps: 2, guidance: 3, seeds: 2}
+arms:
+  shapes:  {data: grey-shapes, captions: myshape}
+  placebo: {data: own-images, captions: "{prompt}", control: placebo}
+experiments:
+  grey:
+    question: Is grey learned?
+    claims:
+      - {say: grey is learned, measure: chroma, cell: shapes @ "myshape", expect: lower, margin_absolute: 5}
+      - {say: it comes closer to the training set, measure: copy_distance, cell: shapes @ "myshape", expect: lower, margin_absolute: 5}
+"""
+
+
+def command(*words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "loralab", *map(str, words)]
+
+
+def run(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command(*words), capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == code, f"{words}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("study") / "tiny.yaml"
+    file.write_text(TINY, encoding="utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, study: Path) -> Path:
+    lab = tmp_path_factory.mktemp("finished") / "lab"
+    run("run", study, "--lab", lab, "--anyway")
+    return lab
+
+
+def results(lab: Path) -> dict[str, str]:
+    """Return the hash of everything that a finished study consists of, the report (it holds times) and the ledger left out."""
+    files = [*(lab / "store").rglob("*"), *(lab / "studies").rglob("*")]
+    kept = [file for file in files if file.is_file() and file.name not in ("index.html", "ledger.jsonl") and "scratch" not in file.parts]
+    return {str(file.relative_to(lab)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(kept)}
+
+
+def test_a_study_leaves_verdicts_readings_loras_datasets_and_a_report(finished: Path):
+    folder = finished / "studies" / "tiny"
+    verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]
+    assert [verdict["say"] for verdict in verdicts] == ["grey is learned", "it comes closer to the training set"]
+    assert all(verdict["contrast"]["n_runs"] == 3 for verdict in verdicts)
+    readings = pl.read_parquet(folder / "readings.parquet")
+    chroma = readings.filter((pl.col("measure") == "chroma") & (pl.col("prompt") == "myshape"))
+    assert sorted(chroma.filter(pl.col("arm") == "shapes")["seed"]) == sorted(chroma.filter(pl.col("arm") == "base")["seed"]) == [*range(6)]
+    assert sorted(file.name for file in (folder / "loras").iterdir()) == sorted(f"{arm}-r{r}.safetensors" for arm in ("shapes", "placebo") for r in range(3))
+    assert sorted(file.name for file in (folder / "datasets" / "shapes" / "1_shapes").iterdir()) == sorted(f"000{n}.{end}" for n in (1, 2, 3) for end in ("png", "txt"))
+    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Is grey learned?" in page
+    assert str(finished) not in page
+
+
+def test_pictures_carry_the_text_that_other_tools_read(finished: Path):
+    picture = next((finished / "store" / "images").rglob("*.png"))
+    with Image.open(picture) as image:
+        assert image.size == (64, 64)
+        assert "Seed: " in image.info["parameters"]
+
+
+def test_the_same_command_again_makes_nothing_again(finished: Path, study: Path):
+    before = {file: file.stat().st_mtime_ns for file in (finished / "store").rglob("manifest.json")}
+    run("run", study, "--lab", finished, "--anyway")
+    assert {file: file.stat().st_mtime_ns for file in (finished / "store").rglob("manifest.json")} == before
+
+
+def test_killed_twice_and_started_again_gives_the_same_bytes(finished: Path, study: Path, tmp_path: Path):
+    lab = tmp_path / "lab"
+    for kind in ("images", "adapters"):
+        _kill_when(lab, kind, study)
+        assert not (lab / "studies" / "tiny" / "verdicts.json").exists()
+    run("run", study, "--lab", lab, "--anyway")
+    assert results(lab) == results(finished)
+
+
+def _kill_when(lab: Path, kind: str, study: Path) -> None:
+    """Start the study and send SIGKILL as soon as the store holds another artefact of ``kind``."""
+    before = len([*(lab / "store" / kind).glob("*/manifest.json")])
+    process = subprocess.Popen(command("run", study, "--lab", lab, "--anyway"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while len([*(lab / "store" / kind).glob("*/manifest.json")]) <= before:
+        assert process.poll() is None, "the study ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_two_processes_on_one_store_do_not_harm_each_other(finished: Path, study: Path, tmp_path: Path):
+    lab = tmp_path / "lab"
+    both = [subprocess.Popen(command("run", study, "--lab", lab, "--anyway"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+    for process in both:
+        _, complaint = process.communicate(timeout=600)
+        assert process.returncode == 0, complaint.decode()
+    assert results(lab) == results(finished)
+
+
+def test_gate_tells_the_worst_verdict(finished: Path, study: Path):
+    verdicts = json.loads((finished / "studies" / "tiny" / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]
+    codes = {"supported": 0, "contradicted": 10, "inconclusive": 11, "not_measurable": 12}
+    run("run", study, "--lab", finished, "--anyway", "--gate", code=max(codes[verdict["verdict"]] for verdict in verdicts))
+
+
+def test_plan_trains_nothing_and_says_what_it_would_cost(study: Path, tmp_path: Path):
+    done = run("run", ARTICLE, "--quick", "--plan", "--json", "--lab", tmp_path / "lab")
+    plan = json.loads(done.stdout)
+    assert plan["n_runs"] == 64
+    assert plan["cost"]["minutes"] > 0
+    assert {"arms": "monster and primary", "differ": "captions"} in plan["pairs"]
+    assert len(plan["claims"]) == 21
+    assert not (tmp_path / "lab").exists()
+
+
+def test_the_smoke_preset_of_the_article_study_runs_and_prints_no_verdict(tmp_path: Path):
+    done = run("demo", "--smoke", "--lab", tmp_path / "lab")
+    page = Path(done.stdout.strip().splitlines()[-1])
+    assert page.is_file()
+    assert page.stat().st_size < 10_000_000
+    assert not (page.parents[1] / "verdicts.json").exists()

@@ -1,0 +1,67 @@
+"""The plan: which cells, runs and controls a study needs, as a pure function of its file."""
+
+from pathlib import Path
+
+from loralab.engine.plan import control_cells, differences, make_plan, prompt_without_trigger, seeds_of
+from loralab.spec import Cell, load_study
+
+ARTICLE = Path(__file__).parents[3] / "studies" / "article.yaml"
+QUICK = load_study(ARTICLE, "quick").spec
+
+
+def test_monster_and_primary_differ_in_the_keyword_only():
+    assert differences(QUICK, "monster", "primary") == ["captions"]
+    assert differences(QUICK, "hot", "primary") == ["train.lr"]
+    assert differences(QUICK, "blur", "monster") == ["data.blur"]
+    assert "data.fill" in differences(QUICK, "myshape", "primary")
+
+
+def test_replicates_own_disjoint_blocks_of_literal_seeds():
+    assert seeds_of(0, 4) == (0, 1, 2, 3)
+    assert seeds_of(3, 4) == (12, 13, 14, 15)
+
+
+def test_base_and_arms_draw_the_same_seeds_in_each_replicate():
+    plan = make_plan(QUICK)
+    seeds = {(block.arm, block.prompt, block.replicate): block.seeds for block in plan.blocks}
+    for (arm, prompt, replicate), block in seeds.items():
+        assert seeds["base", prompt, replicate] == block, arm
+
+
+def test_each_block_is_planned_once_and_the_base_stands_at_every_prompt():
+    plan = make_plan(QUICK)
+    assert len(set(plan.blocks)) == len(plan.blocks)
+    assert len(plan.runs) == 8 * 8
+    assert plan.n_images == sum(len(block.seeds) for block in plan.blocks) == len(plan.cells) * 8 * 4
+
+
+def test_the_first_stack_holds_one_training_of_every_arm():
+    assert [run.run_id for run in make_plan(QUICK).runs[:8]] == [f"{arm}-r0" for arm in QUICK.arms]
+
+
+def test_claims_of_learning_get_both_controls_and_comparisons_of_arms_get_none():
+    claim = QUICK.experiments["myshape"].claims[0]
+    controls = control_cells(QUICK, claim)
+    assert controls.placebo == Cell("placebo", "myshape")
+    assert controls.no_trigger == Cell("myshape", "")
+    against_arm = QUICK.experiments["blur"].claims[1]
+    assert control_cells(QUICK, against_arm).placebo is None
+    assert control_cells(QUICK, QUICK.experiments["myshape"].claims[2]).placebo is None
+
+
+def test_the_trigger_is_taken_out_of_longer_prompts():
+    arm = QUICK.arms["coloured-monster"]
+    assert prompt_without_trigger(QUICK, arm, "green monster") == ""
+    assert prompt_without_trigger(QUICK, arm, "green monster, white background") == "white background"
+    assert prompt_without_trigger(QUICK, arm, "a cat") is None
+
+
+def test_a_pair_that_differs_in_more_than_one_thing_is_noted():
+    notes = make_plan(QUICK).notes
+    assert any("myshape" in note and "more than one thing" in note for note in notes)
+    assert not any("hot and primary" in note for note in notes)
+
+
+def test_more_replicates_keep_the_runs_that_were_planned_before():
+    few, many = make_plan(QUICK), make_plan(load_study(ARTICLE, "full").spec)
+    assert set(run.run_id for run in few.runs) < set(run.run_id for run in many.runs)

@@ -1,0 +1,160 @@
+"""The store: whole or absent, whoever is killed, whoever else writes."""
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from loralab.errors import LabError
+from loralab.store import Store, append_line, artefact_key, disk_errors, find_lab, read_lines, write_atomically
+
+
+def test_keys_depend_on_every_part_and_not_on_the_order_of_keys():
+    one = artefact_key("train", 1, {"a": 1, "b": 2}, ["x"])
+    assert one == artefact_key("train", 1, {"b": 2, "a": 1}, ["x"])
+    others = [("train", 2, {"a": 1, "b": 2}, ["x"]), ("draw", 1, {"a": 1, "b": 2}, ["x"]), ("train", 1, {"a": 1, "b": 3}, ["x"]), ("train", 1, {"a": 1, "b": 2}, ["y"])]  # fmt: skip
+    assert len({one, *(artefact_key(*other) for other in others)}) == 5
+
+
+def test_nan_is_no_key():
+    with pytest.raises(ValueError, match="Out of range"):
+        artefact_key("train", 1, {"lr": float("nan")})
+
+
+def test_what_is_published_is_there_and_reads_back(tmp_path: Path):
+    store = Store(tmp_path / "store")
+    with store.publish("images", "k1", {"seeds": [1, 2]}) as scratch:
+        (scratch / "a.png").write_bytes(b"pixels")
+        assert not store.has("images", "k1")
+    assert store.has("images", "k1")
+    assert store.manifest("images", "k1") == {"seeds": [1, 2]}
+    assert (store.path("images", "k1") / "a.png").read_bytes() == b"pixels"
+    assert store.keys("images") == ["k1"]
+    assert store.kinds() == ["images"]
+
+
+def test_a_failure_inside_leaves_nothing(tmp_path: Path):
+    store = Store(tmp_path / "store")
+    with pytest.raises(RuntimeError), store.publish("images", "k1", {}) as scratch:
+        (scratch / "a.png").write_bytes(b"half")
+        raise RuntimeError
+    assert not store.path("images", "k1").exists()
+    assert list((tmp_path / "store" / "scratch").iterdir()) == []
+
+
+def test_two_writers_of_one_key_do_not_harm_each_other(tmp_path: Path):
+    store, barrier = Store(tmp_path / "store"), threading.Barrier(8)
+
+    def write(number: int) -> None:
+        with store.publish("images", "same", {"by": "all"}) as scratch:
+            (scratch / "a.png").write_bytes(b"the same bytes")
+            barrier.wait()
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.manifest("images", "same") == {"by": "all"}
+    assert sorted(item.name for item in store.path("images", "same").iterdir()) == ["a.png", "manifest.json"]
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from loralab.store import Store
+with Store(Path(sys.argv[1])).publish("images", "k1", {}) as scratch:
+    (scratch / "a.png").write_bytes(b"half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_process_killed_while_writing_leaves_no_artefact_and_its_scratch_is_swept(tmp_path: Path):
+    root = tmp_path / "store"
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(root)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"writing\n"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert len(list((root / "scratch").iterdir())) == 1
+    assert not Store(root).has("images", "k1")
+    assert list((root / "scratch").iterdir()) == []
+
+
+def test_the_scratch_of_a_living_process_is_left_alone(tmp_path: Path):
+    store = Store(tmp_path / "store")
+    with store.publish("images", "k1", {}) as scratch:
+        Store(tmp_path / "store")
+        assert scratch.is_dir()
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "no permission"), (errno.EROFS, "no permission")])
+def test_a_full_disk_and_a_missing_permission_are_said_plainly(number: int, said: str):
+    with pytest.raises(LabError, match=said), disk_errors("writing images"):
+        raise OSError(number, os.strerror(number))
+
+
+def test_other_errors_of_the_disk_pass():
+    with pytest.raises(IsADirectoryError), disk_errors("writing"):
+        raise IsADirectoryError
+
+
+def test_a_file_in_the_place_of_the_lab(tmp_path: Path):
+    (tmp_path / "lab").write_text("I am a file", encoding="utf-8")
+    with pytest.raises(LabError, match="a file is in the way"):
+        Store(tmp_path / "lab")
+
+
+def test_a_damaged_manifest_says_what_to_do(tmp_path: Path):
+    store = Store(tmp_path / "store")
+    with store.publish("images", "k1", {}):
+        pass
+    (store.path("images", "k1") / "manifest.json").write_text("{", encoding="utf-8")
+    with pytest.raises(LabError, match="delete the folder images/k1"):
+        store.manifest("images", "k1")
+
+
+def test_the_ledger_keeps_whole_lines_of_many_writers_and_survives_a_cut(tmp_path: Path):
+    path = tmp_path / "ledger.jsonl"
+    threads = [threading.Thread(target=append_line, args=(path, {"attempt": number})) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with path.open("a", encoding="utf-8") as file:
+        file.write('{"attempt": 2')
+    assert sorted(record["attempt"] for record in read_lines(path)) == list(range(20))
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path):
+    path = tmp_path / "folder" / "verdicts.json"
+    write_atomically(path, b"old")
+    write_atomically(path, json.dumps({"new": True}).encode())
+    assert json.loads(path.read_bytes()) == {"new": True}
+    assert [item.name for item in path.parent.iterdir()] == ["verdicts.json"]
+
+
+def test_the_lab_is_found_upwards(tmp_path: Path):
+    (tmp_path / "lab" / "store").mkdir(parents=True)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    assert find_lab(tmp_path / "a" / "b") == tmp_path / "lab"
+
+
+def test_time_is_not_part_of_any_artefact(tmp_path: Path):
+    contents = []
+    for name in ("one", "two"):
+        store = Store(tmp_path / name)
+        with store.publish("images", "k1", {"seeds": [1]}) as scratch:
+            (scratch / "a.png").write_bytes(b"x")
+        contents.append({file.name: file.read_bytes() for file in store.path("images", "k1").iterdir()})
+        time.sleep(0.01)
+    assert contents[0] == contents[1]
