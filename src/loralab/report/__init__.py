@@ -1,4 +1,4 @@
-"""One HTML file that a stranger understands: a finished study's records in, a page that opens from the disk out."""
+"""One static HTML file that a stranger understands: verdicts beside the pictures and the numbers that they rest on."""
 
 from loralab.report.input import (
     ArmSummary,
@@ -10,8 +10,8 @@ from loralab.report.input import (
     StageTime,
     Strip,
     StripRow,
-)
-from loralab.report.write import write_report
+)  # fmt: skip
+from loralab.report.page import write_report
 
 __all__ = [
     "ArmSummary", "CardSummary", "ExperimentSection", "Picture", "Provenance", "ReportInput", "StageTime", "Strip", "StripRow", "write_report",

@@ -1,0 +1,210 @@
+"""Writes the report: one HTML file with everything inside, no script, nothing loaded from anywhere.
+
+In: a ``ReportInput``. Out: the file. Every text is escaped by the template engine; the content security policy allows pictures inside the
+file and the one style sheet, by its hash, and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from loralab.errors import lab_error
+from loralab.infer.verdict import Ruling, Verdict
+from loralab.report import words
+from loralab.report.bars import make_bar
+from loralab.report.input import CardSummary, Picture, ReportInput, Strip, StripRow
+from loralab.report.sentences import answer, clause
+from loralab.report.sprites import make_sprite
+
+MOST_BYTES = 10_000_000
+#: columns of pictures shown; where the page would grow too large, the first few of them
+COLUMN_CHOICES = (8, 6, 4, 2, 1)
+COLUMNS_SIDE_BY_SIDE = 4
+MOST_TRAINING = 6
+RULINGS: tuple[Ruling, ...] = ("supported", "contradicted", "inconclusive", "not_measurable")
+
+
+@dataclass(frozen=True)
+class SpriteRow:
+    """One arm's pictures as one image; ``address`` is empty where the arm has no picture at these seeds."""
+
+    label: str
+    address: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class SpriteBlock:
+    """A few columns of a strip: the seeds, and every row at these seeds."""
+
+    seeds: tuple[int, ...]
+    rows: tuple[SpriteRow, ...]
+
+
+@dataclass(frozen=True)
+class TrainingTile:
+    """One training picture with its caption."""
+
+    address: str
+    caption: str
+    alt: str
+
+
+@dataclass(frozen=True)
+class StripView:
+    """A strip, ready to be drawn."""
+
+    title: str
+    prompt: str
+    rule: str
+    blocks: tuple[SpriteBlock, ...]
+    training: tuple[TrainingTile, ...]
+
+
+def write_report(input: ReportInput, path: Path) -> Path:
+    """Return ``path``, behind writing the report there in one step.
+
+    Raises LabError("measurement") where a verdict and its interval disagree, LabError("store") where the page would exceed 10 MB.
+    """
+    page = render_report(input).encode("utf-8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        scratch.write_bytes(page)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+    return path
+
+
+def render_report(input: ReportInput) -> str:
+    """Return the page as text, with as many columns of pictures as fit."""
+    for columns in COLUMN_CHOICES:
+        page = _render(input, columns)
+        if len(page.encode("utf-8")) < MOST_BYTES:
+            return page
+    found = f"a report of {len(page.encode('utf-8')) / 1e6:.1f} MB with a single column of pictures"
+    raise lab_error("store", found, f"less than {MOST_BYTES / 1e6:.0f} MB", "split the study into several with fewer experiments")
+
+
+def _render(input: ReportInput, columns: int) -> str:
+    css = _style_sheet()
+    verdicts = [verdict for section in input.experiments for verdict in section.verdicts]
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            report=input,
+            css=Markup(css),
+            policy=content_policy(css),
+            base=base_name(input),
+            counts=count_verdicts(verdicts),
+            retrained=max((arm.runs - arm.failed_runs for arm in input.arms), default=0),
+            has_article=any(section.article for section in input.experiments) or any(verdict.article for verdict in verdicts),
+            strips={section.name: [view_strip(strip, columns) for strip in section.strips] for section in input.experiments},
+            card_names={card.name for card in input.cards},
+            units={card.name: card.unit for card in input.cards},
+        )
+    )
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("loralab.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "number": words.number, "signed": words.signed, "duration": words.duration, "times": words.times, "safe_path": words.without_paths,
+        "clause": clause,
+    }  # fmt: skip
+    environment.globals |= {
+        "answer": answer, "make_bar": make_bar, "directions_of": words.directions_of, "instrument_of": words.instrument_of,
+        "would_tell": words.would_tell, "versus_words": words.versus_words, "amount": words.amount, "chips": words.CHIPS,
+        "chip_meanings": words.CHIP_MEANINGS, "count_words": words.COUNT_WORDS, "sparkline": sparkline, "training_tiles": training_tiles,
+        "card_verdict": card_verdict, "rulings": RULINGS,
+    }  # fmt: skip
+    return environment
+
+
+def _style_sheet() -> str:
+    return files("loralab.report").joinpath("report.css").read_text(encoding="utf-8").replace("\r\n", "\n")
+
+
+def content_policy(css: str) -> str:
+    """Return the content security policy: pictures inside the file, this style sheet, nothing else."""
+    digest = base64.b64encode(hashlib.sha256(css.encode("utf-8")).digest()).decode("ascii")
+    return f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def base_name(input: ReportInput) -> str:
+    """Return the base's name; of a path only the last part."""
+    return input.provenance.base.replace("\\", "/").rstrip("/").split("/")[-1] or "the base"
+
+
+def count_verdicts(verdicts: Sequence[Verdict]) -> dict[Ruling, int]:
+    """Return how many claims written before the run got each verdict."""
+    found = Counter(verdict.verdict for verdict in verdicts if not verdict.exploratory)
+    return {ruling: found[ruling] for ruling in RULINGS}
+
+
+# --- pictures -----------------------------------------------------------------------------------------------------------
+
+
+def view_strip(strip: Strip, columns: int) -> StripView:
+    """Return a strip with its first ``columns`` seeds; where that leaves some out, the rule says so."""
+    shown = strip.seeds[:columns]
+    rule = strip.rule if len(shown) == len(strip.seeds) else f"{strip.rule}; of {len(strip.seeds)} the first {len(shown)}, to keep this file small"
+    return StripView(strip.cell, strip.prompt, rule, tuple(_blocks(strip, shown)), training_tiles(strip.training))
+
+
+def _blocks(strip: Strip, shown: tuple[int, ...]) -> Iterator[SpriteBlock]:
+    """Yield the columns four at a time, so that a phone shows them below one another and a desk side by side."""
+    rows = [(row.label, aligned(row, strip.seeds)) for row in strip.rows]
+    for start in range(0, len(shown), COLUMNS_SIDE_BY_SIDE):
+        place = slice(start, min(start + COLUMNS_SIDE_BY_SIDE, len(shown)))
+        yield SpriteBlock(shown[place], tuple(_sprite_row(label, pictures[place]) for label, pictures in rows))
+
+
+def _sprite_row(label: str, pictures: Sequence[Picture | None]) -> SpriteRow:
+    there = [picture for picture in pictures if picture is not None]
+    alt = f"{label}: " + "; ".join(picture.alt for picture in there)
+    return SpriteRow(label, make_sprite(pictures) if there else "", alt if there else "")
+
+
+def aligned(row: StripRow, seeds: Sequence[int]) -> list[Picture | None]:
+    """Return one picture a seed, None where the row lacks it: by caption ("seed 12") where all say their seed, else in order."""
+    by_caption = {picture.caption: picture for picture in row.pictures}
+    wanted = [f"seed {seed}" for seed in seeds]
+    if set(by_caption) <= set(wanted):
+        return [by_caption.get(caption) for caption in wanted]
+    return [*row.pictures[: len(seeds)], *[None] * (len(seeds) - len(row.pictures))]
+
+
+def training_tiles(pictures: Sequence[Picture]) -> tuple[TrainingTile, ...]:
+    """Return the first training pictures, one image each, as their captions differ."""
+    return tuple(TrainingTile(make_sprite([picture]), picture.caption, picture.alt) for picture in pictures[:MOST_TRAINING])
+
+
+def sparkline(values: Sequence[float], width: int = 120, height: int = 28) -> str:
+    """Return the points of a polyline that fills ``width`` x ``height``; empty for fewer than two values."""
+    if len(values) < 2:
+        return ""
+    low, span = min(values), (max(values) - min(values)) or 1.0
+    across = width / (len(values) - 1)
+    return " ".join(f"{i * across:.1f},{height - 2 - (height - 4) * (value - low) / span:.1f}" for i, value in enumerate(values))
+
+
+def card_verdict(card: CardSummary) -> str:
+    """Return whether this base carries the instrument, in a few words."""
+    return "works at this base’s picture size" if card.carried else "does not work at this base’s picture size"
