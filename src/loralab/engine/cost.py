@@ -1,0 +1,95 @@
+"""What a study costs here: a short calibration on this machine in, minutes and disk space out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from loralab.adapters import make_adapter
+from loralab.bases import Base, decode_latents, embed_prompts
+from loralab.engine.images import BATCH_IMAGES
+from loralab.engine.plan import StudyPlan
+from loralab.engine.training import stacks_of
+from loralab.sample import ImageBlock, plan_batches, sample_batch
+from loralab.spec import SampleSpec, TrainSpec
+from loralab.train import TrainRun, train_stack
+
+#: what measuring, judging, the cards and the report took beside training and drawing, measured on two cores (docs/benchmarks.md).
+MEASURE_SECONDS_AN_IMAGE = 0.015
+FIXED_SECONDS = 30.0
+#: sizes on disk: a PNG of 64 x 64 px with its text, and the readings of a block.
+BYTES_A_PIXEL = 2.0
+BLOCK_BYTES = 16_000
+CALIBRATION_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Seconds of one unit of work on this machine."""
+
+    train_step_seconds: float  # one step of one run inside a full stack, batch as in the study
+    image_step_seconds: float  # one solver step of one image, guidance included
+    decode_seconds: float  # one image
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The bill."""
+
+    minutes: float
+    train_minutes: float
+    draw_minutes: float
+    disk_mib: float
+
+
+def measure_rates(base: Base, plan: StudyPlan) -> Rates:
+    """Return this machine's rates for the study's own recipe, from a few steps of a full stack and of a full batch."""
+    stack = stacks_of(plan)[0]
+    recipe = plan.spec.train.model_copy(update={"steps": CALIBRATION_STEPS + 1})
+    train = _train_step_seconds(base, recipe, len(stack)) / len(stack)
+    sample = plan.spec.sample.model_copy(update={"steps": CALIBRATION_STEPS})
+    batch_seconds = _median_seconds(lambda: _draw(base, sample, recipe))
+    decode = _median_seconds(lambda: decode_latents(base, torch.zeros(BATCH_IMAGES, *base.latent_shape)))
+    per_step = max(0.0, batch_seconds - decode) / (CALIBRATION_STEPS * BATCH_IMAGES)
+    return Rates(train, per_step, decode / BATCH_IMAGES)
+
+
+def _train_step_seconds(base: Base, recipe: TrainSpec, n_runs: int) -> float:
+    latents, text = torch.zeros(3, *base.latent_shape), embed_prompts(base, ["a", "b", "c"])
+    runs = [TrainRun(f"calibration-{index}", recipe, latents, text, replicate=index) for index in range(n_runs)]
+    seconds, before = [], time.perf_counter()
+    for _ in train_stack(base, runs, root_seed=0):
+        now = time.perf_counter()
+        seconds.append(now - before)
+        before = now
+    return sorted(seconds[1:])[len(seconds[1:]) // 2]  # the first step also sets up
+
+
+def _draw(base: Base, sample: SampleSpec, recipe: TrainSpec) -> None:
+    adapters = {f"calibration-{index}": make_adapter(base, recipe, index) for index in range(4)}
+    seeds = tuple(range(BATCH_IMAGES // 4))
+    blocks = [ImageBlock(run_id, "a", 1.0, seeds) for run_id in adapters]
+    embeddings = dict(zip(["a", sample.negative], embed_prompts(base, ["a", sample.negative]), strict=True))
+    for batch in plan_batches(blocks, BATCH_IMAGES):
+        sample_batch(base, batch, adapters, sample, embeddings)
+
+
+def _median_seconds(work: Callable[[], object], rounds: int = 3) -> float:
+    seconds = []
+    for _ in range(rounds):
+        before = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - before)
+    return sorted(seconds)[rounds // 2]
+
+
+def estimate_cost(plan: StudyPlan, rates: Rates, size_px: int, n_images: int, n_run_steps: int) -> Cost:
+    """Return the bill for ``n_images`` still to draw and ``n_run_steps`` (runs x steps) still to train."""
+    train = n_run_steps * rates.train_step_seconds
+    draw = n_images * (plan.spec.sample.steps * rates.image_step_seconds + rates.decode_seconds)
+    total = train + draw + n_images * MEASURE_SECONDS_AN_IMAGE + FIXED_SECONDS
+    disk = n_images * size_px * size_px * BYTES_A_PIXEL + len(plan.blocks) * BLOCK_BYTES + len(plan.runs) * 400_000
+    return Cost(total / 60, train / 60, draw / 60, disk / 2**20)

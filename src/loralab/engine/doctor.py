@@ -1,0 +1,55 @@
+"""Examines this machine and this installation: a lab folder in, a flat table of facts out."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from loralab import __version__
+from loralab.store import Store
+
+PACKAGES = ("torch", "diffusers", "transformers", "safetensors", "numpy", "polars")
+
+
+def examine(lab: Path) -> dict[str, str]:
+    """Return what this machine has, whether the lab can be written, and how long the embedded base takes to load and draw."""
+    facts = {"loralab": __version__, "python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    facts |= {name: version(name) for name in PACKAGES}
+    facts["cores"] = str(os.cpu_count())
+    facts |= _lab_facts(lab)
+    return facts | _base_facts()
+
+
+def _lab_facts(lab: Path) -> dict[str, str]:
+    store = Store(lab / "store")
+    free = shutil.disk_usage(lab).free / 2**30
+    held = ", ".join(f"{len(store.keys(kind))} {kind}" for kind in store.kinds()) or "empty"
+    return {"lab": str(lab), "lab holds": held, "free disk space": f"{free:.1f} GiB"}
+
+
+def _base_facts() -> dict[str, str]:
+    import torch
+
+    from loralab.bases import embed_prompts, load_base
+    from loralab.sample import ImageBlock, plan_batches, sample_batch
+    from loralab.spec import SampleSpec
+
+    before = time.perf_counter()
+    base = load_base("petri")
+    loaded = time.perf_counter()
+    recipe = SampleSpec(steps=4, seeds=1)
+    embeddings = dict(zip(["red circle", ""], embed_prompts(base, ["red circle", ""]), strict=True))
+    for batch in plan_batches([ImageBlock(None, "red circle", 0.0, (0,))], 1):
+        sample_batch(base, batch, {}, recipe, embeddings)
+    drawn = time.perf_counter()
+    return {
+        "threads": str(torch.get_num_threads()),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "petri": base.fingerprint[:12],
+        "petri loads in": f"{loaded - before:.2f} s",
+        "petri draws (4 steps) in": f"{drawn - loaded:.2f} s",
+    }

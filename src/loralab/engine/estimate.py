@@ -1,0 +1,104 @@
+"""What a study would do, cost and be able to decide, before anything is trained: a loaded study in, a JSON-able description out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from loralab.engine.plan import StudyPlan, differences, make_plan
+from loralab.errors import LabError, Problem
+from loralab.infer.judge import InstrumentFacts
+from loralab.infer.power import ClaimPlan, plan_claims
+from loralab.measure import TABLE
+from loralab.spec import BASE_ARM
+from loralab.spec.load import Loaded, preset_of, train_spec_of
+
+
+def claim_plans(loaded: Loaded) -> list[ClaimPlan]:
+    """Return for each claim the smallest effect that this budget decides, from the run-to-run spread that ships."""
+    spec = loaded.spec
+    replicates = {arm: train_spec_of(spec, spec.arms[arm]).replicates for arm in spec.arms}
+    return plan_claims(
+        spec.experiments, replicates=replicates, seeds=spec.sample.seeds, instruments=_facts_before_the_run(), alpha=preset_of(loaded).alpha
+    )
+
+
+def _facts_before_the_run() -> dict[str, InstrumentFacts]:
+    """Return the instruments' kinds and ranges; their cards depend on the base and are read when the claims are judged."""
+    return {
+        name: InstrumentFacts(name, row.kind, row.low, row.high, row.unit, bias=0.0, error=0.0, carried=True, note="")
+        for name, row in TABLE.items()
+    }
+
+
+def refuse_undecidable(loaded: Loaded) -> None:
+    """Raise LabError("spec") that names every claim which this budget cannot decide; a preset without verdicts decides nothing anyway."""
+    if not preset_of(loaded).verdicts:
+        return
+    problems = [
+        Problem(
+            f"{plan.experiment}: {plan.say!r} cannot be decided with this budget: {plan.reason}",
+            "more replicates, or a wider margin",
+            where="",
+        )
+        for plan in claim_plans(loaded)
+        if not plan.decidable and not loaded.spec.experiments[plan.experiment].claims[plan.index].anyway
+    ]
+    if problems:
+        raise LabError("spec", [*problems, Problem("run it all the same with --anyway, or mark these claims with `anyway: true`")])
+
+
+def check_measures(loaded: Loaded) -> None:
+    """Raise LabError("spec") for claims whose instrument does not exist."""
+    problems = [
+        Problem(
+            f"{name}: unknown instrument {claim.measure!r}",
+            f"one of {', '.join(sorted(TABLE))}",
+            "see docs/instruments.md",
+            f"claim {claim.say!r}",
+        )
+        for name, experiment in loaded.spec.experiments.items()
+        for claim in experiment.claims
+        if claim.measure not in TABLE
+    ]
+    if problems:
+        raise LabError("spec", problems)
+
+
+def describe_plan(loaded: Loaded, lab: Path) -> dict[str, Any]:
+    """Return arms, runs, images, minutes, disk and decidable effects; makes nothing and leaves no trace in the lab."""
+    from loralab.bases import load_base
+    from loralab.engine.cost import estimate_cost, measure_rates
+    from loralab.engine.local import resolve_base
+
+    plan = make_plan(loaded.spec)
+    base = load_base(resolve_base(loaded))
+    rates = measure_rates(base, plan)
+    cost = estimate_cost(plan, rates, base.size_px, plan.n_images, sum(run.train.steps for run in plan.runs))
+    return {
+        "study": loaded.spec.study, "about": loaded.spec.about, "preset": loaded.preset or "none", "study_sha256": loaded.sha256,
+        "base": base.name, "lab": str(lab), "n_arms": len(plan.arms), "n_runs": len(plan.runs), "n_images": plan.n_images,
+        "n_cells": len(plan.cells), "arms": [_arm_row(loaded, name) for name in plan.arms], "cost": vars(cost) | {"rates": vars(rates)},
+        "claims": [_claim_row(row) for row in claim_plans(loaded)], "pairs": _pairs(plan), "notes": list(plan.notes),
+    }  # fmt: skip
+
+
+def _arm_row(loaded: Loaded, name: str) -> dict[str, Any]:
+    arm, recipe = loaded.spec.arms[name], train_spec_of(loaded.spec, loaded.spec.arms[name])
+    text = f"rank {recipe.rank}, lr {recipe.lr:g}, {recipe.steps} steps of {recipe.batch}"
+    return {"name": name, "data": arm.data, "captions": arm.captions or "the data's own", "runs": recipe.replicates, "recipe": text}
+
+
+def _claim_row(plan: ClaimPlan) -> dict[str, Any]:
+    return plan.to_json() | {"decidable": "yes" if plan.decidable else "no", "note": plan.reason}
+
+
+def _pairs(plan: StudyPlan) -> list[dict[str, str]]:
+    """Return, for every pair of arms that a claim compares, all in which their resolved recipes differ."""
+    found: dict[str, str] = {}
+    for experiment in plan.spec.experiments.values():
+        for claim in experiment.claims:
+            one, other = claim.cell.arm, claim.versus_cell.arm
+            if BASE_ARM not in (one, other) and one != other:
+                found[f"{one} and {other}"] = ", ".join(differences(plan.spec, one, other))
+    return [{"arms": arms, "differ": differ} for arms, differ in found.items()]

@@ -1,0 +1,234 @@
+"""Gathers what the report shows from a finished study: pictures chosen by rule, cards, exclusions, provenance."""
+
+from __future__ import annotations
+
+import io
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+from PIL import Image
+
+from loralab import __version__
+from loralab.engine.images import KeyedBlock, load_images
+from loralab.engine.local import StudyRun
+from loralab.engine.measuring import plain_measure, study_measures
+from loralab.engine.plan import BlockPlan
+from loralab.engine.training import KIND as ADAPTERS
+from loralab.infer.verdict import Verdict
+from loralab.measure import TABLE
+from loralab.report import (
+    ArmSummary,
+    CardSummary,
+    ExperimentSection,
+    Picture,
+    Provenance,
+    ReportInput,
+    StageTime,
+    Strip,
+    StripRow,
+)  # fmt: skip
+from loralab.spec import BASE_ARM, Cell
+from loralab.spec.load import preset_of, train_spec_of
+from loralab.store import read_lines
+
+STRIP_COLUMNS = 8
+VERSIONS_SHOWN = ("torch", "diffusers", "transformers", "safetensors", "numpy", "scipy", "scikit-image", "polars")
+
+
+def report_input(run: StudyRun, verdicts: Sequence[Verdict]) -> ReportInput:
+    """Return everything that the report of a finished study shows."""
+    spec = run.plan.spec
+    return ReportInput(
+        study=spec.study,
+        about=spec.about,
+        preset=run.loaded.preset or "none",
+        verdicts_printed=preset_of(run.loaded).verdicts,
+        experiments=tuple(_section(run, name, verdicts) for name in spec.experiments),
+        arms=tuple(_arm_summary(run, name) for name in run.plan.arms),
+        cards=tuple(_cards(run)),
+        exclusions=tuple(_exclusions(run)),
+        not_measured=tuple(_not_measured(run, verdicts)),
+        provenance=_provenance(run),
+        notes=run.plan.notes,
+    )
+
+
+# --- pictures -----------------------------------------------------------------------------------------------------------
+
+
+def _section(run: StudyRun, name: str, verdicts: Sequence[Verdict]) -> ExperimentSection:
+    experiment = run.plan.spec.experiments[name]
+    cells = [claim.cell for claim in experiment.claims if claim.cell.arm != BASE_ARM]
+    cells += [cell for cell in experiment.show if cell.arm != BASE_ARM]
+    return ExperimentSection(
+        name=name, question=experiment.question, article=experiment.article,
+        verdicts=tuple(verdict for verdict in verdicts if verdict.experiment == name),
+        strips=tuple(_strip(run, name, cell) for cell in dict.fromkeys(cells)),
+    )  # fmt: skip
+
+
+def _strip(run: StudyRun, experiment: str, cell: Cell) -> Strip:
+    """Return base above LoRA at the same seeds; then whatever the experiment's claims compare this cell with."""
+    columns = _columns(run, cell)
+    cells: dict[Cell, str] = {cell.on(BASE_ARM): "base", cell: cell.arm}
+    for index, claim in enumerate(run.plan.spec.experiments[experiment].claims):
+        if claim.cell != cell:
+            continue
+        if claim.versus_cell.arm not in (BASE_ARM, cell.arm) and claim.versus_cell.prompt == cell.prompt:
+            cells.setdefault(claim.versus_cell, claim.versus_cell.arm)
+        controls = run.plan.controls[experiment, index]
+        if controls.no_trigger is not None:
+            cells.setdefault(controls.no_trigger, f"{cell.arm}, without its trigger")
+        if controls.placebo is not None:
+            cells.setdefault(controls.placebo, "placebo")
+    rows = [StripRow(label, tuple(_pictures(run, row, columns))) for row, label in cells.items()]
+    return Strip(
+        cell=str(cell), prompt=cell.prompt, seeds=tuple(seed for _, seed in columns), rows=tuple(row for row in rows if row.pictures),
+        training=_training_pictures(run, cell.arm),
+        rule=f"the first picture of each of the first {len(columns)} trainings, the base's at the same seed; nothing was picked by hand",
+    )  # fmt: skip
+
+
+def _columns(run: StudyRun, cell: Cell) -> list[tuple[int, int]]:
+    """Return (replicate, seed) of the first picture of each replicate; with few replicates, of their first pictures in turn."""
+    replicates = sorted({block.replicate for block in run.blocks if block.arm == cell.arm})
+    n_seeds = run.plan.spec.sample.seeds
+    turns = [(replicate, replicate * n_seeds + turn) for turn in range(n_seeds) for replicate in replicates]
+    return sorted(turns[:STRIP_COLUMNS])
+
+
+def _pictures(run: StudyRun, cell: Cell, columns: Sequence[tuple[int, int]]) -> Iterator[Picture]:
+    for replicate, seed in columns:
+        block = _block_of(run, cell, replicate)
+        if block is not None:
+            image = load_images(run.store, block)[block.plan.seeds.index(seed)]
+            yield Picture(png_bytes(image), f"seed {seed}", f"{cell.arm}, training {replicate + 1}, prompt {cell.prompt!r}, seed {seed}")
+
+
+def _block_of(run: StudyRun, cell: Cell, replicate: int) -> KeyedBlock | None:
+    seeds = tuple(range(replicate * run.plan.spec.sample.seeds, (replicate + 1) * run.plan.spec.sample.seeds))
+    strength = 0.0 if cell.arm == BASE_ARM else cell.strength
+    return run.blocks.get(BlockPlan(cell.arm, replicate, cell.prompt, strength, seeds))
+
+
+def _training_pictures(run: StudyRun, arm: str) -> tuple[Picture, ...]:
+    dataset = run.datasets[arm]
+    pairs = list(zip(dataset.images, dataset.captions, strict=True))[:STRIP_COLUMNS]
+    return tuple(Picture(png_bytes(image), caption, f"training picture, caption {caption!r}") for image, caption in pairs)
+
+
+def png_bytes(image: np.ndarray) -> bytes:
+    """Return an image (H, W, 3) uint8 as PNG bytes without any text or EXIF."""
+    out = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+# --- arms and cards -----------------------------------------------------------------------------------------------------
+
+
+def _arm_summary(run: StudyRun, name: str) -> ArmSummary:
+    arm, recipe = run.plan.spec.arms[name], train_spec_of(run.plan.spec, run.plan.spec.arms[name])
+    run_ids = [planned.run_id for planned in run.plan.runs if planned.arm == name]
+    text = f"rank {recipe.rank}, alpha {recipe.rank if recipe.alpha is None else recipe.alpha:g}, learning rate {recipe.lr:g}, "
+    text += f"{recipe.steps} steps of {recipe.batch} pictures, AdamW, {recipe.schedule} schedule"
+    return ArmSummary(
+        name=name, captions=arm.captions or "the data's own", data=arm.data, recipe=text, runs=len(run_ids),
+        failed_runs=sum(run_id in run.failures for run_id in run_ids), losses=tuple(_mean_losses(run, run_ids)),
+        training=_training_pictures(run, name),
+    )  # fmt: skip
+
+
+def _mean_losses(run: StudyRun, run_ids: Sequence[str], points: int = 32) -> list[float]:
+    """Return the arm's training loss over steps, the mean over its runs, thinned to ``points`` means of neighbours."""
+    curves = []
+    for run_id in run_ids:
+        rows = read_lines(run.store.path(ADAPTERS, run.run_keys[run_id]) / "losses.jsonl")
+        if run_id not in run.failures and rows:
+            curves.append([float(row["loss"]) for row in rows])
+    if not curves:
+        return []
+    mean = np.mean(np.array(curves), axis=0)
+    return [float(np.mean(part)) for part in np.array_split(mean, min(points, len(mean)))]
+
+
+def _cards(run: StudyRun) -> Iterator[CardSummary]:
+    for name in dict.fromkeys(plain_measure(measure) for measure in study_measures(run.plan.spec)):
+        card, instrument = run.cards[name], TABLE[name]
+        yield CardSummary(
+            name=name, unit=instrument.unit, says=instrument.says, carried=card.carried, note=card.note, bias=card.bias, error=card.error,
+            n_images=card.n_images, not_measurable=card.not_measurable, sha256=card.sha256, pictures=(),
+        )  # fmt: skip
+
+
+# --- what is missing ----------------------------------------------------------------------------------------------------
+
+
+def _exclusions(run: StudyRun) -> Iterator[str]:
+    for run_id, reason in run.failures.items():
+        yield f"LoRA {run_id} was not used: {reason}"
+    missing = run.readings.filter(run.readings["status"] == "not_measurable")
+    counts = Counter(zip(missing["measure"].to_list(), missing["reason"].to_list(), strict=True))
+    totals = Counter(run.readings["measure"].to_list())
+    for (measure, reason), n in counts.most_common():
+        yield f"{measure}: {n} of {totals[measure]} pictures could not be measured ({reason})"
+    for arm, dataset in run.datasets.items():
+        yield from (f"training set of {arm}: {note}" for note in dataset.notes)
+
+
+def _not_measured(run: StudyRun, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    for verdict in verdicts:
+        if verdict.verdict == "inconclusive":
+            wish = (
+                f"about {verdict.more_runs} trainings of each arm in all" if verdict.more_runs else "a stronger effect, or a wider margin"
+            )
+            yield f"“{verdict.say}” can't be told yet; it would take {wish}."
+        elif verdict.verdict == "not_measurable":
+            yield f"“{verdict.say}” was not measured: {verdict.reason}"
+    yield "Only this base was used. What a LoRA learns on petri need not be what it learns on a full-size model; the same study runs there."
+    yield "Only the words in this file were tried. A verdict about `myshape` and `monster` is about that pair of words."
+    yield "The text encoder was frozen; earlier steps of a training and other strengths were not drawn."
+
+
+# --- provenance ---------------------------------------------------------------------------------------------------------
+
+
+def _provenance(run: StudyRun) -> Provenance:
+    records = read_lines(run.ledger)
+    started = [record for record in records if record["event"] == "started"]
+    stages = [StageTime(stage, seconds, "") for stage, seconds in run.clock.seconds.items()]
+    if run.clock.first_pictures_seconds is not None:
+        stages.append(StageTime("first pictures after", run.clock.first_pictures_seconds, "part of the above"))
+    stages.append(StageTime("all, until this page was written", run.clock.total_seconds, "what was in the store already took no time"))
+    return Provenance(
+        study_sha256=run.loaded.sha256, preset=run.loaded.preset or "none", base=run.base.name, base_sha256=run.base.fingerprint,
+        versions=_versions(), device=str(run.base.device), threads=torch.get_num_threads(), root_seed=run.plan.spec.seed,
+        seeds_rule=f"training r of every arm, and the base beside it, draw seeds r*{run.plan.spec.sample.seeds} to "
+        f"r*{run.plan.spec.sample.seeds}+{run.plan.spec.sample.seeds - 1} (r counts from 0)",
+        started=str(started[-1]["at"]), stages=tuple(stages), attempts=tuple(_attempts(started, records)),
+        commands=(f"loralab run {run.plan.spec.study}" + (f" --{run.loaded.preset}" if run.loaded.preset else ""),),
+    )  # fmt: skip
+
+
+def _attempts(started: Sequence[Mapping[str, object]], records: Sequence[Mapping[str, object]]) -> Iterator[str]:
+    finished = {record["attempt"] for record in records if record["event"] == "finished"}
+    first = str(started[0]["study_sha256"])
+    for record in started:
+        state = "finished" if record["attempt"] in finished else "this one or cut off"
+        changed = "" if record["study_sha256"] == first else ", not the study or budget of the first attempt"
+        what = f"preset {record['preset']}, study {str(record['study_sha256'])[:12]}"
+        yield f"attempt {record['attempt']}, {record['at']}, {what}: {state}{changed}"
+
+
+def _versions() -> dict[str, str]:
+    found = {"loralab": __version__, "python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    for name in VERSIONS_SHOWN:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
