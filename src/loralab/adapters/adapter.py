@@ -11,6 +11,7 @@ import torch
 
 from loralab.adapters.layers import adapted_layers
 from loralab.bases import Base
+from loralab.errors import lab_error
 from loralab.spec.models import TrainSpec
 
 Pair = tuple[torch.Tensor, torch.Tensor]
@@ -34,11 +35,14 @@ class Adapter:
 def make_adapter(base: Base, spec: TrainSpec, seed: int) -> Adapter:
     """Return an untrained LoRA: down as in kaiming_uniform(a=sqrt 5), up zero, so that it changes nothing yet (Hu et al. 2021, 4.1).
 
-    Drawn from a generator of its own, layer after layer.
+    Drawn from a generator of its own, layer after layer. Raises LabError("spec") for a rank above what the smallest layer can have.
     """
     generator = torch.Generator().manual_seed(seed)
     weights: dict[str, Pair] = {}
     for path, layer in adapted_layers(base, spec.targets).items():
+        limit = min(layer.weight.shape[0], layer.weight[0].numel())
+        if spec.rank > limit:
+            raise lab_error("spec", f"rank {spec.rank} for {path}, a layer of {list(layer.weight.shape)}", f"a rank of at most {limit}")
         shape = (spec.rank, *layer.weight.shape[1:])
         bound = 1 / math.sqrt(math.prod(shape[1:]))
         down = (torch.rand(shape, generator=generator) * 2 - 1) * bound

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from loralab.errors import lab_error
 DOWN, UP, ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 MAX_HEADER_BYTES = 16 << 20
+PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # torch's zip archives, and bare pickles
 LEGACY_HASH_START, LEGACY_HASH_STOP = 0x100000, 0x110000
 
 
@@ -44,7 +46,13 @@ class Entry:
 
 
 def kohya_key(path: str) -> str:
-    """Return kohya's name of a layer: `unet.a.b.0` -> `lora_unet_a_b_0`."""
+    """Return kohya's name of a layer: `unet.a.b.0` -> `lora_unet_a_b_0`, `text_encoder.encoder.a` -> `lora_te_text_model_encoder_a`.
+
+    transformers 5 leaves `text_model.` out of its module paths; files keep it, or other tools skip the whole text encoder.
+    """
+    part, _, inner = path.partition(".")
+    if part == "text_encoder":
+        return "lora_te_text_model_" + inner.removeprefix("text_model.").replace(".", "_")
     return "lora_" + path.replace(".", "_")
 
 
@@ -59,7 +67,7 @@ def save_adapter(path: Path, adapter: Adapter, *, metadata: Mapping[str, str]) -
         tensors[kohya_key(layer) + UP] = up
         tensors[kohya_key(layer) + ALPHA] = torch.tensor(adapter.alpha)
     block = _tensor_block(tensors)
-    described = _base_metadata(adapter) | dict(metadata)
+    described = _base_metadata(adapter) | _titles(metadata) | dict(metadata)
     training_only = {key: value for key, value in described.items() if key.startswith("ss_")}
     legacy = _serialise(tensors, training_only, block)[LEGACY_HASH_START:LEGACY_HASH_STOP]
     described["sshs_model_hash"] = hashlib.sha256(block).hexdigest()
@@ -70,9 +78,17 @@ def save_adapter(path: Path, adapter: Adapter, *, metadata: Mapping[str, str]) -
 def _base_metadata(adapter: Adapter) -> dict[str, str]:
     return {
         "ss_v2": "False", "ss_base_model_version": "sd_v1", "ss_network_module": "networks.lora", "ss_network_dim": str(adapter.rank),
-        "ss_network_alpha": f"{adapter.alpha:g}", "ss_network_args": "{}", "modelspec.sai_model_spec": "1.0.1",
+        "ss_network_alpha": f"{adapter.alpha:.9g}", "ss_network_args": "{}", "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": "stable-diffusion-v1/lora", "modelspec.implementation": f"loralab {__version__}",
     }  # fmt: skip
+
+
+def _titles(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Return the modelspec fields that repeat what the caller says in kohya's words."""
+    titles = {"modelspec.title": metadata["ss_output_name"]} if "ss_output_name" in metadata else {}
+    if found := re.fullmatch(r"\((\d+), (\d+)\)", metadata.get("ss_resolution", "")):
+        titles["modelspec.resolution"] = "x".join(found.groups())
+    return titles
 
 
 def _tensor_block(tensors: Mapping[str, torch.Tensor]) -> bytes:
@@ -121,11 +137,10 @@ def read_header(path: Path) -> tuple[dict[str, Entry], dict[str, str], int]:
     with path.open("rb") as file:
         head = file.read(8)
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        if head[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05"):
-            raise lab_error(
-                "model", f"{path.name} is a pickle, which can run any code when it is opened", "safetensors", "ask its author for it"
-            )
         if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
+            if head.startswith(PICKLE_STARTS):
+                found = f"{path.name} is a pickle, which can run any code when it is opened"
+                raise lab_error("model", found, "safetensors", "ask its author for it")
             raise _damaged(path, f"its header would be {length} bytes long, the file has {size}")
         text = file.read(length)
     try:
@@ -160,6 +175,11 @@ def _check_offsets(path: Path, entries: Mapping[str, Entry], data_bytes: int) ->
         width = DTYPES[entry.dtype].itemsize
         if entry.stop > data_bytes or entry.stop - entry.start != math.prod(entry.shape) * width:
             raise _damaged(path, f"{name[:80]} with shape {list(entry.shape)} does not lie inside the file")
+    # tensors that share bytes would let a small file ask for much memory; the format wants them one behind the other, without holes
+    spans = sorted((entry.start, entry.stop) for entry in entries.values())
+    edges = [0, *(stop for _, stop in spans)]
+    if [start for start, _ in spans] != edges[:-1] or edges[-1] != data_bytes:
+        raise _damaged(path, "its tensors overlap or leave holes")
 
 
 def _damaged(path: Path, why: str) -> Exception:
@@ -172,9 +192,10 @@ def _pairs(path: Path, header: Mapping[str, Entry], by_key: Mapping[str, str]) -
     strangers = sorted({name for name in header if not name.endswith((DOWN, UP, ALPHA))} | {key for key in keys if key not in by_key})
     if strangers:
         shown = ", ".join(name[:80] for name in strangers[:5])
-        raise lab_error(
-            "model", f"{path.name} has {len(strangers)} entries that fit nothing in the base: {shown}", "a kohya LoRA of this base's family"
-        )
+        found = f"{path.name} has {len(strangers)} entries that fit nothing in the base's UNet: {shown}"
+        text_encoder = any(name.startswith("lora_te") for name in strangers)
+        do = "this version applies no text-encoder layers: train it with --network_train_unet_only" if text_encoder else ""
+        raise lab_error("model", found, "a kohya LoRA of this base's family", do)
     halves = sorted(key for key in keys if key + DOWN not in header or key + UP not in header)
     if halves:
         raise lab_error(
@@ -182,6 +203,9 @@ def _pairs(path: Path, header: Mapping[str, Entry], by_key: Mapping[str, str]) -
         )
     if not keys:
         raise lab_error("model", f"{path.name} holds no LoRA", "lora_down and lora_up tensors")
+    for key in sorted(keys):
+        if key + ALPHA in header and header[key + ALPHA].shape not in ((), (1,)):
+            raise lab_error("model", f"{path.name}: {key}{ALPHA} has shape {list(header[key + ALPHA].shape)}", "a single number")
     return {key: (key + DOWN, key + UP) for key in sorted(keys)}
 
 

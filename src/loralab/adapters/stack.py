@@ -30,6 +30,24 @@ class StackedPair:
     up: torch.Tensor
 
 
+@dataclass(frozen=True)
+class Groups:
+    """What the K groups add: ``scale`` (K, 1, 1) = strength * alpha / rank, and which groups are ``silent`` (scale 0)."""
+
+    scale: torch.Tensor
+    silent: list[int]
+
+    def sum(self, y: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+        """Return ``total`` (K*B, ...) in which the silent groups are the base's ``y`` bit for bit.
+
+        y + 0 * z is not: it turns -0.0 into 0.0, and is NaN where z is infinite.
+        """
+        if self.silent:
+            groups = (len(self.scale), -1)
+            total.unflatten(0, groups)[self.silent] = y.unflatten(0, groups)[self.silent]
+        return total
+
+
 class AdapterStack:
     """K adapters (None = the base itself) over ``base``; values live in one flat (K, P) tensor, of which the factors are views."""
 
@@ -111,14 +129,17 @@ class AdapterStack:
         if not self.trainable and not any(scales):
             yield  # nothing to add: the base alone
             return
-        scale = torch.tensor(scales, device=self.base.device)[:, None, None]
+        groups = Groups(torch.tensor(scales, device=self.base.device)[:, None, None], [k for k, scale in enumerate(scales) if scale == 0])
+        before = [pair.layer.__dict__.get("forward") for pair in self.pairs]
         try:
             for pair in self.pairs:
-                pair.layer.forward = _forward(pair, scale)  # type: ignore[method-assign]
+                pair.layer.forward = _forward(pair, groups)  # type: ignore[method-assign]
             yield
         finally:
-            for pair in self.pairs:
+            for pair, forward in zip(self.pairs, before, strict=True):
                 pair.layer.__dict__.pop("forward", None)
+                if forward is not None:  # a stack was attached inside another's block
+                    pair.layer.forward = forward  # type: ignore[method-assign]
 
 
 def _layers_of(base: Base, adapters: Sequence[Adapter | None]) -> dict[str, Layer]:
@@ -131,35 +152,36 @@ def _layers_of(base: Base, adapters: Sequence[Adapter | None]) -> dict[str, Laye
     return {path: module for path, module in modules.items() if path in wanted and isinstance(module, torch.nn.Linear | torch.nn.Conv2d)}
 
 
-def _forward(pair: StackedPair, scale: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Return the layer's forward for stacked groups; ``scale`` is (K, 1, 1)."""
+def _forward(pair: StackedPair, groups: Groups) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return the layer's forward for stacked groups."""
     layer = pair.layer
     if isinstance(layer, torch.nn.Linear):
-        return lambda x: _linear(x, layer, pair, scale)
+        return lambda x: _linear(x, layer, pair, groups)
     if layer.kernel_size == (1, 1) and layer.stride == (1, 1):
-        return lambda x: _pointwise(x, layer, pair, scale)
-    return lambda x: _convolution(x, layer, pair, scale)
+        return lambda x: _pointwise(x, layer, pair, groups)
+    return lambda x: _convolution(x, layer, pair, groups)
 
 
-def _linear(x: torch.Tensor, layer: torch.nn.Linear, pair: StackedPair, scale: torch.Tensor) -> torch.Tensor:
+def _linear(x: torch.Tensor, layer: torch.nn.Linear, pair: StackedPair, groups: Groups) -> torch.Tensor:
     y = F.linear(x, layer.weight, layer.bias)  # (K*B, ..., out)
-    k = len(scale)
-    low = torch.bmm(x.reshape(k, -1, x.shape[-1]), pair.down.transpose(1, 2)) * scale  # (K, B*T, R)
-    return torch.baddbmm(y.reshape(k, -1, y.shape[-1]), low, pair.up.transpose(1, 2)).reshape(y.shape)
+    k = len(groups.scale)
+    low = torch.bmm(x.reshape(k, -1, x.shape[-1]), pair.down.transpose(1, 2)) * groups.scale  # (K, B*T, R)
+    total = torch.baddbmm(y.reshape(k, -1, y.shape[-1]), low, pair.up.transpose(1, 2)).reshape(y.shape)
+    return groups.sum(y, total)
 
 
-def _pointwise(x: torch.Tensor, layer: torch.nn.Conv2d, pair: StackedPair, scale: torch.Tensor) -> torch.Tensor:
+def _pointwise(x: torch.Tensor, layer: torch.nn.Conv2d, pair: StackedPair, groups: Groups) -> torch.Tensor:
     y = F.conv2d(x, layer.weight, layer.bias)  # (K*B, out, H, W)
-    k = len(scale)
-    groups = x.reshape(k, -1, x.shape[1], x.shape[2] * x.shape[3])  # (K, B, in, HW)
-    low = (pair.down.flatten(2)[:, None] @ groups) * scale[:, None]  # (K, B, R, HW)
-    return y + (pair.up[:, None] @ low).reshape(y.shape)
+    k = len(groups.scale)
+    stacked = x.reshape(k, -1, x.shape[1], x.shape[2] * x.shape[3])  # (K, B, in, HW)
+    low = (pair.down.flatten(2)[:, None] @ stacked) * groups.scale[:, None]  # (K, B, R, HW)
+    return groups.sum(y, y + (pair.up[:, None] @ low).reshape(y.shape))
 
 
-def _convolution(x: torch.Tensor, layer: torch.nn.Conv2d, pair: StackedPair, scale: torch.Tensor) -> torch.Tensor:
+def _convolution(x: torch.Tensor, layer: torch.nn.Conv2d, pair: StackedPair, groups: Groups) -> torch.Tensor:
     y = F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation)  # type: ignore[arg-type]
-    k = len(scale)
+    k = len(groups.scale)
     side_by_side = x.reshape(k, -1, *x.shape[1:]).transpose(0, 1).flatten(1, 2)  # (B, K*in, H, W)
     low = F.conv2d(side_by_side, pair.down.flatten(0, 1), None, layer.stride, layer.padding, layer.dilation, groups=k)  # type: ignore[arg-type]
     low = low.reshape(len(low), k, -1, y.shape[2] * y.shape[3]).transpose(0, 1)  # (K, B, R, HW)
-    return y + (pair.up[:, None] @ (low * scale[:, None])).reshape(y.shape)
+    return groups.sum(y, y + (pair.up[:, None] @ (low * groups.scale[:, None])).reshape(y.shape))

@@ -32,7 +32,7 @@ class Base:
 @torch.no_grad()
 def embed_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
     """Return the text embeddings (N, T, D) of ``prompts``; raises LabError("spec") where one has more tokens than the base reads."""
-    limit = base.tokenizer.model_max_length
+    limit = prompt_limit(base)
     lengths = [len(base.tokenizer(prompt).input_ids) for prompt in prompts]
     problems = [
         Problem(
@@ -49,8 +49,13 @@ def embed_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
     return torch.cat([_embed(base, prompt) for prompt in prompts])
 
 
+def prompt_limit(base: Base) -> int:
+    """Return how many tokens a prompt may have, start and end included."""
+    return min(int(base.tokenizer.model_max_length), int(base.text_encoder.config.max_position_embeddings))
+
+
 def _embed(base: Base, prompt: str) -> torch.Tensor:
-    tokens = base.tokenizer([prompt], padding="max_length", max_length=base.tokenizer.model_max_length, return_tensors="pt").input_ids
+    tokens = base.tokenizer([prompt], padding="max_length", max_length=prompt_limit(base), return_tensors="pt").input_ids
     embedded: torch.Tensor = base.text_encoder(tokens.to(base.device)).last_hidden_state
     return embedded
 

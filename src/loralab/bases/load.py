@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from loralab.bases.base import Base
 from loralab.errors import lab_error
 from loralab.petri import petri_folder
 
+DOWNLOAD = "is the download complete?"
 UNSAFE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
@@ -46,10 +49,13 @@ def load_base(reference: str, *, device: str = "cpu") -> Base:
     family = _family_of(folder, reference)
     parts = {name: _load_part(folder, name, kind) for name, kind in family.parts.items()}
     models = {name: parts[name].to(device=device, dtype=torch.float32).requires_grad_(False).eval() for name in MODEL_PARTS}
-    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
     unet, vae = models["unet"], models["vae"]
     size = int(unet.config.sample_size)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    if unet.config.in_channels != vae.config.latent_channels:
+        found = f"a UNet of {unet.config.in_channels} input channels over a VAE of {vae.config.latent_channels}"
+        raise lab_error("model", found, "equal numbers: a text-to-image base", "inpainting and edit models cannot be used")
     return Base(
         name=folder.name if reference != "petri" else "petri", family=family.name, unet=unet, vae=vae, text_encoder=models["text_encoder"],
         tokenizer=parts["tokenizer"], scheduler_config=scheduler, fingerprint=fingerprint_of(folder), size_px=size * factor,
@@ -66,7 +72,7 @@ def _family_of(folder: Path, reference: str) -> Family:
     if not index.is_file():
         found = f"the base {reference!r} is a folder without model_index.json" if folder.is_dir() else f"no base at {reference!r}"
         raise lab_error("model", found, "`petri`, or the path of a diffusers folder", "check `base:` in the study")
-    name = str(json.loads(index.read_text(encoding="utf-8")).get("_class_name"))
+    name = str(_read_json(index).get("_class_name"))
     if name not in FAMILIES:
         raise lab_error("model", f"the base {reference!r} is a {name}", f"one of {', '.join(FAMILIES)}", "this version cannot use it yet")
     return FAMILIES[name]
@@ -75,21 +81,43 @@ def _family_of(folder: Path, reference: str) -> Family:
 def _load_part(folder: Path, name: str, kind: Any) -> Any:
     place = folder / name
     if not place.is_dir():
-        raise lab_error("model", f"the base in {folder.name} has no {name}", f"a folder {name}/", "is the download complete?")
+        raise lab_error("model", f"the base in {folder.name} has no {name}", f"a folder {name}/", DOWNLOAD)
     if name not in MODEL_PARTS:
-        return kind.from_pretrained(place, local_files_only=True)
+        with _as_lab_error(name):
+            return kind.from_pretrained(place, local_files_only=True)
     if not list(place.glob("*.safetensors")):
         unsafe = sorted(file.name for file in place.iterdir() if file.suffix in UNSAFE_SUFFIXES)
         found = f"{name}/ holds no .safetensors" + (f", only {', '.join(unsafe)}" if unsafe else "")
         do = "save the pipeline again with save_pretrained(..., safe_serialization=True)"
         raise lab_error("model", found, "weights as safetensors: pickles can run any code when they are opened", do)
+    with _as_lab_error(name):
+        model, told = kind.from_pretrained(place, local_files_only=True, use_safetensors=True, output_loading_info=True)
+    lacking = sorted(map(str, told["missing_keys"]))
+    if lacking:  # the libraries would fill them with random numbers and go on
+        shown = ", ".join(lacking[:5])
+        raise lab_error("model", f"{name}/ lacks {len(lacking)} weights: {shown}", "every weight of its config.json", DOWNLOAD)
+    return model
+
+
+@contextmanager
+def _as_lab_error(name: str) -> Iterator[None]:
+    """Turn what the libraries raise about a damaged part into a LabError."""
     try:
-        return kind.from_pretrained(place, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
-        first = str(error).strip().splitlines()[0][:200]
-        raise lab_error(
-            "model", f"{name}/ of the base cannot be loaded: {first}", "a whole diffusers folder", "is the download complete?"
-        ) from error
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise lab_error("model", f"{name}/ of the base cannot be loaded: {first}", "a whole diffusers folder", DOWNLOAD) from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        found = f"the base has no readable {file.parent.name}/{file.name}"
+        raise lab_error("model", found, "a whole diffusers folder", DOWNLOAD) from error
+    if not isinstance(content, dict):
+        raise lab_error("model", f"{file.parent.name}/{file.name} of the base holds no mapping", "a whole diffusers folder", DOWNLOAD)
+    return content
 
 
 def fingerprint_of(folder: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from diffusers import DDPMScheduler
 
 from loralab.adapters import Adapter, AdapterStack, adapter_sha256, make_adapter
 from loralab.bases import Base
@@ -64,24 +65,25 @@ def train_stack(base: Base, runs: Sequence[TrainRun], *, root_seed: int) -> Gene
     The loss is the sum over runs of the run's mean, so that no run feels another. A run whose loss or gradient is not finite stops
     alone and is reported as failed. Raises LabError("training") where the runs cannot share a stack.
     """
-    _check_signatures(runs)
+    _check_runs(base, runs)
     spec = runs[0].spec
     initial = [make_adapter(base, run.spec, init_seed(root_seed, run.replicate)) for run in runs]
     stack = AdapterStack(base, initial, trainable=True)
     optimiser = StackedAdamW(stack.flat, [run.spec.weight_decay for run in runs], [run.spec.max_grad_norm for run in runs])
     schedule = make_noise_schedule(base.scheduler_config)
     batches = _minibatches(base, runs, root_seed, schedule.config.num_train_timesteps)
-    alive = torch.ones(len(runs), dtype=torch.bool)
+    alive = torch.ones(len(runs), dtype=torch.bool, device=base.device)
     losses: list[list[float]] = [[] for _ in runs]
     failed: list[str | None] = [None] * len(runs)
     for step in range(1, spec.steps + 1):
         values = _backward(base, stack, schedule, next(batches), len(runs))
-        fine = torch.isfinite(values) & torch.isfinite(stack.flat_grad.sum(dim=1))  # type: ignore[union-attr]
+        norms = torch.linalg.vector_norm(stack.flat_grad, dim=1)  # type: ignore[arg-type]
+        fine = torch.isfinite(values) & torch.isfinite(norms)
         for k in torch.nonzero(alive & ~fine).flatten().tolist():
             failed[k] = f"its loss or gradient was not finite at step {step} of {spec.steps} (learning rate {runs[k].spec.lr:g})"
         alive &= fine
-        rates = torch.tensor([learning_rate(run.spec, step) for run in runs])
-        optimiser.step(stack.flat_grad, rates, alive)  # type: ignore[arg-type]
+        rates = torch.tensor([learning_rate(run.spec, step) for run in runs], device=base.device)
+        optimiser.step(stack.flat_grad, norms, rates, alive)  # type: ignore[arg-type]
         shown = [value if running else None for value, running in zip(values.tolist(), alive.tolist(), strict=True)]
         for curve, value in zip(losses, shown, strict=True):
             curve.extend([] if value is None else [value])
@@ -94,10 +96,15 @@ def train_stack(base: Base, runs: Sequence[TrainRun], *, root_seed: int) -> Gene
     ]
 
 
-def _check_signatures(runs: Sequence[TrainRun]) -> None:
-    signatures = {(shape_signature(run.spec), tuple(run.latents.shape[1:])) for run in runs}
+def _check_runs(base: Base, runs: Sequence[TrainRun]) -> None:
+    signatures = {shape_signature(run.spec) for run in runs}
     if len(signatures) != 1:
-        raise lab_error("training", f"{len(signatures)} different shapes in one stack", "runs of equal batch, steps, targets and size")
+        raise lab_error("training", f"{len(signatures)} different shapes in one stack", "runs of equal batch, steps and targets")
+    for run in runs:
+        if tuple(run.latents.shape[1:]) != base.latent_shape or not len(run.latents) == len(run.embeddings) > 0:
+            found = f"latents {list(run.latents.shape)} and embeddings {list(run.embeddings.shape)}"
+            expected = f"an embedding for each of at least one latent {list(base.latent_shape)}"
+            raise lab_error("training", found, expected, where=run.run_id)
 
 
 def _minibatches(base: Base, runs: Sequence[TrainRun], root_seed: int, n_timesteps: int) -> Iterator[Minibatch]:
@@ -110,19 +117,19 @@ def _minibatches(base: Base, runs: Sequence[TrainRun], root_seed: int, n_timeste
         picked = [next(order) for order in orders]
         drawn = {replicate: next(draw) for replicate, draw in draws.items()}
         yield Minibatch(
-            latents=torch.cat([run.latents[index] for run, index in zip(runs, picked, strict=True)]),
-            embeddings=torch.cat([run.embeddings[index] for run, index in zip(runs, picked, strict=True)]),
-            noise=torch.cat([drawn[run.replicate][0] for run in runs]),
-            timesteps=torch.cat([drawn[run.replicate][1] for run in runs]),
+            latents=torch.cat([run.latents[index] for run, index in zip(runs, picked, strict=True)]).to(base.device),
+            embeddings=torch.cat([run.embeddings[index] for run, index in zip(runs, picked, strict=True)]).to(base.device),
+            noise=torch.cat([drawn[run.replicate][0] for run in runs]).to(base.device),
+            timesteps=torch.cat([drawn[run.replicate][1] for run in runs]).to(base.device),
         )
 
 
-def _backward(base: Base, stack: AdapterStack, schedule: object, batch: Minibatch, n_runs: int) -> torch.Tensor:
+def _backward(base: Base, stack: AdapterStack, schedule: DDPMScheduler, batch: Minibatch, n_runs: int) -> torch.Tensor:
     """Fill the stack's flat gradient and return each run's loss (K,)."""
     assert stack.flat_grad is not None
     stack.flat_grad.zero_()
-    noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)  # type: ignore[attr-defined]
-    target = make_target(schedule, batch.latents, batch.noise, batch.timesteps)  # type: ignore[arg-type]
+    noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
+    target = make_target(schedule, batch.latents, batch.noise, batch.timesteps)
     with stack.attached():
         predicted = base.unet(noisy, batch.timesteps, batch.embeddings, return_dict=False)[0]
         losses = run_losses(predicted, target, n_runs)

@@ -17,21 +17,23 @@ class StackedAdamW:
         self.values = values  # (K, P)
         self.first = torch.zeros_like(values)
         self.second = torch.zeros_like(values)
-        self.weight_decays = torch.tensor(weight_decays)[:, None]
-        self.max_norms = torch.tensor(max_norms)[:, None]
+        self.weight_decays = values.new_tensor(list(weight_decays))[:, None]
+        self.max_norms = values.new_tensor(list(max_norms))[:, None]
         self.steps = 0
 
     @torch.no_grad()
-    def step(self, gradients: torch.Tensor, rates: torch.Tensor, alive: torch.Tensor) -> None:
-        """Update every run that is ``alive`` (K,) by its learning rate in ``rates`` (K,); the others keep their values."""
+    def step(self, gradients: torch.Tensor, norms: torch.Tensor, rates: torch.Tensor, alive: torch.Tensor) -> None:
+        """Update every run that is ``alive`` (K,) by its learning rate in ``rates`` (K,); the others keep their values.
+
+        ``norms`` (K,) are the gradients' lengths: above its limit a run's gradient is shortened, as in torch's clip_grad_norm_.
+        """
         self.steps += 1
-        usable = torch.where(alive[:, None], gradients, torch.zeros_like(gradients))
-        norms = usable.square().sum(dim=1, keepdim=True).sqrt()
-        clipped = usable * (self.max_norms / (norms + 1e-6)).clamp(max=1.0)
+        factors = (self.max_norms / (norms[:, None] + 1e-6)).clamp(max=1.0)
+        clipped = torch.where(alive[:, None], gradients * factors, 0.0)  # a product would keep a stopped run's NaN
         self.first.lerp_(clipped, 1 - BETAS[0])
         self.second.mul_(BETAS[1]).addcmul_(clipped, clipped, value=1 - BETAS[1])
         corrected_first = self.first / (1 - BETAS[0] ** self.steps)
         corrected_second = self.second / (1 - BETAS[1] ** self.steps)
-        rate = torch.where(alive, rates, torch.zeros_like(rates))[:, None]
+        rate = torch.where(alive, rates, 0.0)[:, None]
         self.values.mul_(1 - rate * self.weight_decays)
         self.values.sub_(rate * corrected_first / (corrected_second.sqrt() + EPSILON))
