@@ -107,8 +107,8 @@ def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
     cost = plan["cost"]
     console.print(f"[bold]{escape(plan['study'])}[/], preset {plan['preset']}: {escape(plan['about'])}")
     console.print(
-        f"{plan['n_arms']} arms, {plan['n_runs']} LoRAs ({plan['n_runs_ready']} already trained), {plan['n_images']} pictures "
-        f"({plan['n_images_ready']} already drawn); about {cost['minutes']:.1f} minutes and {cost['disk_mib']:.0f} MiB"
+        f"{plan['n_arms']} arms, {plan['n_runs']} LoRAs, {plan['n_images']} pictures in {plan['n_cells']} cells; "
+        f"about {cost['minutes']:.1f} minutes and {cost['disk_mib']:.0f} MiB"
     )
     arms = Table("arm", "training set", "captions", "LoRAs", "recipe", title="Arms")
     for arm in plan["arms"]:

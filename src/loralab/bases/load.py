@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 from loralab.bases.base import Base
 from loralab.errors import lab_error
@@ -47,8 +49,9 @@ def load_base(reference: str, *, device: str = "cpu") -> Base:
     """
     folder = petri_folder() if reference == "petri" else Path(reference)
     family = _family_of(folder, reference)
-    parts = {name: _load_part(folder, name, kind) for name, kind in family.parts.items()}
-    models = {name: parts[name].to(device=device, dtype=torch.float32).requires_grad_(False).eval() for name in MODEL_PARTS}
+    with _quiet_libraries():
+        parts = {name: _load_part(folder, name, kind) for name, kind in family.parts.items()}
+    models = {name: parts[name].to(device=device).requires_grad_(False).eval() for name in MODEL_PARTS}
     scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
     unet, vae = models["unet"], models["vae"]
     size = int(unet.config.sample_size)
@@ -91,12 +94,36 @@ def _load_part(folder: Path, name: str, kind: Any) -> Any:
         do = "save the pipeline again with save_pretrained(..., safe_serialization=True)"
         raise lab_error("model", found, "weights as safetensors: pickles can run any code when they are opened", do)
     with _as_lab_error(name):
-        model, told = kind.from_pretrained(place, local_files_only=True, use_safetensors=True, output_loading_info=True)
+        model, told = kind.from_pretrained(
+            place, local_files_only=True, use_safetensors=True, output_loading_info=True, **_as_float32(kind)
+        )
     lacking = sorted(map(str, told["missing_keys"]))
     if lacking:  # the libraries would fill them with random numbers and go on
         shown = ", ".join(lacking[:5])
         raise lab_error("model", f"{name}/ lacks {len(lacking)} weights: {shown}", "every weight of its config.json", DOWNLOAD)
     return model
+
+
+def _as_float32(kind: Any) -> dict[str, Any]:
+    """Return the argument that has weights read as float32; the two libraries name it differently."""
+    return {"torch_dtype" if kind.__module__.startswith("diffusers") else "dtype": torch.float32}
+
+
+@contextmanager
+def _quiet_libraries() -> Iterator[None]:
+    """Keep the libraries' own progress bars and remarks off the screen for the block: what is wrong with a base is said by us."""
+    levels = transformers_logging.get_verbosity(), diffusers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(levels[0])
+        diffusers_logging.set_verbosity(levels[1])
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 @contextmanager

@@ -181,7 +181,7 @@ def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
         yield "the study has no placebo arm: no claim that something was learned can be supported against one"
     for name, experiment in spec.experiments.items():
         for claim in experiment.claims:
-            if claim.versus_cell.arm not in (BASE_ARM, claim.cell.arm):
+            if claim.versus_cell.arm not in (BASE_ARM, claim.cell.arm, placebo_of(spec)):  # a placebo differs by its nature
                 differing = differences(spec, claim.cell.arm, claim.versus_cell.arm)
                 if len(differing) > 1:
                     both, listed = f"{claim.cell.arm} and {claim.versus_cell.arm}", ", ".join(differing)

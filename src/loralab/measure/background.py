@@ -9,6 +9,7 @@ from loralab.measure.reading import Instrument, Reading, measured, table_of
 
 #: wider than paint-white (L* > 95, C* < 5): the VAE alone moves a white border by a few units
 WHITE_LIGHTNESS, WHITE_CHROMA = 92.0, 8.0
+WHITE = np.array([100.0, 0.0, 0.0])
 
 
 def measure_white(picture: Picture, _: Context) -> Reading:
@@ -27,7 +28,15 @@ def measure_chroma(picture: Picture, _: Context) -> Reading:
     return measured(float(np.median(np.hypot(picture.border[:, 1], picture.border[:, 2]))))
 
 
+def measure_from_white(picture: Picture, _: Context) -> Reading:
+    """Return the deltaE76 of the border's median colour from white; 0 is white."""
+    return measured(float(np.linalg.norm(np.median(picture.border, axis=0) - WHITE)))
+
+
 TABLE = table_of(
+    Instrument(
+        "background_from_white", "deltaE", 0, 150, "continuous", "how far the background is from white; 0 is white", 0, measure_from_white
+    ),
     Instrument("background_white", "share", 0, 1, "share", "is the background white? (border L* above 92, C* below 8)", 0, measure_white),
     Instrument("background_lightness", "L*", 0, 100, "continuous", "lightness of the background", 0, measure_lightness),
     Instrument("background_chroma", "C*", 0, 150, "continuous", "colourfulness of the background", 0, measure_chroma),

@@ -52,7 +52,7 @@ def _colour_truth(fill: str, background: str) -> dict[str, float]:
     return {
         "chroma": chroma, "grey_share": float(chroma < GREY_CHROMA), "hue_red": float(fill == "red"), "hue_green": float(fill == "green"),
         "hue_blue": float(fill == "blue"), "background_white": float(background == "white"), "background_lightness": float(behind[0]),
-        "background_chroma": back_chroma,
+        "background_chroma": back_chroma, "background_from_white": float(np.linalg.norm(behind - _lab("white"))),
     }  # fmt: skip
 
 

@@ -130,7 +130,7 @@ def _environment() -> Environment:
     }  # fmt: skip
     environment.globals |= {
         "answer": answer, "make_bar": make_bar, "directions_of": words.directions_of, "instrument_of": words.instrument_of,
-        "would_tell": words.would_tell, "versus_words": words.versus_words, "amount": words.amount, "chips": words.CHIPS,
+        "would_tell": words.would_tell, "reason_sentence": words.reason_sentence, "versus_words": words.versus_words, "amount": words.amount, "chips": words.CHIPS,
         "chip_meanings": words.CHIP_MEANINGS, "count_words": words.COUNT_WORDS, "sparkline": sparkline, "training_tiles": training_tiles,
         "card_verdict": card_verdict, "rulings": RULINGS,
     }  # fmt: skip

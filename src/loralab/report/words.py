@@ -118,6 +118,14 @@ def would_tell(verdict: Verdict) -> str:
     return f"about {verdict.more_runs} trainings in all would tell{so_far}"
 
 
+def reason_sentence(verdict: Verdict) -> str:
+    """Return the verdict's reason as a sentence, without the words that its chip says already."""
+    reason = verdict.reason.strip()
+    for start in ("can't tell yet: ", "can’t tell yet: "):
+        reason = reason.removeprefix(start)
+    return reason[:1].upper() + reason[1:] + ("" if reason.endswith((".", "!", "?")) or not reason else ".")
+
+
 def versus_words(versus: str) -> str:
     """Return what zero stands for: the base, or the cell that the claim compares with."""
     return "the base" if versus == "base" or versus.startswith("base @") else versus
