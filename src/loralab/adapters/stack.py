@@ -62,7 +62,6 @@ class AdapterStack:
         rank = max([*self.ranks, 1])
         sizes = [rank * (layer.weight[0].numel() + layer.weight.shape[0]) for layer in layers.values()]
         self.flat = torch.zeros(len(adapters), sum(sizes), device=base.device)
-        self.flat_grad = torch.zeros_like(self.flat) if trainable else None
         self.pairs = self._make_pairs(layers, rank)
         self._fill(adapters)
 
@@ -83,12 +82,8 @@ class AdapterStack:
         return pairs
 
     def _leaf(self, columns: slice, shape: tuple[int, ...]) -> torch.Tensor:
-        """Return a view of the flat values (K, *shape); trainable ones gather their gradient in the flat gradient."""
-        leaf = self.flat[:, columns].unflatten(1, shape)
-        if self.flat_grad is not None:
-            leaf = leaf.detach().requires_grad_()
-            leaf.grad = self.flat_grad[:, columns].unflatten(1, shape)
-        return leaf
+        """Return a view of the flat values (K, *shape), which needs a gradient where the stack is trainable."""
+        return self.flat[:, columns].unflatten(1, shape).detach().requires_grad_(self.trainable)
 
     @torch.no_grad()
     def _fill(self, adapters: Sequence[Adapter | None]) -> None:
@@ -102,6 +97,14 @@ class AdapterStack:
     def parameters(self) -> list[torch.Tensor]:
         """Return the stacked factors: (K, R, in...) and (K, out, R) for each layer."""
         return [factor for pair in self.pairs for factor in (pair.down, pair.up)]
+
+    def flat_gradient(self, losses: torch.Tensor) -> torch.Tensor:
+        """Return the gradient (K, P) of the sum of ``losses`` (K,), laid out as ``flat``.
+
+        Every loss is differentiated with weight 1, so a NaN in one of them is not summed into the others.
+        """
+        found = torch.autograd.grad(losses, self.parameters(), torch.ones_like(losses), allow_unused=True, materialize_grads=True)
+        return torch.cat([gradient.flatten(1) for gradient in found], dim=1)
 
     def adapters(self) -> list[Adapter | None]:
         """Return copies of the K adapters as they are now, padding taken off."""

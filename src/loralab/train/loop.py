@@ -76,14 +76,14 @@ def train_stack(base: Base, runs: Sequence[TrainRun], *, root_seed: int) -> Gene
     losses: list[list[float]] = [[] for _ in runs]
     failed: list[str | None] = [None] * len(runs)
     for step in range(1, spec.steps + 1):
-        values = _backward(base, stack, schedule, next(batches), len(runs))
-        norms = torch.linalg.vector_norm(stack.flat_grad, dim=1)  # type: ignore[arg-type]
+        values, gradient = _gradient(base, stack, schedule, next(batches))
+        norms = torch.linalg.vector_norm(gradient, dim=1)
         fine = torch.isfinite(values) & torch.isfinite(norms)
         for k in torch.nonzero(alive & ~fine).flatten().tolist():
             failed[k] = f"its loss or gradient was not finite at step {step} of {spec.steps} (learning rate {runs[k].spec.lr:g})"
         alive &= fine
         rates = torch.tensor([learning_rate(run.spec, step) for run in runs], device=base.device)
-        optimiser.step(stack.flat_grad, norms, rates, alive)  # type: ignore[arg-type]
+        optimiser.step(gradient, norms, rates, alive)
         shown = [value if running else None for value, running in zip(values.tolist(), alive.tolist(), strict=True)]
         for curve, value in zip(losses, shown, strict=True):
             curve.extend([] if value is None else [value])
@@ -124,18 +124,14 @@ def _minibatches(base: Base, runs: Sequence[TrainRun], root_seed: int, n_timeste
         )
 
 
-def _backward(base: Base, stack: AdapterStack, schedule: DDPMScheduler, batch: Minibatch, n_runs: int) -> torch.Tensor:
-    """Fill the stack's flat gradient and return each run's loss (K,)."""
-    assert stack.flat_grad is not None
-    stack.flat_grad.zero_()
+def _gradient(base: Base, stack: AdapterStack, schedule: DDPMScheduler, batch: Minibatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return each run's loss (K,) and its gradient (K, P)."""
     noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
     target = make_target(schedule, batch.latents, batch.noise, batch.timesteps)
     with stack.attached():
         predicted = base.unet(noisy, batch.timesteps, batch.embeddings, return_dict=False)[0]
-        losses = run_losses(predicted, target, n_runs)
-        # a run that has diverged must not turn the others' sum into NaN: their gradients do not depend on its value
-        torch.autograd.backward(losses, torch.ones_like(losses))
-    return losses.detach()
+        losses = run_losses(predicted, target, stack.n_groups)
+        return losses.detach(), stack.flat_gradient(losses)
 
 
 def learning_rate(spec: TrainSpec, step: int) -> float:
