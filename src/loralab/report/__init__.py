@@ -14,5 +14,6 @@ from loralab.report.input import (
 from loralab.report.page import write_report
 
 __all__ = [
-    "ArmSummary", "CardSummary", "ExperimentSection", "Picture", "Provenance", "ReportInput", "StageTime", "Strip", "StripRow", "write_report",
+    "ArmSummary", "CardSummary", "ExperimentSection", "Picture", "Provenance", "ReportInput", "StageTime", "Strip", "StripRow",
+    "write_report",
 ]  # fmt: skip

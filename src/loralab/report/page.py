@@ -129,11 +129,22 @@ def _environment() -> Environment:
         "clause": clause,
     }  # fmt: skip
     environment.globals |= {
-        "answer": answer, "make_bar": make_bar, "directions_of": words.directions_of, "instrument_of": words.instrument_of,
-        "would_tell": words.would_tell, "reason_sentence": words.reason_sentence, "versus_words": words.versus_words, "amount": words.amount, "chips": words.CHIPS,
-        "chip_meanings": words.CHIP_MEANINGS, "count_words": words.COUNT_WORDS, "sparkline": sparkline, "training_tiles": training_tiles,
-        "card_verdict": card_verdict, "rulings": RULINGS,
-    }  # fmt: skip
+        "answer": answer,
+        "make_bar": make_bar,
+        "directions_of": words.directions_of,
+        "instrument_of": words.instrument_of,
+        "would_tell": words.would_tell,
+        "reason_sentence": words.reason_sentence,
+        "versus_words": words.versus_words,
+        "amount": words.amount,
+        "chips": words.CHIPS,
+        "chip_meanings": words.CHIP_MEANINGS,
+        "count_words": words.COUNT_WORDS,
+        "sparkline": sparkline,
+        "training_tiles": training_tiles,
+        "card_verdict": card_verdict,
+        "rulings": RULINGS,
+    }
     return environment
 
 
@@ -164,7 +175,11 @@ def count_verdicts(verdicts: Sequence[Verdict]) -> dict[Ruling, int]:
 def view_strip(strip: Strip, columns: int) -> StripView:
     """Return a strip with its first ``columns`` seeds; where that leaves some out, the rule says so."""
     shown = strip.seeds[:columns]
-    rule = strip.rule if len(shown) == len(strip.seeds) else f"{strip.rule}; of {len(strip.seeds)} the first {len(shown)}, to keep this file small"
+    rule = (
+        strip.rule
+        if len(shown) == len(strip.seeds)
+        else f"{strip.rule}; of {len(strip.seeds)} the first {len(shown)}, to keep this file small"
+    )
     return StripView(strip.cell, strip.prompt, rule, tuple(_blocks(strip, shown)), training_tiles(strip.training))
 
 

@@ -30,7 +30,9 @@ def make_sprite(pictures: Sequence[Picture | None]) -> str:
     side = side if side <= LOSSLESS_PX else THUMB_PX
     lossless = side <= LOSSLESS_PX
     step = side + round(side * GAP_SHARE)
-    sheet = Image.new("RGBA" if lossless else "RGB", (step * len(tiles) - (step - side), side), (0, 0, 0, 0) if lossless else (128, 128, 128))
+    sheet = Image.new(
+        "RGBA" if lossless else "RGB", (step * len(tiles) - (step - side), side), (0, 0, 0, 0) if lossless else (128, 128, 128)
+    )
     for column, tile in enumerate(tiles):
         if tile is not None:
             fitted = _fitted(tile, side)

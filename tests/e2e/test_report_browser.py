@@ -1,0 +1,115 @@
+"""The report in a real browser: opened from file://, no console errors, both colour schemes, phone and desk without sideways scrolling."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "report"))
+
+from factory import make_input
+
+from loralab.report import write_report
+
+pytestmark = pytest.mark.browser
+SWITCHES = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage")  # fmt: skip
+
+
+def find(*names: str) -> str:
+    found = next((path for path in map(shutil.which, names) if path), None)
+    if found is None:
+        pytest.fail(f"none of {', '.join(names)} is installed; install it, or set LORALAB_NO_BROWSER=1 to leave the browser tests out")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    if os.environ.get("LORALAB_NO_BROWSER") == "1":
+        pytest.skip("LORALAB_NO_BROWSER=1")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = find("chromium", "chromium-browser", "google-chrome", "chrome")
+    for switch in SWITCHES:
+        options.add_argument(switch)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(find("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(make_input(), tmp_path_factory.mktemp("report") / "index.html")
+
+
+def show(browser, page: Path, width: int, scheme: str) -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    browser.get(page.as_uri())
+
+
+CONTRAST = """
+const linear = v => { v /= 255; return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4 };
+const lum = c => { const [r, g, b] = c.match(/[\\d.]+/g).slice(0, 3).map(linear);
+  return .2126 * r + .7152 * g + .0722 * b };
+const ground = e => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor;
+  if (!/, 0\\)$/.test(c)) return c } return 'rgb(255, 255, 255)' };
+const low = [];
+const texts = document.evaluate('//body//text()[normalize-space()]', document, null, 7, null);
+for (let i = 0; i < texts.snapshotLength; i++) {
+  const e = texts.snapshotItem(i).parentElement, style = getComputedStyle(e), svg = e.closest('svg');
+  if (e.closest('title') || style.color === 'rgba(0, 0, 0, 0)') continue;
+  const [a, b] = [lum(svg ? style.fill : style.color), lum(ground(svg ? svg.parentElement : e))];
+  const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+  if (ratio < 4.5) low.push([e.textContent.slice(0, 40), ratio]);
+}
+return low;
+"""
+
+
+BOXES = """
+return [...document.querySelectorAll('.block')].map(block => [...block.querySelectorAll('img')].map(image => {
+  const box = image.getBoundingClientRect(); return [box.left, box.width, box.height] }))
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 390, 761, 1000, 1280, 1680])
+def test_the_page_fits_and_is_legible(browser, page: Path, width: int, scheme: str) -> None:
+    show(browser, page, width, scheme)
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.execute_script("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")
+    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (int(ground.split("(")[1].split(",")[0]) < 128) == (scheme == "dark")
+    assert browser.execute_script(CONTRAST) == []
+
+
+def test_pictures_of_one_seed_stand_in_one_column_at_an_integer_scale(browser, page: Path) -> None:
+    for width, side in ((390, 64), (1280, 128)):
+        show(browser, page, width, "light")
+        boxes = browser.execute_script(BOXES)
+        assert boxes
+        for block in boxes:
+            assert all(box == pytest.approx(block[0]) for box in block)
+            assert block[0][1:] == pytest.approx([side * (4 + 3 / 32), side])
+    tops = browser.execute_script(
+        "return [...document.querySelectorAll('.blocks')].map(b => [...b.children].map(c => c.getBoundingClientRect().top))"
+    )
+    assert all(len(set(row)) == 1 for row in tops)
+
+
+def test_the_numbers_fold_out_without_a_script(browser, page: Path) -> None:
+    show(browser, page, 390, "light")
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    assert "Sign-flip p" in browser.execute_script("return document.querySelector('details').innerText")
+    assert browser.execute_script("return document.scripts.length") == 0
