@@ -110,7 +110,7 @@ def _render(input: ReportInput, columns: int) -> str:
             policy=content_policy(css),
             base=base_name(input),
             counts=count_verdicts(verdicts),
-            retrained=max((arm.runs - arm.failed_runs for arm in input.arms), default=0),
+            retrained=retrained(input),
             has_article=any(section.article for section in input.experiments) or any(verdict.article for verdict in verdicts),
             strips={section.name: [view_strip(strip, columns) for strip in section.strips] for section in input.experiments},
             card_names={card.name for card in input.cards},
@@ -167,6 +167,15 @@ def count_verdicts(verdicts: Sequence[Verdict]) -> dict[Ruling, int]:
     """Return how many claims written before the run got each verdict."""
     found = Counter(verdict.verdict for verdict in verdicts if not verdict.exploratory)
     return {ruling: found[ruling] for ruling in RULINGS}
+
+
+def retrained(input: ReportInput) -> tuple[str, str] | None:
+    """Return how often the arms were trained with success, as a phrase in two parts; None where nothing was trained."""
+    counts = [arm.runs - arm.failed_runs for arm in input.arms]
+    if not any(counts):
+        return None
+    low, high = min(counts), max(counts)
+    return ("every LoRA trained", words.times(high)) if low == high else ("LoRAs trained", f"{low} to {words.times(high)}")
 
 
 # --- pictures -----------------------------------------------------------------------------------------------------------

@@ -105,7 +105,8 @@ def article_verdicts(rng: np.random.Generator) -> tuple[Verdict, ...]:
     return (
         make_verdict(grey, 10.25, controls=passed, reason="lower by 24 C* (−28 to −19 C*, retrained 8 times), and more than the placebo"),
         make_verdict(circle, 0.12, "higher", index=1, say="the circle is learned", measure="circle_excess", training_mean=0.0,
-                     cell_mean=0.2, versus_mean=0.02, gap=-0.02, reason="can’t tell yet: the change is −0.1 to 0.5, and the smallest that counts is 0.12"),
+                     cell_mean=0.2, versus_mean=0.02, gap=-0.02,
+                     reason="can’t tell yet: the change is −0.1 to 0.5, and the smallest that counts is 0.12"),
         make_verdict(white, 0.15, "no change", index=2, say="the white background is not learned", measure="background_white",
                      article="not learned", reason="higher by 0.31", **share),
         make_verdict(None, 0.2, "higher", index=3, say="the dark outline is learned", measure="outline_dark", verdict="not_measurable",
@@ -129,7 +130,8 @@ def make_input(seed: int = 0, n_strips: int = 2, noisy: bool = True) -> ReportIn
         ExperimentSection(
             "blur", "Does a LoRA learn blur from blurred pictures?", "Edges did not blur; atmosphere and depth of field appeared.",
             (make_verdict(make_contrast(rng, 0.05, 0.15), 0.5, "no change", experiment="blur", say="edges do not blur",
-                          measure="edge_sigma", versus='monster @ "monster"', training_mean=None, gap=None, reason="any change is smaller than 0.5 px"),),
+                          measure="edge_sigma", versus='monster @ "monster"', training_mean=None, gap=None,
+                          reason="any change is smaller than 0.5 px"),),
             (make_strip(rng, "blur", "monster", 3, noisy),),
         ),
     )  # fmt: skip

@@ -18,7 +18,7 @@ from PIL import Image, PngImagePlugin
 from loralab.errors import LabError
 from loralab.infer.verdict import Verdict
 from loralab.report import ArmSummary, ExperimentSection, Picture, ReportInput, StripRow, write_report
-from loralab.report.page import MOST_BYTES, aligned, render_report
+from loralab.report.page import MOST_BYTES, aligned, render_report, retrained
 from loralab.report.sprites import make_sprite
 from loralab.report.words import CHIPS, duration, number, reason_sentence, times, without_paths, would_tell
 
@@ -248,6 +248,18 @@ def test_no_absolute_path_is_shown() -> None:
         assert f"{secret}/" not in page
     assert "b.yaml" in page
     assert ">dream<" in page
+
+
+def test_the_chips_say_what_the_verdict_is() -> None:
+    said = {ruling: word for ruling, (_, word) in CHIPS.items()}
+    assert said == {"supported": "yes", "contradicted": "no", "inconclusive": "can’t tell yet", "not_measurable": "not measured"}
+
+
+def test_the_head_does_not_claim_trainings_that_failed() -> None:
+    report = make_input()  # 8 trainings, and 8 of which one failed
+    assert retrained(report) == ("LoRAs trained", "7 to 8 times")
+    assert retrained(replace(report, arms=report.arms[:1])) == ("every LoRA trained", "8 times")
+    assert retrained(replace(report, arms=())) is None
 
 
 def test_words() -> None:
