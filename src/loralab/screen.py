@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class Screen:
     def __init__(self, quiet: bool) -> None:
         self.console = Console(file=sys.stderr, quiet=quiet)
         self.progress = Progress(
-            TextColumn("{task.description:<24}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=self.console,
+            TextColumn("{task.description:<23}"), BarColumn(bar_width=16), TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(compact=True), TextColumn("left, {task.fields[note]}"), console=self.console,
         )  # fmt: skip
         self.tasks: dict[str, TaskID] = {}
 

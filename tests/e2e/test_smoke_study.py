@@ -77,8 +77,12 @@ def test_a_study_leaves_verdicts_readings_loras_datasets_and_a_report(finished: 
     readings = pl.read_parquet(folder / "readings.parquet")
     chroma = readings.filter((pl.col("measure") == "chroma") & (pl.col("prompt") == "myshape"))
     assert sorted(chroma.filter(pl.col("arm") == "shapes")["seed"]) == sorted(chroma.filter(pl.col("arm") == "base")["seed"]) == [*range(6)]
-    assert sorted(file.name for file in (folder / "loras").iterdir()) == sorted(f"{arm}-r{r}.safetensors" for arm in ("shapes", "placebo") for r in range(3))
-    assert sorted(file.name for file in (folder / "datasets" / "shapes" / "1_shapes").iterdir()) == sorted(f"000{n}.{end}" for n in (1, 2, 3) for end in ("png", "txt"))
+    assert sorted(file.name for file in (folder / "loras").iterdir()) == sorted(
+        f"{arm}-r{r}.safetensors" for arm in ("shapes", "placebo") for r in range(3)
+    )
+    assert sorted(file.name for file in (folder / "datasets" / "shapes" / "1_shapes").iterdir()) == sorted(
+        f"000{n}.{end}" for n in (1, 2, 3) for end in ("png", "txt")
+    )
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "Is grey learned?" in page
     assert str(finished) not in page
@@ -121,7 +125,10 @@ def _kill_when(lab: Path, kind: str, study: Path) -> None:
 
 def test_two_processes_on_one_store_do_not_harm_each_other(finished: Path, study: Path, tmp_path: Path):
     lab = tmp_path / "lab"
-    both = [subprocess.Popen(command("run", study, "--lab", lab, "--anyway"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
+    both = [
+        subprocess.Popen(command("run", study, "--lab", lab, "--anyway"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
     for process in both:
         _, complaint = process.communicate(timeout=600)
         assert process.returncode == 0, complaint.decode()

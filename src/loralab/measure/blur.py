@@ -17,7 +17,7 @@ REBLUR_PX, NOISE_PX = 1.5, 0.5
 #: sharpness weaker edges count too, since the blurred ones are weak by themselves
 STRONG_SHARE, WEAK_SHARE, LEAST_GRADIENT = 0.3, 0.08, 1.5
 MOST_SIGMA_PX = 8.0
-LEAST_EDGE_PIXELS = 20
+LEAST_EDGE_PIXELS = 12
 WINDOW_PX = 7
 
 

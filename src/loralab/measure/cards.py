@@ -37,7 +37,7 @@ class Card:
     bias: float  # mean of reading - truth
     error: float  # continuous: standard deviation of reading - truth; share: share of wrong readings
     not_measurable: float  # share of pictures
-    sensitivity: float  # continuous: Spearman correlation with the truth; share: true positive rate - false positive rate
+    sensitivity: float  # Spearman correlation with the truth; where the truth has two classes, how far their mean readings lie apart
     carried: bool
     note: str
     by_factor: dict[str, dict[str, float]] = field(default_factory=dict)  # error by level of size, blur, ...
@@ -90,8 +90,9 @@ def _card(name: str, size_px: int, specimens: Sequence[Specimen], readings: Sequ
     off = value - truth
     share = instrument.kind == "share"
     error = float((np.abs(off) > 1e-9).mean()) if share else float(off.std())
-    sensitivity = _youden(truth, value) if share else _correlation(truth, value)
-    enough = sensitivity >= (LEAST_YOUDEN if share else LEAST_CORRELATION)
+    two_classes = share or len(np.unique(truth)) <= 2
+    sensitivity = _youden(truth, value) if two_classes else _correlation(truth, value)
+    enough = sensitivity >= (LEAST_YOUDEN if two_classes else LEAST_CORRELATION)
     carried = enough and missing <= MOST_MISSING
     confusion = _confusion(specimens, seen) if name.startswith("shape_") or name == "circle_excess" else {}
     card = Card(
@@ -148,11 +149,7 @@ def _note(card: Card, share: bool) -> str:
         told = f"right on {1 - card.error:.0%} of {card.n_images} test pictures drawn through this base's own encoder"
         return told if card.carried else f"this base does not carry it: only {told}"
     told = f"typical error {card.error:.2g}, mean error {card.bias:+.2g}, on {card.n_images} test pictures through this base's own encoder"
-    return (
-        told
-        if card.carried
-        else f"this base does not carry it: it follows the truth too loosely (rank correlation {card.sensitivity:.2f}); {told}"
-    )
+    return told if card.carried else f"this base does not carry it: it follows the truth too loosely ({card.sensitivity:.2f} of 1); {told}"
 
 
 def card_as_dict(card: Card) -> dict[str, Any]:

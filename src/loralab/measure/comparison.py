@@ -48,7 +48,7 @@ def _shifted_distance(own: np.ndarray, other: np.ndarray) -> float:
 
 TABLE = table_of(
     Instrument(
-        "change", "deltaE", 0, 100, "continuous", "how far the picture moved from the base's at the same seed (CIEDE2000)", 0,
+        "change", "deltaE", 0, 150, "continuous", "how far the picture moved from the base's at the same seed (CIEDE2000)", 0,
         measure_change,
         needs="base_image",
     ),

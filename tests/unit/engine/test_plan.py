@@ -64,4 +64,4 @@ def test_a_pair_that_differs_in_more_than_one_thing_is_noted():
 
 def test_more_replicates_keep_the_runs_that_were_planned_before():
     few, many = make_plan(QUICK), make_plan(load_study(ARTICLE, "full").spec)
-    assert set(run.run_id for run in few.runs) < set(run.run_id for run in many.runs)
+    assert {run.run_id for run in few.runs} < {run.run_id for run in many.runs}

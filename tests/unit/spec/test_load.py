@@ -82,7 +82,13 @@ def test_all_mistakes_are_reported_together(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"a: [1", "not valid YAML"), (b"- 1\n- 2\n", "no `key: value` pairs"), (b"\xff\xfe", "not UTF-8"), (b"", "no `key: value` pairs"), (b"a: 1\na: 2\n", "not valid YAML")],
+    [
+        (b"a: [1", "not valid YAML"),
+        (b"- 1\n- 2\n", "no `key: value` pairs"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"", "no `key: value` pairs"),
+        (b"a: 1\na: 2\n", "not valid YAML"),
+    ],
 )  # fmt: skip
 def test_a_file_that_is_no_study(tmp_path: Path, content: bytes, said: str):
     file = tmp_path / "study.yaml"

@@ -19,8 +19,13 @@ from loralab.store import Store, append_line, artefact_key, disk_errors, find_la
 def test_keys_depend_on_every_part_and_not_on_the_order_of_keys():
     one = artefact_key("train", 1, {"a": 1, "b": 2}, ["x"])
     assert one == artefact_key("train", 1, {"b": 2, "a": 1}, ["x"])
-    others = [("train", 2, {"a": 1, "b": 2}, ["x"]), ("draw", 1, {"a": 1, "b": 2}, ["x"]), ("train", 1, {"a": 1, "b": 3}, ["x"]), ("train", 1, {"a": 1, "b": 2}, ["y"])]  # fmt: skip
-    assert len({one, *(artefact_key(*other) for other in others)}) == 5
+    others = [
+        artefact_key("train", 2, {"a": 1, "b": 2}, ["x"]),
+        artefact_key("draw", 1, {"a": 1, "b": 2}, ["x"]),
+        artefact_key("train", 1, {"a": 1, "b": 3}, ["x"]),
+        artefact_key("train", 1, {"a": 1, "b": 2}, ["y"]),
+    ]
+    assert len({one, *others}) == 5
 
 
 def test_nan_is_no_key():
@@ -42,9 +47,14 @@ def test_what_is_published_is_there_and_reads_back(tmp_path: Path):
 
 def test_a_failure_inside_leaves_nothing(tmp_path: Path):
     store = Store(tmp_path / "store")
-    with pytest.raises(RuntimeError), store.publish("images", "k1", {}) as scratch:
-        (scratch / "a.png").write_bytes(b"half")
-        raise RuntimeError
+
+    def fail_half_way() -> None:
+        with store.publish("images", "k1", {}) as scratch:
+            (scratch / "a.png").write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_half_way()
     assert not store.path("images", "k1").exists()
     assert list((tmp_path / "store" / "scratch").iterdir()) == []
 
@@ -97,7 +107,9 @@ def test_the_scratch_of_a_living_process_is_left_alone(tmp_path: Path):
         assert scratch.is_dir()
 
 
-@pytest.mark.parametrize(("number", "said"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "no permission"), (errno.EROFS, "no permission")])
+@pytest.mark.parametrize(
+    ("number", "said"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "no permission"), (errno.EROFS, "no permission")]
+)
 def test_a_full_disk_and_a_missing_permission_are_said_plainly(number: int, said: str):
     with pytest.raises(LabError, match=said), disk_errors("writing images"):
         raise OSError(number, os.strerror(number))
