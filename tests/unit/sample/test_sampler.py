@@ -73,12 +73,11 @@ def test_pictures_equal_those_of_diffusers_own_pipeline(tiny_base: Base, tiny_ba
     pipeline.scheduler = make_solver(sampler, tiny_base.scheduler_config, 6)
     embeddings = embeddings_of(tiny_base, "cat", "")
     theirs = pipeline(
-        prompt_embeds=embeddings["cat"][None], negative_prompt_embeds=embeddings[""][None], latents=image_noise([17], tiny_base.latent_shape),
-        num_inference_steps=6, guidance_scale=guidance, output_type="np",
+        prompt_embeds=embeddings["cat"][None], negative_prompt_embeds=embeddings[""][None],
+        latents=image_noise([17], tiny_base.latent_shape),        num_inference_steps=6, guidance_scale=guidance, output_type="np",
     ).images[0]  # fmt: skip
-    ours = sample_batch(
-        tiny_base, Batch(((None, 0.0),), ((("cat", 17),),)), {}, SampleSpec(steps=6, guidance=guidance, sampler=sampler), embeddings
-    )
+    spec = SampleSpec(steps=6, guidance=guidance, sampler=sampler)  # type: ignore[arg-type]
+    ours = sample_batch(tiny_base, Batch(((None, 0.0),), ((("cat", 17),),)), {}, spec, embeddings)
     assert np.abs((theirs * 255).round() - ours[0, 0]).max() <= 1
 
 

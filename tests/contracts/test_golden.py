@@ -1,0 +1,37 @@
+"""Golden outputs of the stages that are exact: when one changes, its stage's version must rise, or old artefacts would be taken for new."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from loralab.data import make_examples
+from loralab.engine.datasets import DATA_VERSION
+from loralab.engine.measuring import READINGS_VERSION
+from loralab.measure import TABLE, measure_images
+from loralab.spec.models import SHAPES, GridsData, ShapesData
+
+#: (version, sha256) of what follows; raise the stage's version, then put the new hash here
+DATA = (1, "681921652369c10927b81f424c667140f92285c1f7fdffc5ea3053897a484f30")
+READINGS = (1, "cc48b45ce22f7902d851a18a1278ab617daa924f2f46f7713cc12e592a52d58d")
+
+
+def specimens() -> np.ndarray:
+    shapes = ShapesData(generate="shapes", shapes=SHAPES, fill="red", outline="black", background="white", blur=1)
+    grids = GridsData(generate="grids", sizes=("2x2", "3x4"))
+    return np.stack([example.image for spec in (shapes, grids) for example in make_examples(spec, 64)])
+
+
+def test_the_drawn_training_sets_are_those_of_this_version():
+    assert (DATA_VERSION, hashlib.sha256(specimens().tobytes()).hexdigest()) == DATA
+
+
+def test_the_readings_are_those_of_this_version():
+    images = specimens()
+    found = measure_images(images, list(TABLE), base_images=images[::-1].copy(), training_images=images[:3])
+    lines = [
+        f"{name} {TABLE[name].version} " + " ".join("-" if reading.value is None else f"{reading.value:.3g}" for reading in readings)
+        for name, readings in found.items()
+    ]
+    assert (READINGS_VERSION, hashlib.sha256("\n".join(lines).encode()).hexdigest()) == READINGS
