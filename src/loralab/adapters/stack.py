@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from loralab.adapters.adapter import Adapter
 from loralab.bases import Base
 from loralab.errors import lab_error
 
-Layer = torch.nn.Linear | torch.nn.Conv2d
+Layer: TypeAlias = torch.nn.Linear | torch.nn.Conv2d
 
 
 @dataclass

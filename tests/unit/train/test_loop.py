@@ -54,8 +54,8 @@ def test_packed_training_equals_separate_training(tiny_base, steps):
     packed, _ = train(tiny_base, runs)
     for run, together in zip(runs, packed, strict=True):
         (alone,), _ = train(tiny_base, [run])
-        # sums in another order, amplified by AdamW where a gradient is nearly 0: the stated tolerance is lr * 0.1 after 200 steps
-        assert (weights_of(alone) - weights_of(together)).abs().max() < 1e-4
+        # sums in another order; measured 3.1e-6 after 20 steps as after 200, where the weights reach 0.5
+        assert (weights_of(alone) - weights_of(together)).abs().max() < 1e-5
         assert alone.initial_sha256 == together.initial_sha256
         assert torch.allclose(torch.tensor(alone.losses), torch.tensor(together.losses), rtol=1e-4)
 
