@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from loralab.data.example import Example
+from loralab.data.example import Example, Factor
 from loralab.errors import LabError, Problem, lab_error
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
@@ -154,7 +154,7 @@ def _example(item: _Found, size_px: int, where: str, notes: list[str]) -> Exampl
         if upright.mode not in ("RGB", "P"):
             notes.append(f"{where} is stored as {upright.mode}; it was turned into RGB")
         square = ImageOps.fit(to_rgb(upright), (size_px, size_px), Image.Resampling.LANCZOS)
-    factors = {"repeats": item.repeats, "file": item.file.name}
+    factors: dict[str, Factor] = {"repeats": item.repeats, "file": item.file.name}
     return Example(np.asarray(square), item.caption, factors, where)
 
 

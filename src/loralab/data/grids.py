@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw
 
-from loralab.data.example import Example
+from loralab.data.example import Example, Factor
 from loralab.data.shapes import REFERENCE_PX, SUPERSAMPLING, finish
 from loralab.spec.models import COLOURS, GridsData
 
@@ -24,7 +24,7 @@ def _make_grid(spec: GridsData, size: str, size_px: int) -> Example:
         draw.rectangle((start, 0, start + width - 1, side), fill=COLOURS[spec.line])
     for start in line_starts(rows, side, width):
         draw.rectangle((0, start, side, start + width - 1), fill=COLOURS[spec.line])
-    factors = {
+    factors: dict[str, Factor] = {
         "columns": columns, "rows": rows, "cells": columns * rows, "size": size, "line": spec.line,
         "background": spec.background, "blur": spec.blur,
     }  # fmt: skip

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.ndimage import distance_transform_edt
 
-from loralab.data.example import Example
+from loralab.data.example import Example, Factor
 from loralab.spec.models import COLOURS, ShapesData
 
 #: pictures are drawn this much larger and averaged down
@@ -44,7 +44,7 @@ def _make_shape(spec: ShapesData, shape: str, fill: str, size_px: int) -> Exampl
     if spec.outline is not None:
         # by distance from the edge, so that the outline is as wide at a corner as along a side
         canvas[distance_transform_edt(inside) > spec.outline_px / REFERENCE_PX * side] = COLOURS[fill]
-    factors = {
+    factors: dict[str, Factor] = {
         "shape": shape, "fill": fill, "outline": spec.outline or "none", "background": spec.background, "size": spec.size,
         "x": spec.position[0], "y": spec.position[1], "blur": spec.blur,
     }  # fmt: skip

@@ -128,7 +128,9 @@ def _by_factor(kept: Sequence[tuple[Specimen, float]], name: str, share: bool) -
         for factor, level in specimen.factors.items():
             table.setdefault(factor, {}).setdefault(str(level), []).append(float(abs(off) > 1e-9) if share else abs(off))
     return {
-        factor: {level: _rounded(np.mean(offs)) for level, offs in levels.items()} for factor, levels in table.items() if len(levels) > 1
+        factor: {level: _rounded(float(np.mean(offs))) for level, offs in levels.items()}
+        for factor, levels in table.items()
+        if len(levels) > 1
     }
 
 

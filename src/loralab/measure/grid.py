@@ -73,7 +73,7 @@ def _object_grid(picture: Picture) -> Grid | None:
     """Return a grid of separate objects: full-length gaps of background, objects of one pitch between them, every cell occupied."""
     if picture.subject is None:
         return None
-    columns, rows = _runs(picture.subject.any(axis=0)), _runs(picture.subject.any(axis=1))
+    columns, rows = _runs(np.any(picture.subject, axis=0)), _runs(np.any(picture.subject, axis=1))
     if not (2 <= len(rows) <= MOST_DIVISIONS and 2 <= len(columns) <= MOST_DIVISIONS and _even(rows) and _even(columns)):
         return None
     cells = [picture.subject[top:bottom, left:right].mean() for top, bottom in rows for left, right in columns]

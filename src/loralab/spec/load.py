@@ -59,7 +59,7 @@ def apply_preset(spec: StudySpec, preset: str | None) -> StudySpec:
     """Return the study with the preset's changes to `train` and `sample` made."""
     if preset is None:
         return spec
-    chosen = spec.presets[preset]
+    chosen = spec.presets[preset]  # type: ignore[index]  # checked by the caller
     return spec.model_copy(update={"train": merged(spec.train, chosen.train), "sample": merged(spec.sample, chosen.sample)})
 
 
@@ -247,7 +247,7 @@ def _override_problems(spec: StudySpec) -> Iterator[Finding]:
         yield from _merge_problems(spec.sample, preset.sample, ("presets", name, "sample"))
 
 
-def _merge_problems(recipe: TrainSpec | SampleSpec, changes: dict[str, Any], location: Location) -> Sequence[Finding]:
+def _merge_problems(recipe: Model, changes: dict[str, Any], location: Location) -> Sequence[Finding]:
     try:
         merged(recipe, changes)
     except ValidationError as error:

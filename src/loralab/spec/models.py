@@ -195,7 +195,7 @@ class ClaimSpec(Strict):
     @property
     def versus_cell(self) -> Cell:
         """The cell that the claim compares with; `base` means the base at the same prompt."""
-        return self.cell.on(BASE_ARM) if self.versus == BASE_ARM else self.versus
+        return self.versus if isinstance(self.versus, Cell) else self.cell.on(BASE_ARM)
 
 
 class ExperimentSpec(Strict):
