@@ -247,9 +247,9 @@ def _override_problems(spec: StudySpec) -> Iterator[Finding]:
         yield from _merge_problems(spec.sample, preset.sample, ("presets", name, "sample"))
 
 
-def _merge_problems(recipe: Model, changes: dict[str, Any], location: Location) -> Sequence[Finding]:
+def _merge_problems(recipe: TrainSpec | SampleSpec, changes: dict[str, Any], location: Location) -> Sequence[Finding]:
     try:
-        merged(recipe, changes)
+        type(recipe).model_validate({**recipe.model_dump(exclude_unset=True), **changes})
     except ValidationError as error:
         known = ", ".join(type(recipe).model_fields)
         return [
