@@ -110,9 +110,11 @@ def _lab_folder(lab: Path | None) -> Path:
 
 
 def _run(path: Path, preset: str | None, lab: Path | None, *, plan: bool, gate: bool, as_json: bool, anyway: bool = False) -> None:
+    from loralab.engine.estimate import check_measures
     from loralab.spec import load_study
 
     loaded = load_study(path, preset)
+    check_measures(loaded)
     folder = _lab_folder(lab)
     if plan:
         from loralab.engine.estimate import describe_plan

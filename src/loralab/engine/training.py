@@ -78,6 +78,7 @@ def _metadata(base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Data
             tags[tag.strip()] = tags.get(tag.strip(), 0) + 1
     return {
         "ss_output_name": run.run_id,
+        "ss_sd_model_name": base.name,
         "ss_tag_frequency": canonical_json({f"1_{run.arm}": tags}),
         "ss_dataset_dirs": canonical_json({f"1_{run.arm}": {"n_repeats": 1, "img_count": len(dataset.captions)}}),
         "ss_seed": str(plan.spec.seed),
