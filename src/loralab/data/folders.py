@@ -8,20 +8,22 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from loralab.data.example import Example, Factor
 from loralab.errors import LabError, Problem, lab_error
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bmp": "BMP"}
-REPEATS_FOLDER = re.compile(r"^(\d+)_(.*)$")
+#: Pillow also opens formats that hand the file to another program (EPS to Ghostscript), so it is told which ones to try.
+OPENED = ("PNG", "JPEG", "WEBP", "BMP")
+REPEATS_FOLDER = re.compile(r"^(\d+)(?:_(.*))?$")
 MAX_PIXELS = 64_000_000
+NAMES_IN_A_NOTE = 8
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,53 @@ class _Found:
     repeats: int
 
 
+@dataclass(frozen=True)
+class _Folder:
+    """The folder that is read, with what is wrong in it and what is worth a note."""
+
+    root: Path
+    problems: list[Problem] = field(default_factory=list)
+    noted: dict[str, list[str]] = field(default_factory=dict)
+
+    def where(self, file: Path) -> str:
+        return file.relative_to(self.root).as_posix() if file.is_relative_to(self.root) else str(file)
+
+    def refuse(self, file: Path, found: str, expected: str, do: str) -> None:
+        self.problems.append(Problem(found, expected, do, self.where(file)))
+
+    def note(self, what: str, file: Path) -> None:
+        self.noted.setdefault(what, []).append(self.where(file))
+
+    def notes(self) -> list[str]:
+        """Return a line for each thing noted, with the first few names that it holds for."""
+        return [f"{what}: {_some(names)}" for what, names in self.noted.items()]
+
+    def holds(self, file: Path) -> bool:
+        """Return whether ``file`` is a file inside the folder; a problem is recorded where it is not."""
+        try:
+            target = file.resolve(strict=True)
+        except (OSError, RuntimeError, ValueError):  # a loop of links is a RuntimeError before Python 3.13
+            self.refuse(file, "no such file, or a link that leads nowhere", "a file in the folder", "copy it into the folder")
+            return False
+        if not target.is_relative_to(self.root.resolve()):
+            self.refuse(file, "a link or a path that leaves the folder", "files inside the folder", "copy it into the folder")
+            return False
+        if not target.is_file():
+            self.refuse(file, "not a file", "a file", "rename or move it")
+            return False
+        return True
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - NAMES_IN_A_NOTE
+    return ", ".join(names[:NAMES_IN_A_NOTE]) + (f" and {more} more" if more > 0 else "")
+
+
 def read_folder(folder: Path, size_px: int) -> FolderContents:
     """Return the pictures of ``folder`` with their captions, cropped to the central square and resized (Lanczos) to ``size_px``.
 
+    A caption is the first line of `.txt` or `.caption` beside the picture, else the folder's name behind the number of repeats, as in
+    kohya's sd-scripts (`library/train_util.py`); or the `text` of `metadata.jsonl`. Orientation in EXIF is applied, alpha laid on white.
     Raises LabError("data") that lists every unreadable picture, contradicting caption and link out of the folder together.
     """
     if not folder.is_dir():
@@ -51,111 +97,149 @@ def read_folder(folder: Path, size_px: int) -> FolderContents:
         raise lab_error(
             "data", f"no folder at {folder}", "a folder of training pictures", f"folders there: {', '.join(near)}" if near else ""
         )
-    problems: list[Problem] = []
-    notes: list[str] = []
-    found = list(_metadata_files(folder, problems) if (folder / "metadata.jsonl").is_file() else _kohya_files(folder, problems, notes))
-    examples = [example for item in found if (example := _decode(item, folder, size_px, problems, notes)) is not None]
-    if problems:
-        raise LabError("data", problems)
+    reading = _Folder(folder)
+    found = list(_metadata_files(reading) if (folder / "metadata.jsonl").is_file() else _kohya_files(reading))
+    examples = [example for item in found if (example := _decode(item, size_px, reading)) is not None]
+    if reading.problems:
+        raise LabError("data", reading.problems)
     if not examples:
-        raise lab_error("data", f"no pictures in {folder}", f"files ending in {', '.join(sorted(SUFFIXES))}, in folders named like 10_name")
-    return FolderContents(examples, notes)
+        raise lab_error("data", f"no pictures in {folder}", f"files ending in {', '.join(sorted(FORMATS))}, in folders named like 10_name")
+    return FolderContents(examples, reading.notes())
 
 
 # --- which files, which captions ----------------------------------------------------------------------------------------
 
 
-def _kohya_files(folder: Path, problems: list[Problem], notes: list[str]) -> Iterator[_Found]:
-    inner = sorted(item for item in folder.iterdir() if item.is_dir())
-    named = [item for item in inner if REPEATS_FOLDER.match(item.name)]
+def _kohya_files(folder: _Folder) -> Iterator[_Found]:
+    inner = sorted(item for item in folder.root.iterdir() if item.is_dir() and item.suffix.lower() not in FORMATS)
+    named = [item for item in inner if (match := REPEATS_FOLDER.match(item.name)) and int(match[1]) > 0]
     for item in inner:
-        if item not in named and _pictures(item):
-            notes.append(f"the folder {item.name} was left out: its name does not begin with a number of repeats (kohya leaves it out too)")
+        if item not in named and _pictures(item, folder):
+            folder.note("left out, as by kohya: folders whose names do not begin with a number of repeats", item)
     if not named:
-        yield from _sidecar_files(folder, folder, problems)
+        yield from _sidecar_files(folder.root, folder)
+        return
+    for file in _pictures(folder.root, folder):
+        folder.note("left out, as by kohya: pictures beside the folders that are named with a number of repeats", file)
     for item in named:
-        yield from _sidecar_files(item, folder, problems)
+        yield from _sidecar_files(item, folder)
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(item for item in folder.iterdir() if item.suffix.lower() in SUFFIXES)
+def _pictures(inside: Path, folder: _Folder) -> list[Path]:
+    named = sorted(item for item in inside.iterdir() if item.suffix.lower() in FORMATS)
+    for file in named:
+        if file.name.startswith("."):
+            folder.note("left out, as by kohya: hidden files", file)
+    return [file for file in named if not file.name.startswith(".")]
 
 
-def _sidecar_files(folder: Path, root: Path, problems: list[Problem]) -> Iterator[_Found]:
-    match = REPEATS_FOLDER.match(folder.name)
-    repeats, tokens = (int(match[1]), match[2]) if match else (1, "")
-    for file in _pictures(folder):
-        texts = {suffix: file.with_suffix(suffix) for suffix in (".txt", ".caption") if file.with_suffix(suffix).is_file()}
-        captions = {suffix: _first_line(path, root, problems) for suffix, path in texts.items()}
-        if len(set(captions.values())) > 1:
+def _sidecar_files(inside: Path, folder: _Folder) -> Iterator[_Found]:
+    match = REPEATS_FOLDER.match(inside.resolve().name)
+    repeats, tokens = (int(match[1]), match[2] or "") if match else (1, "")
+    for file in _pictures(inside, folder):
+        texts = [file.with_suffix(suffix) for suffix in (".txt", ".caption")]
+        captions = [_first_line(text, folder) for text in texts if text.is_file() or text.is_symlink()]
+        if len(set(captions)) > 1:
             found = f"{file.stem}.txt and {file.stem}.caption say different things"
-            problems.append(
-                Problem(found, "one caption", "kohya reads .caption unless told otherwise; delete one", str(file.relative_to(root)))
-            )
-        yield _Found(file, next(iter(captions.values()), tokens), repeats)
+            folder.refuse(file, found, "one caption", "kohya reads .caption unless told otherwise; delete one")
+        yield _Found(file, next(iter(captions), tokens), repeats)
 
 
-def _first_line(path: Path, root: Path, problems: list[Problem]) -> str:
+def _first_line(text: Path, folder: _Folder) -> str:
+    """Return the caption in ``text``; behind its first line kohya's trainer reads nothing, and so does the lab, but says so."""
+    lines = _read_text(text, folder).strip().split("\n")
+    if len(lines) > 1:
+        folder.note("only the first line is the caption, as in kohya", text)
+    return lines[0].strip()
+
+
+def _read_text(file: Path, folder: _Folder) -> str:
+    """Return the text of ``file``, or nothing where a problem was recorded instead."""
+    if not folder.holds(file):
+        return ""
     try:
-        return path.read_text(encoding="utf-8-sig").strip().split("\n")[0].strip()
+        return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        problems.append(Problem("the caption is not UTF-8 text", "UTF-8", "save it again as UTF-8", str(path.relative_to(root))))
+        folder.refuse(file, "the text is not UTF-8", "UTF-8", "save it again as UTF-8")
         return ""
 
 
-def _metadata_files(folder: Path, problems: list[Problem]) -> Iterator[_Found]:
-    for number, line in enumerate((folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines(), start=1):
-        where = f"metadata.jsonl, line {number}"
+def _metadata_files(folder: _Folder) -> Iterator[_Found]:
+    listed = set()
+    # not splitlines(): JSON allows a raw U+2028 inside a text
+    for number, line in enumerate(_read_text(folder.root / "metadata.jsonl", folder).split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-            file, caption = folder / str(record["file_name"]), str(record["text"])
-        except (ValueError, KeyError, TypeError):
-            problems.append(Problem("the line cannot be read", '{"file_name": "a.png", "text": "a caption"}', where=where))
+            name, caption = _record(line)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            where = f"metadata.jsonl, line {number}"
+            folder.problems.append(Problem("the line cannot be read", '{"file_name": "a.png", "text": "a caption"}', where=where))
             continue
-        if file.is_file():
-            yield _Found(file, caption, 1)
-        else:
-            problems.append(Problem(f"no file {record['file_name']!r}", "a picture in the folder", where=where))
+        file = folder.root / name
+        listed.add(file)
+        yield _Found(file, caption, 1)
+    for file in sorted(item for item in folder.root.rglob("*") if item.suffix.lower() in FORMATS and item not in listed):
+        folder.note("left out: pictures that metadata.jsonl does not list", file)
+
+
+def _record(line: str) -> tuple[str, str]:
+    record = json.loads(line)
+    name, caption = record["file_name"], record["text"]
+    if not isinstance(name, str) or not isinstance(caption, str):
+        raise TypeError("both are texts")
+    return name, caption
 
 
 # --- pixels -------------------------------------------------------------------------------------------------------------
 
 
-def _decode(item: _Found, root: Path, size_px: int, problems: list[Problem], notes: list[str]) -> Example | None:
-    where = str(item.file.relative_to(root))
-    if not item.file.resolve().is_relative_to(root.resolve()):
-        problems.append(Problem("a link that leaves the folder", "files inside the folder", "copy the picture into it", where))
+def _decode(item: _Found, size_px: int, folder: _Folder) -> Example | None:
+    if not folder.holds(item.file):
         return None
     if item.file.stat().st_size == 0:
-        problems.append(Problem("an empty file (0 bytes)", "a picture", "delete it or copy it again", where))
+        folder.refuse(item.file, "an empty file (0 bytes)", "a picture", "delete it or copy it again")
         return None
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _example(item, size_px, where, notes)
+            example = _example(item, size_px, folder)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        problems.append(Problem("a picture of far too many pixels", f"at most {MAX_PIXELS // 1_000_000} million", "make it smaller", where))
+        folder.refuse(item.file, "a picture of far too many pixels", f"at most {MAX_PIXELS // 1_000_000} million", "make it smaller")
+    except UnidentifiedImageError:
+        folder.refuse(item.file, "no picture that can be read", f"one of {', '.join(OPENED)}", "delete it or save it again as PNG")
     except (OSError, SyntaxError, ValueError) as error:
-        problems.append(
-            Problem(f"the picture cannot be decoded ({str(error)[:80]})", "a whole picture", "delete it or copy it again", where)
-        )
+        found = f"the picture cannot be decoded ({str(getattr(error, 'strerror', None) or error)[:80]})"
+        folder.refuse(item.file, found, "a whole picture", "delete it or copy it again")
+    else:
+        for warning in warned:
+            folder.note(f"read, with a warning ({warning.message})", item.file)
+        return example
     return None
 
 
-def _example(item: _Found, size_px: int, where: str, notes: list[str]) -> Example:
-    with Image.open(item.file) as opened:
+def _example(item: _Found, size_px: int, folder: _Folder) -> Example:
+    with Image.open(item.file, formats=OPENED) as opened:
         if opened.width * opened.height > MAX_PIXELS:
             raise Image.DecompressionBombError
-        if opened.format != FORMATS[item.file.suffix.lower()]:
-            notes.append(f"{where} is a {opened.format} file under another ending")
+        # a telephone's JPEG with a second picture behind the first calls itself MPO
+        stored = "JPEG" if opened.format == "MPO" else str(opened.format)
+        if stored != FORMATS.get(item.file.suffix.lower()):
+            folder.note(f"a {stored} file under another ending", item.file)
         upright = ImageOps.exif_transpose(opened)
-        if upright.mode not in ("RGB", "P"):
-            notes.append(f"{where} is stored as {upright.mode}; it was turned into RGB")
+        if has_alpha(upright):
+            folder.note("transparent places were laid on white", item.file)
+        elif upright.mode not in ("RGB", "P"):
+            folder.note(f"stored as {upright.mode}, turned into RGB", item.file)
         square = ImageOps.fit(to_rgb(upright), (size_px, size_px), Image.Resampling.LANCZOS)
     factors: dict[str, Factor] = {"repeats": item.repeats, "file": item.file.name}
-    return Example(np.asarray(square), item.caption, factors, where)
+    return Example(np.asarray(square), item.caption, factors, folder.where(item.file))
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Return whether places of ``image`` may be transparent."""
+    return image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -163,7 +247,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I;16", "I;16L", "I;16B", "I"):
         values = np.asarray(image).astype(np.float64)
         image = Image.fromarray((values / 257).clip(0, 255).round().astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if has_alpha(image):
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
     return image.convert("RGB")

@@ -13,10 +13,13 @@ from loralab.data.example import Example
 
 
 def write_kohya_folder(examples: Sequence[Example], captions: Sequence[str], folder: Path, *, repeats: int, name: str) -> Path:
-    """Return the folder written, ``folder``/<repeats>_<name>; the same examples and captions give the same bytes."""
+    """Return the folder written, ``folder``/<repeats>_<name>; the same examples and captions give the same bytes.
+
+    A line break in a caption becomes a space: kohya reads the first line alone. In ``name`` all but letters, digits, spaces and - become -.
+    """
     target = folder / f"{repeats}_{re.sub('[^A-Za-z0-9 -]', '-', name)}"
     target.mkdir(parents=True)
     for number, (example, caption) in enumerate(zip(examples, captions, strict=True), start=1):
         Image.fromarray(np.ascontiguousarray(example.image)).save(target / f"{number:04d}.png", "PNG")
-        (target / f"{number:04d}.txt").write_text(" ".join(caption.split("\n")), encoding="utf-8")
+        (target / f"{number:04d}.txt").write_text(" ".join(caption.splitlines()), encoding="utf-8")
     return target

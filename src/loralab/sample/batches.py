@@ -39,7 +39,7 @@ def plan_batches(blocks: Sequence[ImageBlock], batch_size: int) -> list[Batch]:
     Groups with equally many pictures go side by side; a group larger than a batch is cut into equal runs of pictures.
     """
     waiting: dict[Group, list[Item]] = {}
-    for block in blocks:
+    for block in (block for block in blocks if block.seeds):
         waiting.setdefault((block.run_id, block.strength), []).extend((block.prompt, seed) for seed in block.seeds)
     by_length: dict[int, list[tuple[Group, tuple[Item, ...]]]] = {}
     for group, items in waiting.items():

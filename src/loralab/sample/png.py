@@ -15,9 +15,12 @@ FIELD = re.compile(r'\s*([\w ]+?):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 
 
 def write_png(path: Path, image: np.ndarray, parameters: str) -> None:
-    """Write (H, W, 3) uint8 as PNG; the same picture and text give the same bytes. No EXIF, no time, no path."""
+    """Write (H, W, 3) uint8 as PNG; the same picture and text give the same bytes. No EXIF, no time, no path.
+
+    The text stands where A1111 puts it: a tEXt chunk, which every reader knows, or iTXt where it has letters outside Latin-1.
+    """
     info = PngInfo()
-    info.add_itxt("parameters", parameters)
+    info.add_text("parameters", parameters)
     Image.fromarray(np.ascontiguousarray(image)).save(path, "PNG", pnginfo=info)
 
 

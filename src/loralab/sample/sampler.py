@@ -36,7 +36,8 @@ def sample_batch(
         negative = embeddings[spec.negative].expand(k, b, -1, -1)
         text = torch.cat([negative, text], dim=1)  # (K, 2B, T, D)
     solver = make_solver(spec.sampler, base.scheduler_config, spec.steps)
-    latents = image_noise([seed for items in batch.items for _, seed in items], base.latent_shape) * solver.init_noise_sigma
+    noise = image_noise([seed for items in batch.items for _, seed in items], base.latent_shape)
+    latents = noise.to(base.device) * solver.init_noise_sigma
     with stack.attached([strength for _, strength in batch.groups]):
         for timestep in solver.timesteps:
             predicted = _predict(base, solver.scale_model_input(latents, timestep), timestep, text.flatten(0, 1), k, spec.guidance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,5 +45,8 @@ SOLVERS: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {"dpmpp-
 def make_solver(name: str, scheduler_config: Mapping[str, Any], steps: int) -> Any:
     """Return the solver ``name`` with its timesteps set; it holds state, so a new one is made for every batch."""
     solver = SOLVERS[name][1](scheduler_config)
-    solver.set_timesteps(steps)
+    with warnings.catch_warnings():
+        # diffusers hands a tensor to np.array, and torch's tensors do not know the `copy` that numpy 2 asks them for
+        warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy keyword", DeprecationWarning)
+        solver.set_timesteps(steps)
     return solver

@@ -62,6 +62,7 @@ def test_strength_zero_is_the_base_bit_for_bit_in_the_same_layout(tiny_base: Bas
     assert not np.array_equal(base[0], base[1])
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")  # in diffusers' own call
 @pytest.mark.parametrize(("sampler", "guidance"), [("dpmpp-2m", 4.0), ("dpmpp-2m", 1.0), ("ddim", 4.0)])
 def test_pictures_equal_those_of_diffusers_own_pipeline(tiny_base: Base, tiny_base_folder: Path, sampler: str, guidance: float):
     from diffusers import StableDiffusionPipeline
