@@ -10,9 +10,11 @@ import pytest
 
 from loralab.data import make_examples
 from loralab.errors import LabError
-from loralab.measure import TABLE, make_cards, measure_images
+from loralab.measure import TABLE, cards, make_cards, measure_images, truth
 from loralab.measure import table as table_module
+from loralab.measure.picture import Context, Picture
 from loralab.measure.reading import Reading
+from loralab.measure.specimen import Specimen
 from loralab.spec.models import GridsData, ShapesData
 
 
@@ -95,6 +97,20 @@ def test_unknown_names_and_wrong_pictures_are_errors(pictures: np.ndarray):
 # --- sabotage: wrong twins of an instrument in each family, and the card that must notice them ----------------------------
 
 
+@pytest.fixture(scope="module")
+def specimens() -> tuple[list[Specimen], list[Specimen]]:
+    """Drawn once: drawing takes longer than reading."""
+    return truth.make_specimens(64), truth.make_nuisances(64)
+
+
+@pytest.fixture(autouse=True)
+def _drawn_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "card" in request.node.name:
+        known, nuisances = request.getfixturevalue("specimens")
+        monkeypatch.setattr(cards, "make_specimens", lambda *_: known)
+        monkeypatch.setattr(cards, "make_nuisances", lambda *_: nuisances)
+
+
 def same(images: np.ndarray) -> np.ndarray:
     return images
 
@@ -114,6 +130,7 @@ def inverted(reading: Reading) -> Reading:
 TWINS: list[tuple[str, Callable[[Reading], Reading]]] = [
     ("chroma", negated), ("background_from_white", negated), ("background_white", inverted), ("shape_circle", inverted),
     ("circle_excess", negated), ("outline_dark", inverted), ("edge_sigma", negated), ("grid_present", inverted), ("grid_rows", shifted),
+    ("depth_of_field", negated), ("object_count", shifted), ("grid_cells", negated), ("background_chroma", negated),
     ("foreground_share", inverted), ("change", negated), ("copy_distance", negated), ("hue_red", inverted), ("local_contrast", negated),
 ]  # fmt: skip
 
@@ -127,6 +144,56 @@ def test_the_card_notices_a_wrong_twin(name: str, twist: Callable[[Reading], Rea
     wrong = make_cards(same, 64, [name])[name]
     assert honest.carried
     assert not wrong.carried or abs(wrong.bias) > abs(honest.bias) + 0.5
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_on_clean_pictures_every_card_says_carried(name: str):
+    card = make_cards(same, 64, [name])[name]
+    assert card.carried, card.note
+    assert card.not_measurable < 0.05
+    assert f"of {card.n_images} " in card.note or f"on {card.n_images} " in card.note
+
+
+def test_the_card_of_a_swapped_grid_differs(monkeypatch: pytest.MonkeyPatch):
+    """Rows read as columns: errors of up to four lines where the truth allows none."""
+    twin = replace(TABLE["grid_rows"], measure=TABLE["grid_columns"].measure)
+    monkeypatch.setattr(table_module, "TABLE", {**TABLE, "grid_rows": twin})
+    card = make_cards(same, 64, ["grid_rows"])["grid_rows"]
+    assert card.error > 1
+    assert not card.carried
+
+
+def test_a_card_of_pictures_that_all_come_back_white_is_a_card():
+    for name in ("foreground_share", "edge_sigma", "grid_rows", "shape_circle"):
+        card = make_cards(lambda images: np.full_like(images, 255), 64, [name])[name]
+        assert not card.carried
+        assert "does not carry" in card.note
+        assert cards.Card.from_json(card.to_json()) == card
+
+
+def test_the_card_names_what_else_moves_an_instrument(monkeypatch: pytest.MonkeyPatch):
+    """A twin of edge_sigma that reads chroma as well is moved by the fill; the honest one is not."""
+    honest, chroma = TABLE["edge_sigma"], TABLE["chroma"]
+
+    def measure(picture: Picture, context: Context) -> Reading:
+        width, colour = honest.measure(picture, context), chroma.measure(picture, context)
+        return width if width.value is None else replace(width, value=width.value + (colour.value or 0) / 30)
+
+    assert max(make_cards(same, 64, ["edge_sigma"])["edge_sigma"].moved_by.values()) < 0.2
+    monkeypatch.setattr(table_module, "TABLE", {**TABLE, "edge_sigma": replace(honest, measure=measure)})
+    card = make_cards(same, 64, ["edge_sigma"])["edge_sigma"]
+    assert card.moved_by["fill"] > 0.5
+    assert "moved by fill" in card.note
+
+
+def test_card_pictures_are_of_passes_and_of_failures():
+    def smear(images: np.ndarray) -> np.ndarray:
+        return np.where(np.arange(len(images))[:, None, None, None] % 2, images, np.uint8(255))
+
+    found = cards.card_pictures(smear, 64, ["shape_circle", "chroma"], n_images=2)
+    assert found["shape_circle"]["passes"].shape == (2, 64, 64, 3)
+    assert (found["shape_circle"]["failures"] == 255).all()
+    assert cards.card_pictures(same, 64, ["grid_rows"])["grid_rows"]["failures"].shape == (0, 64, 64, 3)
 
 
 def test_rows_and_columns_are_not_swapped():

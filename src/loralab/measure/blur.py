@@ -15,8 +15,12 @@ from loralab.measure.reading import Instrument, Reading, measured, not_measurabl
 REBLUR_PX, NOISE_PX = 1.5, 0.5
 #: an edge counts where its gradient is at least this share of the strongest, and this much per px of a 64 px picture; for the spread of
 #: sharpness weaker edges count too, since the blurred ones are weak by themselves
-STRONG_SHARE, WEAK_SHARE, LEAST_GRADIENT = 0.3, 0.08, 1.5
+STRONG_SHARE, WEAK_SHARE, LEAST_GRADIENT = 0.3, 0.05, 1.5
 MOST_SIGMA_PX = 8.0
+#: wider edges count as this wide in the spread, so that a few flat slopes do not make it
+WIDEST_IN_SPREAD_PX = 5.0
+#: where gradients of one neighbourhood disagree more than this, edges meet, and neither's width can be read
+LEAST_COHERENCE, NEIGHBOURHOOD_PX = 0.7, 1.0
 LEAST_EDGE_PIXELS = 12
 WINDOW_PX = 7
 
@@ -24,7 +28,7 @@ WINDOW_PX = 7
 def edge_widths(picture: Picture, least_share: float = STRONG_SHARE) -> np.ndarray:
     """Return the width (sigma in px of a 64 px picture) of each strong edge pixel (P,); empty where there is none.
 
-    Only crests of the gradient are read: beside its crest a blurred edge looks wider than it is.
+    Only ridges of the gradient are read: beside its ridge a blurred edge looks wider than it is.
     """
     memo = f"edges {least_share}"
     if memo not in picture.memo:
@@ -34,10 +38,10 @@ def edge_widths(picture: Picture, least_share: float = STRONG_SHARE) -> np.ndarr
 
 def _edge_widths(picture: Picture, least_share: float) -> np.ndarray:
     scale = picture.px
-    before = _gradient(picture.lab, NOISE_PX * scale) * scale
-    after = _gradient(picture.lab, float(np.hypot(NOISE_PX, REBLUR_PX)) * scale) * scale
-    crest = before >= 0.999 * ndimage.maximum_filter(before, size=3)
-    strong = crest & (before >= max(LEAST_GRADIENT, least_share * float(before.max())))
+    down, right = _gradients(picture.lab, NOISE_PX * scale)
+    before = _length(down, right) * scale
+    after = _length(*_gradients(picture.lab, float(np.hypot(NOISE_PX, REBLUR_PX)) * scale)) * scale
+    strong = _ridges(down, right, scale) & (before >= max(LEAST_GRADIENT, least_share * float(before.max())))
     margin = max(2, round(3 * scale))
     strong[:margin], strong[-margin:], strong[:, :margin], strong[:, -margin:] = False, False, False, False
     ratio = before[strong] / np.maximum(after[strong], 1e-9)
@@ -46,11 +50,31 @@ def _edge_widths(picture: Picture, least_share: float) -> np.ndarray:
     return np.asarray(np.sqrt(np.maximum(total**2 - NOISE_PX**2 - 1 / (3 * scale**2), 0.0)))
 
 
-def _gradient(lab: np.ndarray, sigma: float) -> np.ndarray:
-    """Return the length (H, W) of the CIELAB gradient behind a Gaussian of ``sigma`` px."""
+def _gradients(lab: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the CIELAB gradients (H, W, 3) downwards and to the right, behind a Gaussian of ``sigma`` px."""
     smooth = ndimage.gaussian_filter(lab, (sigma, sigma, 0), mode="nearest")
-    down, right = np.gradient(smooth, axis=0), np.gradient(smooth, axis=1)
+    return np.gradient(smooth, axis=0), np.gradient(smooth, axis=1)
+
+
+def _length(down: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.asarray(np.sqrt((down**2 + right**2).sum(axis=-1)))
+
+
+def _ridges(down: np.ndarray, right: np.ndarray, scale: float) -> np.ndarray:
+    """Return the pixels (H, W) bool on a ridge of the gradient, where no edges meet.
+
+    Non-maximum suppression (Canny 1986) along the direction of the colour structure tensor (Di Zenzo 1986), whose
+    coherence is low where edges of different directions meet.
+    """
+    yy, xx, xy = (ndimage.gaussian_filter((one * other).sum(axis=-1), NEIGHBOURHOOD_PX * scale)
+                  for one, other in ((down, down), (right, right), (down, right)))  # fmt: skip
+    angle = 0.5 * np.arctan2(2 * xy, xx - yy)
+    coherence = np.hypot(xx - yy, 2 * xy) / np.maximum(xx + yy, 1e-9)
+    height = ndimage.gaussian_filter(_length(down, right), 0.5 * scale)
+    y, x = np.mgrid[: height.shape[0], : height.shape[1]]
+    dy, dx = np.sin(angle) * scale, np.cos(angle) * scale
+    beside = [ndimage.map_coordinates(height, [y + sign * dy, x + sign * dx], order=1, mode="nearest") for sign in (1, -1)]
+    return np.asarray((height >= 0.999 * np.maximum(*beside)) & (coherence > LEAST_COHERENCE))
 
 
 def measure_edge_sigma(picture: Picture, _: Context) -> Reading:
@@ -62,11 +86,11 @@ def measure_edge_sigma(picture: Picture, _: Context) -> Reading:
 
 
 def measure_depth_of_field(picture: Picture, _: Context) -> Reading:
-    """Return the spread (90th minus 10th percentile) of edge widths: all sharp or all blurred is near 0, sharp on blurred is large."""
+    """Return twice the standard deviation of edge widths: by how much two equal halves of the edges would differ, whichever is sharp."""
     widths = edge_widths(picture, WEAK_SHARE)
     if len(widths) < LEAST_EDGE_PIXELS:
         return not_measurable("too few clear edges")
-    return measured(float(np.percentile(widths, 90) - np.percentile(widths, 10)))
+    return measured(float(2 * np.minimum(widths, WIDEST_IN_SPREAD_PX).std()))
 
 
 def measure_local_contrast(picture: Picture, _: Context) -> Reading:
@@ -79,10 +103,26 @@ def measure_local_contrast(picture: Picture, _: Context) -> Reading:
 
 TABLE = table_of(
     Instrument(
-        "edge_sigma", "px", 0, MOST_SIGMA_PX, "continuous", "width of the edges: small is sharp, large is blurred", 16, measure_edge_sigma
+        "edge_sigma",
+        "px",
+        0,
+        MOST_SIGMA_PX,
+        "continuous",
+        "width of the edges: small is sharp, large is blurred",
+        16,
+        measure_edge_sigma,
+        2,
     ),
     Instrument(
-        "depth_of_field", "px", 0, MOST_SIGMA_PX, "continuous", "how much sharpness varies over the picture", 16, measure_depth_of_field
+        "depth_of_field",
+        "px",
+        0,
+        MOST_SIGMA_PX,
+        "continuous",
+        "how much sharpness varies over the picture",
+        16,
+        measure_depth_of_field,
+        2,
     ),
     Instrument("local_contrast", "L*", 0, 50, "continuous", "light and dark side by side; haze lowers it", 0, measure_local_contrast),
 )

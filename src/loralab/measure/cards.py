@@ -1,29 +1,35 @@
 """Calibration cards: every instrument against synthetic truth, at the base's own size, behind a round trip through its VAE.
 
 In: a function that sends pictures through the VAE and back, and the size. Out: one card an instrument: bias, error, how often it cannot
-measure, how it follows the truth, what it mixes up, and whether this base carries what it measures.
+measure, how it follows the truth, what moves it that should not, what it mixes up, and whether this base carries what it measures.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from loralab.measure.picture import make_pictures
+from loralab.measure.grid import find_grid
+from loralab.measure.picture import Picture, make_pictures
 from loralab.measure.shape import classify
+from loralab.measure.specimen import Specimen
 from loralab.measure.table import TABLE, measure_images
-from loralab.measure.truth import Specimen, make_specimens
+from loralab.measure.truth import FOLLOWS, make_nuisances, make_specimens
 
 RoundTrip = Callable[[np.ndarray], np.ndarray]
 
 #: a share instrument is carried where it tells the two classes apart this well, a continuous one where it follows the truth this well
 LEAST_YOUDEN, LEAST_CORRELATION, MOST_MISSING = 0.6, 0.8, 0.2
+#: truths nearer than this share of their range are ties: their order is rounding
+TIE_SHARE = 0.01
+#: a factor that should not move an instrument is named in the note where it moves it by more than this share of the truth's range
+MOST_MOVED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Card:
     note: str
     by_factor: dict[str, dict[str, float]] = field(default_factory=dict)  # error by level of size, blur, ...
     confusion: dict[str, dict[str, int]] = field(default_factory=dict)
+    moved_by: dict[str, float] = field(default_factory=dict)  # range of the mean reading over the levels of what should not move it
 
     def to_json(self) -> str:
         """Return the card as JSON, keys sorted."""
@@ -58,48 +65,88 @@ class Card:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
-def make_cards(round_trip: RoundTrip, size_px: int, names: Sequence[str] | None = None) -> dict[str, Card]:
-    """Return a card for each of ``names`` (default: all instruments), from the same few hundred specimens."""
-    specimens = make_specimens(size_px)
-    clean = np.stack([specimen.image for specimen in specimens])
-    seen = round_trip(clean)
-    chosen = list(TABLE) if names is None else list(names)
-    base_images = np.stack([specimen.base_image for specimen in specimens])
-    training = np.stack([specimen.training_image for specimen in specimens])
+def make_cards(round_trip: RoundTrip, size_px: int, names: Sequence[str] | None = None, *, seed: int = 0) -> dict[str, Card]:
+    """Return a card for each of ``names`` (default: all instruments), from the same few hundred specimens; ``seed`` moves some of them."""
+    specimens, nuisances = make_specimens(size_px, seed), make_nuisances(size_px)
+    seen = round_trip(_images(specimens))
+    varied = round_trip(_images(nuisances))
     cards = {}
-    for name in chosen:
-        used = [index for index, specimen in enumerate(specimens) if name in specimen.truth]
-        readings = _read(name, seen, base_images, training, used)
-        cards[name] = _card(name, size_px, [specimens[index] for index in used], readings, seen[used])
+    for name in list(TABLE) if names is None else names:
+        used = _used(name, specimens)
+        readings = _read(name, [specimens[index] for index in used], seen[used])
+        card = _card(name, size_px, [specimens[index] for index in used], readings, seen[used])
+        moved = _moved_by(name, nuisances, varied) if name in FOLLOWS else {}
+        truth = np.array([specimens[index].truth[name] for index in used])
+        cards[name] = replace(card, moved_by=moved, note=card.note + _moved_note(moved, float(np.ptp(truth))))
     return cards
 
 
-def _read(name: str, seen: np.ndarray, base_images: np.ndarray, training: np.ndarray, used: list[int]) -> list[float | None]:
-    if TABLE[name].needs == "training_images":
-        return [
-            measure_images(seen[i : i + 1], [name], training_images=training[i : i + 1])[name][0].value for i in used
-        ]  # each specimen has a training picture of its own
-    return [reading.value for reading in measure_images(seen[used], [name], base_images=base_images[used])[name]]
+def card_pictures(
+    round_trip: RoundTrip, size_px: int, names: Sequence[str], *, n_images: int = 3, seed: int = 0
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return up to ``n_images`` pictures (n, size_px, size_px, 3) uint8 that each instrument reads best ("passes") and worst ("failures").
+
+    They are as the base's VAE gives them back. A failure is off by more than 1e-9 (share) or than the card's error, or unmeasurable.
+    """
+    specimens = make_specimens(size_px, seed)
+    seen = round_trip(_images(specimens))
+    return {name: _pictures_of(name, specimens, seen, n_images) for name in names}
+
+
+def _pictures_of(name: str, specimens: Sequence[Specimen], seen: np.ndarray, n_images: int) -> dict[str, np.ndarray]:
+    used = _used(name, specimens)
+    readings = _read(name, [specimens[index] for index in used], seen[used])
+    off = np.array([
+        np.inf if value is None else abs(value - specimens[index].truth[name]) for index, value in zip(used, readings, strict=True)
+    ])  # fmt: skip
+    finite = off[np.isfinite(off)]
+    limit = 1e-9 if TABLE[name].kind == "share" else max(1e-9, float(finite.std()) if len(finite) else 0.0)
+    order = np.argsort(off, kind="stable")
+    passes = [used[k] for k in order if off[k] <= limit][:n_images]
+    failures = [used[k] for k in order[::-1] if off[k] > limit][:n_images]
+    return {"passes": seen[passes], "failures": seen[failures]}
+
+
+def _images(specimens: Sequence[Specimen]) -> np.ndarray:
+    return np.stack([specimen.image for specimen in specimens])
+
+
+def _used(name: str, specimens: Sequence[Specimen]) -> list[int]:
+    return [index for index, specimen in enumerate(specimens) if name in specimen.truth]
+
+
+def _read(name: str, specimens: Sequence[Specimen], seen: np.ndarray) -> list[float | None]:
+    if TABLE[name].needs == "training_images":  # each specimen has a training picture of its own
+        one_by_one = [
+            measure_images(seen[i : i + 1], [name], training_images=specimen.training_image[None]) for i, specimen in enumerate(specimens)
+        ]
+        return [found[name][0].value for found in one_by_one]
+    base_images = np.stack([specimen.base_image for specimen in specimens])
+    return [reading.value for reading in measure_images(seen, [name], base_images=base_images)[name]]
 
 
 def _card(name: str, size_px: int, specimens: Sequence[Specimen], readings: Sequence[float | None], seen: np.ndarray) -> Card:
     instrument = TABLE[name]
-    kept = [(s, value) for s, value in zip(specimens, readings, strict=True) if value is not None]
-    truth, value = np.array([s.truth[name] for s, _ in kept]), np.array([v for _, v in kept])
-    missing = 1 - len(kept) / len(specimens)
-    off = value - truth
     share = instrument.kind == "share"
+    missing = sum(value is None for value in readings) / len(readings)
+    # a verdict counts a picture of which a share cannot be read as "no": so does the card
+    filled = [0.0 if share and value is None else value for value in readings]
+    kept = [(s, value) for s, value in zip(specimens, filled, strict=True) if value is not None]
+    confusion = _confusion(name, specimens, seen)
+    if not kept:
+        span = instrument.high - instrument.low
+        return Card(name, instrument.version, size_px, len(specimens), 0.0, span, 1.0, 0.0, False, _no_reading_note(), {}, confusion)
+    truth, value = np.array([s.truth[name] for s, _ in kept]), np.array([v for _, v in kept])
+    off = value - truth
     error = float((np.abs(off) > 1e-9).mean()) if share else float(off.std())
     two_classes = share or len(np.unique(truth)) <= 2
     sensitivity = _youden(truth, value) if two_classes else _correlation(truth, value)
     enough = sensitivity >= (LEAST_YOUDEN if two_classes else LEAST_CORRELATION)
-    carried = enough and missing <= MOST_MISSING
-    confusion = _confusion(specimens, seen) if name.startswith("shape_") or name == "circle_excess" else {}
     card = Card(
         name, instrument.version, size_px, len(specimens), _rounded(off.mean()), _rounded(error), _rounded(missing), _rounded(sensitivity),
-        carried, "", _by_factor(kept, name, share), confusion,
+        enough and missing <= MOST_MISSING, "", _by_factor(kept, name, share), confusion,
     )  # fmt: skip
-    return Card(**{**asdict(card), "note": _note(card, share)})
+    return replace(card, note=_note(card, share))
 
 
 def _rounded(value: float) -> float:
@@ -117,7 +164,8 @@ def _youden(truth: np.ndarray, value: np.ndarray) -> float:
 def _correlation(truth: np.ndarray, value: np.ndarray) -> float:
     if len(truth) < 3 or np.ptp(truth) == 0 or np.ptp(value) == 0:
         return 0.0
-    return float(spearmanr(truth, value).statistic)
+    tied = np.round(truth / (TIE_SHARE * np.ptp(truth)))
+    return float(spearmanr(tied, value).statistic)
 
 
 def _by_factor(kept: Sequence[tuple[Specimen, float]], name: str, share: bool) -> dict[str, dict[str, float]]:
@@ -134,13 +182,61 @@ def _by_factor(kept: Sequence[tuple[Specimen, float]], name: str, share: bool) -
     }
 
 
-def _confusion(specimens: Sequence[Specimen], seen: np.ndarray) -> dict[str, dict[str, int]]:
+def _moved_by(name: str, nuisances: Sequence[Specimen], varied: np.ndarray) -> dict[str, float]:
+    """Return by how much the mean reading moves over the levels of each factor that the instrument is not meant to follow."""
+    readings = [reading.value for reading in measure_images(varied, [name])[name]]
+    moved = {}
+    for factor in nuisances[0].factors:
+        levels: dict[str | float, list[float]] = {}
+        for specimen, value in zip(nuisances, readings, strict=True):
+            if value is not None:
+                levels.setdefault(specimen.factors[factor], []).append(value)
+        if factor not in FOLLOWS[name] and len(levels) > 1:
+            moved[factor] = _rounded(np.ptp([np.mean(values) for values in levels.values()]))
+    return moved
+
+
+def _confusion(name: str, specimens: Sequence[Specimen], seen: np.ndarray) -> dict[str, dict[str, int]]:
+    """Return how often each true class was read as each class, for shapes and for grids; empty for other instruments."""
+    if name.startswith("shape_") or name == "circle_excess":
+        true, read = _true_shape, _read_shape
+    elif name.startswith("grid_"):
+        true, read = _true_grid, _read_grid
+    else:
+        return {}
     table: dict[str, dict[str, int]] = {}
     for specimen, picture in zip(specimens, make_pictures(seen), strict=True):
-        row = table.setdefault(str(specimen.factors.get("shape", "none")), {})
-        found = classify(picture) or "not measurable"
+        row, found = table.setdefault(true(specimen), {}), read(picture)
         row[found] = row.get(found, 0) + 1
     return table
+
+
+def _true_shape(specimen: Specimen) -> str:
+    return str(specimen.factors["shape"])
+
+
+def _read_shape(picture: Picture) -> str:
+    return classify(picture) or "not measurable"
+
+
+def _true_grid(specimen: Specimen) -> str:
+    return f"{specimen.truth['grid_columns']:.0f}x{specimen.truth['grid_rows']:.0f}" if "grid_rows" in specimen.truth else "none"
+
+
+def _read_grid(picture: Picture) -> str:
+    grid = find_grid(picture)
+    return "none" if grid is None else f"{grid.columns}x{grid.rows}"
+
+
+def _no_reading_note() -> str:
+    return "this base does not carry it: not one test picture could be measured"
+
+
+def _moved_note(moved: Mapping[str, float], truth_range: float) -> str:
+    """Return what else moves the instrument, in words; "" where nothing does by more than a tenth of the truth's range."""
+    # not held against the card's error: what moves the readings raises the error, and would hide behind it
+    named = [f"{factor} (by {amount:.2g})" for factor, amount in moved.items() if amount > MOST_MOVED_SHARE * truth_range]
+    return f"; it is also moved by {' and '.join(named)}" if named else ""
 
 
 def _note(card: Card, share: bool) -> str:

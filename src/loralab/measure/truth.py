@@ -3,65 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 from scipy import ndimage
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from loralab.data import make_examples
 from loralab.data.shapes import make_mask
 from loralab.measure.colour import GREY_CHROMA
-from loralab.measure.comparison import coarse
-from loralab.spec.models import COLOURS, SHAPES, GridsData, ShapesData
+from loralab.measure.comparison import COARSE_PX, MOST_SHIFT, coarse
+from loralab.measure.layouts import NO_GRID, make_layouts
+from loralab.measure.specimen import Specimen, alone, drawn, lab_of
+from loralab.spec.models import COLOURS, SHAPES
 
 #: an anti-aliased edge is this wide (sigma, px of 64) before any blur
 SHARP_SIGMA = 0.1
+#: which of the factors of `make_nuisances` an instrument is meant to follow; all others should leave it alone
+FOLLOWS: dict[str, tuple[str, ...]] = {
+    "chroma": ("fill",), "grey_share": ("fill",), "hue_red": ("fill",), "hue_green": ("fill",), "hue_blue": ("fill",),
+    "background_white": (), "background_from_white": (), "background_lightness": (), "background_chroma": (),
+    "shape_circle": ("shape",), "shape_square": ("shape",), "shape_triangle": ("shape",), "shape_primitive": (),
+    "circle_excess": ("shape",), "outline_dark": (), "edge_sigma": ("blur",), "depth_of_field": (), "grid_present": (), "grid_beyond": (),
+    "object_count": (), "foreground_share": ("shape", "size"),
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Specimen:
-    """A picture (H, W, 3) uint8 with the truth of the instruments that can be held against it, and the factors that were varied."""
-
-    image: np.ndarray
-    base_image: np.ndarray
-    training_image: np.ndarray
-    truth: dict[str, float]
-    factors: dict[str, str | float] = field(default_factory=dict)
+def make_specimens(size_px: int, seed: int = 0) -> list[Specimen]:
+    """Return the specimens for pictures of ``size_px``: shapes, outlines, blurs, depth of field, layouts."""
+    rng = np.random.default_rng(seed)
+    plain = (_coloured_shapes, _shapes_by_size_and_blur, _outlines)
+    made = [specimen for maker in plain for specimen in maker(size_px)]
+    return [*made, *_depths_of_field(size_px, rng), *make_layouts(size_px, rng)]
 
 
-def make_specimens(size_px: int) -> list[Specimen]:
-    """Return the specimens for pictures of ``size_px``: shapes, outlines, blurs, depth of field, grids."""
-    makers = (_coloured_shapes, _shapes_by_size_and_blur, _outlines, _depths_of_field, _grids)
-    return [specimen for maker in makers for specimen in maker(size_px)]
-
-
-def _draw(size_px: int, **given: object) -> np.ndarray:
-    spec = ShapesData.model_validate({"generate": "shapes", **given})
-    return make_examples(spec, size_px)[0].image
-
-
-def _lab(name: str) -> np.ndarray:
-    return np.asarray(rgb2lab(np.array(COLOURS[name], dtype=np.float64)[None, None] / 255)[0, 0])
+def make_nuisances(size_px: int) -> list[Specimen]:
+    """Return shapes with every combination of shape, fill, size and blur once, so that each factor can be told from the others."""
+    made = []
+    for shape, fill, size, blur in product(("circle", "square", "triangle"), ("red", "green", "blue"), (0.6, 0.75), (0.0, 1.0, 2.0)):
+        image = drawn(size_px, shapes=[shape], fill=fill, size=size, blur=blur)
+        made.append(alone(image, {}, {"shape": shape, "fill": fill, "size": size, "blur": blur}))
+    return made
 
 
 def _colour_truth(fill: str, background: str) -> dict[str, float]:
-    subject, behind = _lab(fill), _lab(background)
+    subject, behind = lab_of(fill), lab_of(background)
     chroma, back_chroma = float(np.hypot(*subject[1:])), float(np.hypot(*behind[1:]))
     return {
         "chroma": chroma, "grey_share": float(chroma < GREY_CHROMA), "hue_red": float(fill == "red"), "hue_green": float(fill == "green"),
         "hue_blue": float(fill == "blue"), "background_white": float(background == "white"), "background_lightness": float(behind[0]),
-        "background_chroma": back_chroma, "background_from_white": float(np.linalg.norm(behind - _lab("white"))),
+        "background_chroma": back_chroma, "background_from_white": float(np.linalg.norm(behind - lab_of("white"))),
     }  # fmt: skip
 
 
 def _shape_truth(shape: str, extent: float) -> dict[str, float]:
     area = float(make_mask(shape, (0.5, 0.5), extent, 256).mean())
-    return {
+    return NO_GRID | {
         "shape_circle": float(shape == "circle"), "shape_square": float(shape == "square"), "shape_triangle": float(shape == "triangle"),
         "shape_primitive": float(shape in ("circle", "square", "triangle")), "object_count": 1.0, "foreground_share": area,
-        "circle_excess": {"circle": 1.0, "square": -0.5, "triangle": -0.5}.get(shape, 0.0), "grid_present": 0.0, "grid_beyond": 0.0,
+        "circle_excess": {"circle": 1.0, "square": -0.5, "triangle": -0.5}.get(shape, 0.0),
     }  # fmt: skip
 
 
@@ -70,9 +69,18 @@ def _comparison_truth(image: np.ndarray, other: np.ndarray) -> dict[str, float]:
     one, two = rgb2lab(image.astype(np.float64) / 255), rgb2lab(other.astype(np.float64) / 255)
     return {
         "change": float(deltaE_ciede2000(one, two).mean()),
-        "copy_distance": float(np.sqrt(((coarse(one) - coarse(two)) ** 2).sum(axis=-1)).mean()),
+        "copy_distance": _least_distance(coarse(one), coarse(two)),
         "local_contrast": _local_contrast(one[:, :, 0], image.shape[0]),
     }
+
+
+def _least_distance(one: np.ndarray, other: np.ndarray) -> float:
+    """Return the least mean deltaE76 over shifts, by trying each."""
+    m, n = MOST_SHIFT, COARSE_PX - 2 * MOST_SHIFT
+    inner = one[m : m + n, m : m + n]
+    return min(
+        float(np.linalg.norm(inner - other[dy : dy + n, dx : dx + n], axis=-1).mean()) for dy in range(2 * m + 1) for dx in range(2 * m + 1)
+    )
 
 
 def _local_contrast(lightness: np.ndarray, size_px: int) -> float:
@@ -82,14 +90,14 @@ def _local_contrast(lightness: np.ndarray, size_px: int) -> float:
 
 
 def _coloured_shapes(size_px: int) -> Iterator[Specimen]:
-    """Yield shapes in every pair of fill and background colour that differ, two shapes a pair in turn."""
-    pairs = [
-        (fill, background) for fill, background in product(COLOURS, ("white", "grey", "blue", "yellow", "black")) if fill != background
-    ]
+    """Yield shapes in every fill colour, each on white and on five or six other colours."""
+    names = list(COLOURS)
+    pairs = [(fill, names[(i + k) % len(names)]) for i, fill in enumerate(names) for k in (1, 3, 5, 7, 9)]
+    pairs += [(fill, "white") for fill in names if fill != "white" and (fill, "white") not in pairs]
     for number, (fill, background) in enumerate(pairs):
         shape = SHAPES[number % len(SHAPES)]
-        image = _draw(size_px, shapes=[shape], fill=fill, background=background, size=0.72)
-        other = _draw(size_px, shapes=[shape], fill=fill, background="white", size=0.72 if number % 3 else 0.5)
+        image = drawn(size_px, shapes=[shape], fill=fill, background=background, size=0.72)
+        other = drawn(size_px, shapes=[shape], fill=fill, background="white", size=0.72 if number % 3 else 0.5)
         truth = _colour_truth(fill, background) | _comparison_truth(image, other)
         yield Specimen(image, other, other, truth, {"fill": fill, "background": background})
 
@@ -97,49 +105,41 @@ def _coloured_shapes(size_px: int) -> Iterator[Specimen]:
 def _shapes_by_size_and_blur(size_px: int) -> Iterator[Specimen]:
     fills = ("grey", "red", "green", "blue")
     for number, (shape, size, blur) in enumerate(product(SHAPES, (0.45, 0.6, 0.75), (0.0, 1.0, 2.0, 3.0))):
-        image = _draw(size_px, shapes=[shape], fill=fills[number % 4], size=size, blur=blur)
+        # shifted by one each round of four, so that no fill goes with one blur only
+        fill = fills[(number + number // 4) % 4]
+        image = drawn(size_px, shapes=[shape], fill=fill, size=size, blur=blur)
         truth = _shape_truth(shape, size) | {"edge_sigma": float(np.hypot(SHARP_SIGMA, blur))}
-        yield Specimen(image, image, image, truth, {"shape": shape, "size": size, "blur": blur})
+        yield alone(image, truth, {"shape": shape, "size": size, "blur": blur, "fill": fill})
 
 
 def _outlines(size_px: int) -> Iterator[Specimen]:
     for shape, fill, size, outlined in product(
         ("circle", "square", "triangle", "heart"), ("red", "green", "blue", "yellow"), (0.6, 0.75), (0, 1)
     ):
-        image = _draw(size_px, shapes=[shape], fill=fill, size=size, outline="black" if outlined else None)
-        yield Specimen(image, image, image, {"outline_dark": float(outlined)}, {"shape": shape, "fill": fill, "size": size})
+        image = drawn(size_px, shapes=[shape], fill=fill, size=size, outline="black" if outlined else None)
+        yield alone(image, {"outline_dark": float(outlined)}, {"shape": shape, "fill": fill, "size": size})
 
 
-def _depths_of_field(size_px: int) -> Iterator[Specimen]:
-    """Yield a shape on a pattern: each at three blurs; the truth is by how much the pattern is softer than the shape."""
-    rng = np.random.default_rng(0)
+def _depths_of_field(size_px: int, rng: np.random.Generator) -> Iterator[Specimen]:
+    """Yield a shape on a pattern, each at three blurs; the truth is by how much the two differ. Such a pattern is no grid."""
     for number, (subject_blur, behind_blur) in enumerate(product((0.0, 1.5, 3.0), (0.0, 1.5, 3.0))):
         for repeat in range(4):
-            colours = rng.permutation([name for name in COLOURS if name not in ("white", "grey")])
-            behind = _pattern(size_px, str(colours[0]), str(colours[1]))
-            fill, shape = str(colours[2]), SHAPES[(number + repeat) % 3]
-            mask = make_mask(shape, (0.5, 0.5), 0.6, size_px).astype(np.float64)[..., None]
-            px = size_px / 64
-            soft = ndimage.gaussian_filter(mask, (max(0.4, subject_blur) * px, max(0.4, subject_blur) * px, 0))
-            blurred = ndimage.gaussian_filter(behind, (behind_blur * px, behind_blur * px, 0))
-            image = (soft * np.array(COLOURS[fill]) + (1 - soft) * blurred).round().astype(np.uint8)
-            truth = {"depth_of_field": max(0.0, behind_blur - subject_blur)}
-            yield Specimen(image, image, image, truth, {"subject blur": subject_blur, "background blur": behind_blur})
+            colours = [str(name) for name in rng.permutation([name for name in COLOURS if name not in ("white", "grey")])[:3]]
+            image = _shape_on_pattern(size_px, SHAPES[(number + repeat) % 3], colours, subject_blur, behind_blur)
+            truth = NO_GRID | {"depth_of_field": abs(behind_blur - subject_blur)}
+            factors: dict[str, str | float] = {"subject blur": subject_blur, "background blur": behind_blur, "layout": "checkered"}
+            yield alone(image, truth, factors)
+
+
+def _shape_on_pattern(size_px: int, shape: str, colours: list[str], subject_blur: float, behind_blur: float) -> np.ndarray:
+    px = size_px / 64
+    mask = make_mask(shape, (0.5, 0.5), 0.6, size_px).astype(np.float64)[..., None]
+    soft = ndimage.gaussian_filter(mask, (max(0.4, subject_blur) * px, max(0.4, subject_blur) * px, 0))
+    blurred = ndimage.gaussian_filter(_pattern(size_px, colours[0], colours[1]), (behind_blur * px, behind_blur * px, 0))
+    return np.asarray((soft * np.array(COLOURS[colours[2]]) + (1 - soft) * blurred).round().astype(np.uint8))
 
 
 def _pattern(size_px: int, one: str, other: str) -> np.ndarray:
     y, x = np.mgrid[:size_px, :size_px] * 4 // size_px
     odd = ((x + y) % 2)[..., None]
     return np.asarray(odd * np.array(COLOURS[one], dtype=np.float64) + (1 - odd) * np.array(COLOURS[other], dtype=np.float64))
-
-
-def _grids(size_px: int) -> Iterator[Specimen]:
-    """Yield line grids of 2 to 6 rows and columns; pictures that are no grid come from the shapes."""
-    for columns, rows, (line, behind) in product(range(2, 7), range(2, 7), (("black", "white"), ("red", "yellow"))):
-        spec = GridsData.model_validate({"generate": "grids", "sizes": [f"{columns}x{rows}"], "line": line, "background": behind})
-        image = make_examples(spec, size_px)[0].image
-        truth = {
-            "grid_present": 1.0, "grid_beyond": float(max(columns, rows) > 4), "grid_rows": float(rows), "grid_columns": float(columns),
-            "grid_cells": float(rows * columns),
-        }  # fmt: skip
-        yield Specimen(image, image, image, truth, {"finest": max(columns, rows), "line": line})

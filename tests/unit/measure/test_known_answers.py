@@ -85,7 +85,18 @@ def test_a_sharp_shape_on_a_blurred_pattern_has_depth_of_field():
     soft = ndimage.gaussian_filter(pattern, (2.5, 2.5, 0))
     pictures = [np.where(mask, [221, 30, 40], behind).astype(np.uint8) for behind in (pattern, soft)]
     flat, deep = (value("depth_of_field", picture) for picture in pictures)
-    assert deep > flat + 1
+    assert deep > flat + 0.5
+
+
+@pytest.mark.parametrize("sharp_half", ["upper", "lower"])
+def test_depth_of_field_is_the_difference_of_two_equal_halves(sharp_half: str):
+    """Upright lines, blurred by 1 px in one half and by 3 px in the other: twice the deviation of {1, 3} is 2."""
+    lines = np.repeat(np.where((np.arange(64) // 16) % 2, 30.0, 220.0)[None], 64, axis=0)
+    fine, soft = ndimage.gaussian_filter1d(lines, 1, axis=1), ndimage.gaussian_filter1d(lines, 3, axis=1)
+    upper, lower = (fine, soft) if sharp_half == "upper" else (soft, fine)
+    image = np.repeat(np.concatenate([upper[:32], lower[32:]])[..., None], 3, axis=2).astype(np.uint8)
+    assert value("depth_of_field", image) == pytest.approx(2, abs=0.4)
+    assert value("depth_of_field", np.repeat(fine[..., None], 3, axis=2).astype(np.uint8)) < 0.2
 
 
 @pytest.mark.parametrize("size", ["2x2", "3x3", "4x4", "5x5", "6x6", "2x5"])

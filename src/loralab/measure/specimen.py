@@ -1,0 +1,38 @@
+"""A specimen: a picture of which the truth of some instruments is known because it was drawn from it, and how to draw one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from skimage.color import rgb2lab
+
+from loralab.data import make_examples
+from loralab.spec.models import COLOURS, ShapesData
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A picture (H, W, 3) uint8 with the truth of the instruments that can be held against it, and the factors that were varied."""
+
+    image: np.ndarray
+    base_image: np.ndarray
+    training_image: np.ndarray
+    truth: dict[str, float]
+    factors: dict[str, str | float] = field(default_factory=dict)
+
+
+def alone(image: np.ndarray, truth: dict[str, float], factors: dict[str, str | float]) -> Specimen:
+    """Return a specimen that is compared with nothing."""
+    return Specimen(image, image, image, truth, factors)
+
+
+def drawn(size_px: int, **given: object) -> np.ndarray:
+    """Return one drawn shape (size_px, size_px, 3) uint8; ``given`` are keys of a study's `generate: shapes`."""
+    spec = ShapesData.model_validate({"generate": "shapes", **given})
+    return make_examples(spec, size_px)[0].image
+
+
+def lab_of(name: str) -> np.ndarray:
+    """Return CIELAB (3,) of a named colour."""
+    return np.asarray(rgb2lab(np.array(COLOURS[name], dtype=np.float64)[None, None] / 255)[0, 0])
