@@ -27,9 +27,7 @@ FIRST_SEED = 20_000_000  # never in a training pool
 
 def measure_gradients(picture: np.ndarray) -> np.ndarray:
     """Return the histogram of oriented gradients of a uint8 picture, (1764,)."""
-    return hog(picture, orientations=9, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=-1).astype(
-        np.float32
-    )
+    return hog(picture, orientations=9, pixels_per_cell=(8, 8), cells_per_block=(2, 2), channel_axis=-1).astype(np.float32)
 
 
 def make_labelled(sprites: Sprites, n: int, first_seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -54,9 +54,7 @@ def read_grid(picture: np.ndarray) -> str:
     return "grid" if count_parts(picture) >= 4 else "single"
 
 
-def make_questions(
-    n: int, seed: int = 0, read_concept: Callable[[np.ndarray], str | None] | None = None
-) -> list[Question]:
+def make_questions(n: int, seed: int = 0, read_concept: Callable[[np.ndarray], str | None] | None = None) -> list[Question]:
     """Return the rows of the table with n prompts each; the concept's row needs its reader."""
     rng = np.random.default_rng(seed)
 

@@ -86,9 +86,7 @@ def make_pipeline(
 
 def save_pipeline(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     """Write a pipeline as fp16 safetensors; the pipeline itself keeps its precision."""
-    unet, text_encoder, vae = (
-        deepcopy(part).to(torch.float16) for part in (pipeline.unet, pipeline.text_encoder, pipeline.vae)
-    )
+    unet, text_encoder, vae = (deepcopy(part).to(torch.float16) for part in (pipeline.unet, pipeline.text_encoder, pipeline.vae))
     make_pipeline(unet, text_encoder, vae, pipeline.tokenizer).save_pretrained(folder, safe_serialization=True)
     save_files(pipeline.tokenizer, folder / "tokenizer")
     for path in folder.rglob("*.safetensors"):

@@ -19,7 +19,6 @@ from loralab.petri.sprites import load_sprites
 from loralab.petri.world import sample_truth
 
 SHARD = 4096
-HELD_OUT_SEEDS = 10_000_000  # seeds from here on are never in a training pool
 
 
 def save_shard(sprite_path: Path, folder: Path, index: int) -> Path:

@@ -53,7 +53,8 @@ def render_sprites(icon_folder: Path) -> Sprites:
 def save_sprites(sprites: Sprites, path: Path) -> None:
     """Write the sprites to one `.npz` file, keyed `noun/style`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **{f"{noun}/{style}": sprite for (noun, style), sprite in sprites.items()})
+    named = {f"{noun}/{style}": sprite for (noun, style), sprite in sprites.items()}
+    np.savez_compressed(path, **named)  # type: ignore[arg-type]
 
 
 def load_sprites(path: Path) -> Sprites:

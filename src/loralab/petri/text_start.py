@@ -21,9 +21,7 @@ TOKEN_DEVIATION = 0.4
 COARSE = 4  # of 8 positions a side
 
 
-def train_text_start(
-    encoder: CLIPTextModel, pool: LatentPool, deadline: Deadline, batch: int = 128, lr: float = 1e-3
-) -> Iterator[float]:
+def train_text_start(encoder: CLIPTextModel, pool: LatentPool, deadline: Deadline, batch: int = 128, lr: float = 1e-3) -> Iterator[float]:
     """Train in place until the deadline; yields the loss every 20 steps (1 is the variance of the coarse latents)."""
     embedding = encoder.get_input_embeddings().weight
     with torch.no_grad():

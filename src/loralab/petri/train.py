@@ -30,7 +30,7 @@ class Recipe:
     """The numbers of a training run."""
 
     batch: int = 24
-    lr: float = 7e-4
+    lr: float = 6e-4
     warmup_examples: int = 6400
     hold: float = 0.6  # share of the time before the learning rate falls
     weight_decay: float = 0.01
@@ -165,9 +165,7 @@ def train_steps(
     losses: list[float] = []
     examples = pool()
     while deadline.fraction < 1:
-        lr = recipe.lr * warm_cosine(
-            deadline.fraction, state.examples + recipe.batch, recipe.warmup_examples, recipe.hold
-        )
+        lr = recipe.lr * warm_cosine(deadline.fraction, state.examples + recipe.batch, recipe.warmup_examples, recipe.hold)
         for group in state.optimiser.param_groups:
             group["lr"] = lr
         batch = source.sample_batch(examples, recipe.batch)

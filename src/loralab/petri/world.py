@@ -160,9 +160,7 @@ def moved(thing: Thing, x_px: float, y_px: float) -> Thing:
     return Thing(**{**vars(thing), "x_px": x_px, "y_px": y_px})
 
 
-def sample_thing(
-    rng: np.random.Generator, world: World, background: Background, is_shape: bool, size: float, x: float, y: float
-) -> Thing:
+def sample_thing(rng: np.random.Generator, world: World, background: Background, is_shape: bool, size: float, x: float, y: float) -> Thing:
     """Return one object that can be told from its background and is none of the pairs kept out of the world."""
     noun = pick(rng, world.shapes if is_shape else world.concepts)
     if is_shape:

@@ -44,9 +44,7 @@ def test_mean_gradients_equal_those_of_the_whole_batch() -> None:
     loss = (inputs @ weight).square().mean()
     (reference,) = torch.autograd.grad(loss, [weight])
     threads = torch.get_num_threads()
-    mean_loss = set_mean_gradients(
-        make_workers(2), lambda part: (inputs[part] @ weight).square().mean(), [weight], 8, 4
-    )
+    mean_loss = set_mean_gradients(make_workers(2), lambda part: (inputs[part] @ weight).square().mean(), [weight], 8, 4)
     torch.set_num_threads(threads)
     assert weight.grad is not None
     torch.testing.assert_close(weight.grad, reference)

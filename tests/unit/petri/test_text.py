@@ -27,9 +27,7 @@ def test_a_saved_tokenizer_loads_and_splits_unknown_words_into_letters(tmp_path:
     assert {path.name for path in tmp_path.iterdir()} >= {"vocab.json", "merges.txt"}
 
 
-@pytest.mark.parametrize(
-    "text", ["red monster", "myshape", "grid layout", "cat, white background", "Łódź 7", "depth of field"]
-)
+@pytest.mark.parametrize("text", ["red monster", "myshape", "grid layout", "cat, white background", "Łódź 7", "depth of field"])
 def test_the_shipped_tokenizer_gives_any_text_back(text: str) -> None:
     tokenizer = load_tokenizer(petri_folder() / "tokenizer")
     decoded = tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True)

@@ -13,9 +13,7 @@ from loralab.petri.instruments import count_parts, read_background, read_shape, 
 from loralab.petri.words import COLOURS, CONCEPTS, CREATURES, HELD_OUT, PALETTE, SHAPES, TINTS, plural
 from loralab.petri.world import SHAPES_ONLY, SMALL, Background, Thing, Truth, World, sample_truth
 
-PLAIN = replace(
-    SHAPES_ONLY, share_pairs=0.0, share_grids=0.0, share_gradient=0.0, share_checkered=0.0, share_textured=0.0
-)
+PLAIN = replace(SHAPES_ONLY, share_pairs=0.0, share_grids=0.0, share_gradient=0.0, share_checkered=0.0, share_textured=0.0)
 CLEAR = replace(PLAIN, share_blurry=0.0, share_depth_of_field=0.0, share_dark=0.0, share_bright=0.0)
 
 
