@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -36,8 +37,8 @@ class Screen:
     def __init__(self, quiet: bool) -> None:
         self.console = Console(file=sys.stderr, quiet=quiet)
         self.progress = Progress(
-            TextColumn("{task.description:<23}"), BarColumn(bar_width=16), TextColumn("{task.percentage:>3.0f} %"),
-            TimeRemainingColumn(compact=True), TextColumn("left, {task.fields[note]}"), console=self.console,
+            TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(compact=True), TextColumn("left"), TextColumn("[dim]{task.fields[note]}"), console=self.console,
         )  # fmt: skip
         self.tasks: dict[str, TaskID] = {}
 
@@ -52,7 +53,7 @@ class Screen:
         """Show one event."""
         title = "Drawing the base" if event.note.startswith(("the base", "first pictures")) else TITLES[event.stage]
         if title not in self.tasks:
-            self.tasks[title] = self.progress.add_task(title, note="")
+            self.tasks[title] = self.progress.add_task(f"{title:<24}", note="")
         self.progress.update(self.tasks[title], completed=event.done, total=max(1, event.total), note=escape(event.note))
         if event.path and event.stage == "draw":
             self.progress.console.print(f"First pictures: {escape(event.path)}", soft_wrap=True)
@@ -71,17 +72,17 @@ def print_outcome(outcome: Outcome, as_json: bool) -> None:
         return
     console = Console()
     if outcome.verdicts:
-        console.print(_verdict_table([verdict.to_json() for verdict in outcome.verdicts]))
+        _show_verdicts(console, [verdict.to_json() for verdict in outcome.verdicts])
     else:
         console.print("This preset prints no verdicts: it only shows that everything runs.")
-    console.print(f"{outcome.n_runs} LoRAs, {outcome.n_images} pictures, {outcome.wall_seconds / 60:.1f} minutes. The report:")
+    console.print(f"\n{outcome.n_runs} LoRAs, {outcome.n_images} pictures, {outcome.wall_seconds / 60:.1f} minutes. The report:")
     print(outcome.report)
 
 
 def print_verdicts(document: Mapping[str, Any], page: Path) -> None:
     """Print the verdicts of a finished study and the path of its report."""
     if document["verdicts"]:
-        Console().print(_verdict_table(document["verdicts"]))
+        _show_verdicts(Console(), document["verdicts"])
     print(page)
 
 
@@ -90,12 +91,15 @@ def print_verdicts_json(document: Mapping[str, Any], page: Path) -> None:
     print(json.dumps({**document, "report": str(page)}, indent=1))
 
 
-def _verdict_table(verdicts: list[dict[str, Any]]) -> Table:
-    table = Table("experiment", "claim", "the article saw", "here", "why", show_lines=False)
+def _show_verdicts(console: Console, verdicts: list[dict[str, Any]]) -> None:
+    """Print the verdicts under their experiments: the answer first, then the claim, then why."""
+    experiment = ""
     for verdict in verdicts:
-        words = WORDS[verdict["verdict"]]
-        table.add_row(escape(verdict["experiment"]), escape(verdict["say"]), escape(verdict["article"]), words, escape(verdict["reason"]))
-    return table
+        if verdict["experiment"] != experiment:
+            experiment = verdict["experiment"]
+            console.print(f"\n[bold]{escape(experiment)}[/]")
+        console.print(f"  {WORDS[verdict['verdict']]}: {escape(verdict['say'])}")
+        console.print(Padding(f"[dim]{escape(verdict['reason'])}[/]", (0, 0, 0, 6)))
 
 
 def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
