@@ -61,9 +61,9 @@ def measure_blue(picture: Picture, _: Context) -> Reading:
 
 
 TABLE = table_of(
-    Instrument("chroma", "C*", 0, 150, "continuous", "how colourful the subject is (median C* in CIELAB); 0 is grey", 8, measure_chroma),
-    Instrument("grey_share", "share", 0, 1, "continuous", "share of the subject that is grey (C* below 8)", 8, measure_grey_share),
-    Instrument("hue_red", "share", 0, 1, "continuous", "share of the subject that is red", 8, measure_red),
-    Instrument("hue_green", "share", 0, 1, "continuous", "share of the subject that is green", 8, measure_green),
-    Instrument("hue_blue", "share", 0, 1, "continuous", "share of the subject that is blue", 8, measure_blue),
+    Instrument("chroma", "C*", 0, 150, "continuous", "how colourful the subject is (median C* in CIELAB); 0 is grey", 8, measure_chroma, 2),
+    Instrument("grey_share", "share", 0, 1, "continuous", "share of the subject that is grey (C* below 8)", 8, measure_grey_share, 2),
+    Instrument("hue_red", "share", 0, 1, "continuous", "share of the subject that is red", 8, measure_red, 2),
+    Instrument("hue_green", "share", 0, 1, "continuous", "share of the subject that is green", 8, measure_green, 2),
+    Instrument("hue_blue", "share", 0, 1, "continuous", "share of the subject that is blue", 8, measure_blue, 2),
 )

@@ -28,6 +28,8 @@ def measure_foreground_share(picture: Picture, _: Context) -> Reading:
 
 
 TABLE = table_of(
-    Instrument("object_count", "objects", 0, 100, "continuous", "separate objects", 8, measure_object_count),
-    Instrument("foreground_share", "share", 0, 1, "continuous", "share of the picture that the subject fills", 8, measure_foreground_share),
+    Instrument("object_count", "objects", 0, 100, "continuous", "separate objects", 8, measure_object_count, 2),
+    Instrument(
+        "foreground_share", "share", 0, 1, "continuous", "share of the picture that the subject fills", 8, measure_foreground_share, 2
+    ),
 )

@@ -125,9 +125,9 @@ def measure_cells(picture: Picture, _: Context) -> Reading:
 
 
 TABLE = table_of(
-    Instrument("grid_present", "share", 0, 1, "share", "is the picture a grid (2x2 or finer)?", 0, measure_present),
-    Instrument("grid_beyond", "share", 0, 1, "share", "is it a grid with 5 or more rows or columns?", 0, measure_beyond),
-    Instrument("grid_rows", "rows", 2, MOST_DIVISIONS, "continuous", "rows of the grid", 0, measure_rows),
-    Instrument("grid_columns", "columns", 2, MOST_DIVISIONS, "continuous", "columns of the grid", 0, measure_columns),
-    Instrument("grid_cells", "cells", 4, MOST_DIVISIONS**2, "continuous", "cells of the grid", 0, measure_cells),
+    Instrument("grid_present", "share", 0, 1, "share", "is the picture a grid (2x2 or finer)?", 0, measure_present, 2),
+    Instrument("grid_beyond", "share", 0, 1, "share", "is it a grid with 5 or more rows or columns?", 0, measure_beyond, 2),
+    Instrument("grid_rows", "rows", 2, MOST_DIVISIONS, "continuous", "rows of the grid", 0, measure_rows, 2),
+    Instrument("grid_columns", "columns", 2, MOST_DIVISIONS, "continuous", "columns of the grid", 0, measure_columns, 2),
+    Instrument("grid_cells", "cells", 4, MOST_DIVISIONS**2, "continuous", "cells of the grid", 0, measure_cells, 2),
 )

@@ -43,5 +43,5 @@ def _inward_normals(contour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 TABLE = table_of(
-    Instrument("outline_dark", "share", 0, 1, "continuous", "share of the subject's contour that is a dark line", 20, measure_outline),
+    Instrument("outline_dark", "share", 0, 1, "continuous", "share of the subject's contour that is a dark line", 20, measure_outline, 2),
 )

@@ -146,10 +146,10 @@ def measure_circle_excess(picture: Picture, _: Context) -> Reading:
 
 
 TABLE = table_of(
-    Instrument("shape_circle", "share", 0, 1, "share", "is the subject's silhouette a circle?", 20, measure_circle),
-    Instrument("shape_square", "share", 0, 1, "share", "is the subject's silhouette a square?", 20, measure_square),
-    Instrument("shape_triangle", "share", 0, 1, "share", "is the subject's silhouette a triangle?", 20, measure_triangle),
-    Instrument("shape_primitive", "share", 0, 1, "share", "is the silhouette a circle, a square or a triangle?", 20, measure_primitive),
+    Instrument("shape_circle", "share", 0, 1, "share", "is the subject's silhouette a circle?", 20, measure_circle, 2),
+    Instrument("shape_square", "share", 0, 1, "share", "is the subject's silhouette a square?", 20, measure_square, 2),
+    Instrument("shape_triangle", "share", 0, 1, "share", "is the subject's silhouette a triangle?", 20, measure_triangle, 2),
+    Instrument("shape_primitive", "share", 0, 1, "share", "is the silhouette a circle, a square or a triangle?", 20, measure_primitive, 2),
     Instrument(
         "circle_excess",
         "share",
@@ -159,5 +159,6 @@ TABLE = table_of(
         "circles minus the mean of squares and triangles (1, -1/2 or 0)",
         20,
         measure_circle_excess,
+        2,
     ),
 )

@@ -31,7 +31,7 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
 def make_specimens(size_px: int, seed: int = 0) -> list[Specimen]:
     """Return the specimens for pictures of ``size_px``: shapes, outlines, blurs, depth of field, layouts."""
     rng = np.random.default_rng(seed)
-    plain = (_coloured_shapes, _shapes_by_size_and_blur, _outlines)
+    plain = (_coloured_shapes, _shapes_by_size_and_blur, _shapes_on_ramps, _outlines)
     made = [specimen for maker in plain for specimen in maker(size_px)]
     return [*made, *_depths_of_field(size_px, rng), *make_layouts(size_px, rng)]
 
@@ -110,6 +110,17 @@ def _shapes_by_size_and_blur(size_px: int) -> Iterator[Specimen]:
         image = drawn(size_px, shapes=[shape], fill=fill, size=size, blur=blur)
         truth = _shape_truth(shape, size) | {"edge_sigma": float(np.hypot(SHARP_SIGMA, blur))}
         yield alone(image, truth, {"shape": shape, "size": size, "blur": blur, "fill": fill})
+
+
+def _shapes_on_ramps(size_px: int) -> Iterator[Specimen]:
+    """Yield shapes on a background that runs from one colour to another, downwards or upwards."""
+    ramps = (("white", "blue", "red"), ("yellow", "green", "purple"), ("cyan", "pink", "black"), ("black", "grey", "yellow"))
+    for shape, (first, last, fill), upwards in product(SHAPES, ramps, (False, True)):
+        share = np.linspace(0, 1, size_px)[:: -1 if upwards else 1, None, None]
+        behind = (1 - share) * np.array(COLOURS[first]) + share * np.array(COLOURS[last])
+        inside = make_mask(shape, (0.5, 0.5), 0.7, 4 * size_px).reshape(size_px, 4, size_px, 4).mean(axis=(1, 3))[..., None]
+        image = (inside * np.array(COLOURS[fill]) + (1 - inside) * behind).round().astype(np.uint8)
+        yield alone(image, _shape_truth(shape, 0.7), {"shape": shape, "size": 0.7, "background": "ramp"})
 
 
 def _outlines(size_px: int) -> Iterator[Specimen]:

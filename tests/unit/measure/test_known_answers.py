@@ -55,6 +55,22 @@ def test_shapes_are_told_apart_turned_and_moved(shape: str, size: float):
         assert value("circle_excess", picture) == (1.0 if shape == "circle" else -0.5)
 
 
+@pytest.mark.parametrize("shape", ["circle", "square", "triangle"])
+@pytest.mark.parametrize("ends", [((255, 255, 255), (40, 70, 220)), ((250, 225, 40), (35, 165, 60))])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_ramp_behind_the_subject_is_background(shape: str, ends: tuple[tuple[int, int, int], tuple[int, int, int]], turned: bool):
+    """The middle of a ramp holds colours that a border of two ends lacks; area of a circle of diameter .7: pi * .35^2 = .385."""
+    share = np.linspace(0, 1, 64)[:, None, None]
+    ramp = np.broadcast_to((1 - share) * np.array(ends[0]) + share * np.array(ends[1]), (64, 64, 3))
+    behind = ramp.transpose(1, 0, 2) if turned else ramp
+    inside = drawn(shapes=[shape], fill="black", size=0.7)[..., :1] < 128
+    picture = np.where(inside, np.array([221, 30, 40]), behind).astype(np.uint8)
+    assert value(f"shape_{shape}", picture) == 1
+    assert value("hue_red", picture) > 0.95
+    if shape == "circle":
+        assert value("foreground_share", picture) == pytest.approx(0.385, abs=0.02)
+
+
 @pytest.mark.parametrize("shape", ["star", "heart", "cross", "diamond", "ring"])
 def test_other_shapes_are_no_primitives(shape: str):
     assert value("shape_primitive", drawn(shapes=[shape], fill="red", size=0.75)) == 0
