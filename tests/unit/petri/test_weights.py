@@ -1,4 +1,4 @@
-"""The shipped weights load in plain diffusers, and a red circle is red, by count."""
+"""The shipped weights load in plain diffusers, and colours and backgrounds follow the prompt, by count."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from loralab.measure import measure_images
 from loralab.petri import petri_folder
-from loralab.petri.instruments import read_background, read_shape, read_subject_colour
+from loralab.petri.instruments import read_background
 from loralab.petri.sampling import load_pipeline, sample_pictures
 
 
@@ -31,11 +32,19 @@ def test_the_schedule_is_sd1s() -> None:
     assert (config["prediction_type"], config["steps_offset"], config["clip_sample"]) == ("epsilon", 1, False)
 
 
-def test_red_circles_are_red_circles_on_white(pipeline: StableDiffusionPipeline) -> None:
-    pictures = sample_pictures(pipeline, ["red circle, white background"] * 16, list(range(16)))
-    assert sum(read_subject_colour(picture) == "red" for picture in pictures) >= 14
-    assert sum(read_background(picture) == "white" for picture in pictures) >= 14
-    assert sum(read_shape(picture) == "circle" for picture in pictures) >= 12
+def test_colours_and_backgrounds_follow_the_prompt_at_the_same_seeds(pipeline: StableDiffusionPipeline) -> None:
+    """How often shapes are what the prompt asks for stands in the model card; colour and background are what every study leans on."""
+    prompts = ("red circle, white background", "blue circle, black background")
+    red, blue = (np.stack(sample_pictures(pipeline, [prompt] * 16, list(range(16)))) for prompt in prompts)
+    share = {name: [_mean(images, name) for images in (red, blue)] for name in ("hue_red", "hue_blue")}
+    assert share["hue_red"][0] > share["hue_red"][1] + 0.2
+    assert share["hue_blue"][1] > share["hue_blue"][0] + 0.5
+    assert sum(read_background(picture) == "white" for picture in red) >= 14
+    assert sum(read_background(picture) == "black" for picture in blue) >= 14
+
+
+def _mean(images: np.ndarray, name: str) -> float:
+    return float(np.mean([reading.value for reading in measure_images(images, [name])[name]]))
 
 
 def test_a_picture_depends_on_its_own_seed_alone(pipeline: StableDiffusionPipeline) -> None:
