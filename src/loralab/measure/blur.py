@@ -30,24 +30,26 @@ def edge_widths(picture: Picture, least_share: float = STRONG_SHARE) -> np.ndarr
 
     Only ridges of the gradient are read: beside its ridge a blurred edge looks wider than it is.
     """
-    memo = f"edges {least_share}"
-    if memo not in picture.memo:
-        picture.memo[memo] = _edge_widths(picture, least_share)
-    return np.asarray(picture.memo[memo])
+    if "edges" not in picture.memo:
+        picture.memo["edges"] = _ridge_widths(picture)
+    height, widths, strongest = np.asarray(picture.memo["edges"])
+    return np.asarray(widths[height >= np.maximum(LEAST_GRADIENT, least_share * strongest)])
 
 
-def _edge_widths(picture: Picture, least_share: float) -> np.ndarray:
+def _ridge_widths(picture: Picture) -> np.ndarray:
+    """Return (3, P) of the ridge pixels inside the margin: gradient per px of a 64 px picture, width, the picture's strongest gradient."""
     scale = picture.px
     down, right = _gradients(picture.lab, NOISE_PX * scale)
     before = _length(down, right) * scale
     after = _length(*_gradients(picture.lab, float(np.hypot(NOISE_PX, REBLUR_PX)) * scale)) * scale
-    strong = _ridges(down, right, scale) & (before >= max(LEAST_GRADIENT, least_share * float(before.max())))
+    ridges = _ridges(down, right, scale)
     margin = max(2, round(3 * scale))
-    strong[:margin], strong[-margin:], strong[:, :margin], strong[:, -margin:] = False, False, False, False
-    ratio = before[strong] / np.maximum(after[strong], 1e-9)
+    ridges[:margin], ridges[-margin:], ridges[:, :margin], ridges[:, -margin:] = False, False, False, False
+    ratio = before[ridges] / np.maximum(after[ridges], 1e-9)
     total = REBLUR_PX / np.sqrt(np.maximum(ratio**2 - 1, (REBLUR_PX / MOST_SIGMA_PX) ** 2))
     # the small blur that tames pixel noise, and the central difference (a box of two pixels), are taken off
-    return np.asarray(np.sqrt(np.maximum(total**2 - NOISE_PX**2 - 1 / (3 * scale**2), 0.0)))
+    widths = np.sqrt(np.maximum(total**2 - NOISE_PX**2 - 1 / (3 * scale**2), 0.0))
+    return np.stack([before[ridges], widths, np.full(len(widths), before.max())])
 
 
 def _gradients(lab: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:

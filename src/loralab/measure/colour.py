@@ -41,8 +41,9 @@ def nearest_hues(lab: np.ndarray) -> np.ndarray:
 
 
 def _measure_hue(name: str, picture: Picture) -> Reading:
-    hues = nearest_hues(picture.lab[picture.subject_or_centre])
-    return measured(float((hues == HUES.index(name)).mean()))
+    if "hues" not in picture.memo:
+        picture.memo["hues"] = nearest_hues(picture.lab[picture.subject_or_centre])
+    return measured(float((np.asarray(picture.memo["hues"]) == HUES.index(name)).mean()))
 
 
 def measure_red(picture: Picture, _: Context) -> Reading:
