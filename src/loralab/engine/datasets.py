@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import ArmSpec, FolderData, ImagesOfData, SampleSpec, StudySpec
 from loralab.store import Store, artefact_key
 
-DATA_VERSION = 1
+DATA_VERSION = 2
 KIND = "data"
 #: seeds of the base's own images start here, far from every replicate's block.
 OWN_IMAGES_FIRST_SEED = 1_000_000
@@ -29,6 +30,7 @@ class Dataset:
     key: str
     images: np.ndarray  # (N, H, W, 3) uint8
     captions: tuple[str, ...]
+    repeats: tuple[int, ...]  # how often an epoch shows each picture, common factors taken out
     folder: Path
     notes: tuple[str, ...]
 
@@ -40,12 +42,22 @@ def make_dataset(store: Store, base: Base, spec: StudySpec, arm_name: str, study
     if not store.has(KIND, key):
         examples, notes = _examples(base, spec, arm, study_folder)
         captions = [caption_for(arm.captions, example) if arm.captions is not None else example.caption for example in examples]
-        with store.publish(KIND, key, {"data": arm.data, "captions": captions, "notes": notes}) as scratch:
+        manifest = {"data": arm.data, "captions": captions, "repeats": relative_repeats(examples), "notes": notes}
+        with store.publish(KIND, key, manifest) as scratch:
             write_kohya_folder(examples, captions, scratch, repeats=1, name=arm_name)
     manifest = store.manifest(KIND, key)
     contents = read_folder(store.path(KIND, key), base.size_px)
     images = np.stack([example.image for example in contents.examples])
-    return Dataset(key, images, tuple(manifest["captions"]), store.path(KIND, key), tuple(manifest["notes"]))
+    return Dataset(
+        key, images, tuple(manifest["captions"]), tuple(manifest["repeats"]), store.path(KIND, key), tuple(manifest["notes"])
+    )  # fmt: skip
+
+
+def relative_repeats(examples: Sequence[Example]) -> list[int]:
+    """Return how often an epoch shows each picture: kohya's repeats without their common factor, since epochs have no meaning here."""
+    repeats = [int(example.factors.get("repeats", 1)) for example in examples]
+    common = math.gcd(*repeats) or 1
+    return [n // common for n in repeats]
 
 
 def _dataset_key(base: Base, spec: StudySpec, arm: ArmSpec, study_folder: Path) -> str:

@@ -53,9 +53,10 @@ def stacks_of(plan: StudyPlan) -> list[list[str]]:
 
 
 def _training_tensors(base: Base, dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (latents (N, C, h, w), embeddings (N, T, D)), each computed once."""
+    """Return (latents (N, C, h, w), embeddings (N, T, D)), each computed once; a picture of n repeats stands there n times."""
     pixels = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
-    return encode_images(base, pixels), embed_prompts(base, list(dataset.captions))
+    shown = torch.repeat_interleave(torch.arange(len(pixels)), torch.tensor(dataset.repeats))
+    return encode_images(base, pixels)[shown], embed_prompts(base, list(dataset.captions))[shown]
 
 
 def _publish(store: Store, base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Dataset, trained: TrainedRun) -> None:
