@@ -32,7 +32,7 @@ class Recipe:
     batch: int = 24
     lr: float = 6e-4
     warmup_examples: int = 6400
-    hold: float = 0.6  # share of the time before the learning rate falls
+    hold: float = 0.85  # share of the time before the learning rate falls
     weight_decay: float = 0.01
     ema_decay: float = 0.996
     workers: int = 2
