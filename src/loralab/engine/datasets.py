@@ -42,8 +42,8 @@ def make_dataset(store: Store, base: Base, spec: StudySpec, arm_name: str, study
     if not store.has(KIND, key):
         examples, notes = _examples(base, spec, arm, study_folder)
         captions = [caption_for(arm.captions, example) if arm.captions is not None else example.caption for example in examples]
-        manifest = {"data": arm.data, "captions": captions, "repeats": relative_repeats(examples), "notes": notes}
-        with store.publish(KIND, key, manifest) as scratch:
+        inside = {"data": arm.data, "captions": captions, "repeats": relative_repeats(examples), "notes": notes}
+        with store.publish(KIND, key, inside) as scratch:
             write_kohya_folder(examples, captions, scratch, repeats=1, name=arm_name)
     manifest = store.manifest(KIND, key)
     contents = read_folder(store.path(KIND, key), base.size_px)
