@@ -78,6 +78,40 @@ def report(
 
 
 @app.command()
+def check(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="LoRA files, or a folder of them: epochs of one training, or one file a seed.", metavar="FILES_OR_DIR"),
+    ],
+    base: Annotated[str, typer.Option("--base", help="`petri`, or the base that the LoRAs belong to.")] = "petri",
+    dataset: Annotated[Path | None, typer.Option("--dataset", help="The training set, for resemblance, copies and the trigger.")] = None,
+    trigger: Annotated[
+        str | None, typer.Option("--trigger", help="The words that call the LoRA. Default: guessed from captions or metadata.")
+    ] = None,
+    embedder: Annotated[
+        Path | None, typer.Option("--embedder", help="Local folder of a CLIP, SigLIP or DINOv2 encoder that says what looks alike.")
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=0.1, help="How long it may draw: more minutes, more seeds, finer answers.")
+    ] = 10.0,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=4, max=1000, help="Seeds a prompt, instead of what the minutes afford.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the page. Default: checks/NAME in the lab.")] = None,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what LoRA files do: which epochs to keep, whether they fire without their trigger, what they damage, what they copy."""
+    from loralab.engine.check import CheckRequest, check_files
+    from loralab.screen import Screen, print_check
+
+    request = CheckRequest(tuple(paths), base, dataset, trigger, embedder, minutes, seeds, out)
+    with Screen(quiet=as_json) as screen:
+        outcome = check_files(request, _lab_folder(lab), screen)
+    print_check(outcome.document, outcome.page, outcome.card, as_json)
+
+
+@app.command()
 def doctor(lab: LabOption = None, as_json: JsonOption = False) -> None:
     """Say what this machine has, and check that the embedded base loads and draws."""
     from loralab.engine.doctor import examine

@@ -128,6 +128,32 @@ def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
         console.print(f"[yellow]note:[/] {escape(note)}")
 
 
+def print_check(document: Mapping[str, Any], page: Path, card: Path, as_json: bool) -> None:
+    """Print what a check found; the page's path comes last."""
+    if as_json:
+        print(json.dumps({**document, "page": str(page), "card": str(card)}, indent=1))
+        return
+    console = Console()
+    for sentence in document["sentences"]:
+        console.print(escape(sentence))
+    table = Table("file", "effect", "without trigger", "damage", "copies", "")
+    for file in document["files"]:
+        effect = file["resemblance"] or file["change"]
+        cells = (_estimate(found) for found in (effect, file["firing"], file["damage"], file["copies"]))
+        word = "" if document["role"] != "epochs" else "not beaten" if file["kept"] else f"beaten by {file['beaten_by']}"
+        table.add_row(escape(file["label"]), *cells, escape(word))
+    console.print(table)
+    console.print(
+        f"Trigger {escape(document['trigger'])}; {document['n_seeds']} seeds a prompt; {document['time']}. To share: {escape(str(card))}",
+        soft_wrap=True,
+    )
+    print(page)
+
+
+def _estimate(found: Mapping[str, float] | None) -> str:
+    return "can't be told" if found is None else f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     """Print a flat table of facts."""
     if as_json:

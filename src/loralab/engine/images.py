@@ -11,7 +11,7 @@ from PIL import Image
 
 from loralab.adapters import Adapter
 from loralab.bases import Base
-from loralab.engine.plan import BlockPlan, StudyPlan
+from loralab.engine.plan import BlockPlan
 from loralab.sample import Batch, ImageBlock, parameters_text, plan_batches, sample_batch, write_png
 from loralab.spec import SampleSpec
 from loralab.store import Store, artefact_key
@@ -39,7 +39,7 @@ def block_key(sample: SampleSpec, block: BlockPlan, source_key: str) -> str:
 def draw_blocks(
     store: Store,
     base: Base,
-    plan: StudyPlan,
+    sample: SampleSpec,
     blocks: Sequence[KeyedBlock],
     adapters: Mapping[str, Adapter],
     embeddings: Mapping[str, torch.Tensor],
@@ -56,10 +56,10 @@ def draw_blocks(
     for batch in batches:
         cells = [(k, i, owner[(*group, *item)]) for k, group in enumerate(batch.groups) for i, item in enumerate(batch.items[k])]
         if any(block.key in missing for _, _, block in cells):
-            images = sample_batch(base, batch, adapters, plan.spec.sample, embeddings)
+            images = sample_batch(base, batch, adapters, sample, embeddings)
             for k, i, block in cells:
                 drawn.setdefault(block.key, {})[batch.items[k][i][1]] = images[k, i]
-            _publish_complete(store, base, plan, batch, owner, drawn)
+            _publish_complete(store, base, sample, batch, owner, drawn)
         done += len(cells)
         yield done, total
 
@@ -67,7 +67,7 @@ def draw_blocks(
 def _publish_complete(
     store: Store,
     base: Base,
-    plan: StudyPlan,
+    sample: SampleSpec,
     batch: Batch,
     owner: Mapping[tuple[str | None, float, str, int], KeyedBlock],
     drawn: dict[str, dict[int, np.ndarray]],
@@ -78,7 +78,7 @@ def _publish_complete(
         if len(drawn.get(key, {})) == len(block.plan.seeds):
             images = drawn.pop(key)
             if not store.has(KIND, key):
-                _publish(store, base, plan.spec.sample, block, images)
+                _publish(store, base, sample, block, images)
 
 
 def _publish(store: Store, base: Base, sample: SampleSpec, block: KeyedBlock, images: Mapping[int, np.ndarray]) -> None:

@@ -116,7 +116,7 @@ def _draw_base(run: StudyRun) -> Iterator[Event]:
     embeddings = _embeddings(run)
     shown = len(blocks) // max(1, max(block.plan.replicate for block in blocks) + 1)
     with run.clock.stage("draw the base's images"):
-        for done, total in draw_blocks(run.store, run.base, run.plan, blocks, {}, embeddings):
+        for done, total in draw_blocks(run.store, run.base, run.plan.spec.sample, blocks, {}, embeddings):
             yield Event("draw", done, total, "the base's pictures")
             ready = [block for block in blocks[:shown] if run.store.has("images", block.key)]
             if run.clock.first_pictures_seconds is None and len(ready) == shown:
@@ -161,7 +161,7 @@ def _draw_stack(run: StudyRun, stack: list[str], embeddings: Mapping[str, torch.
             adapters[run_id] = adapter
     blocks = [_keyed(run, block) for block in run.plan.blocks if block.run_id in adapters]
     with run.clock.stage("draw the LoRAs' images"):
-        for done, total in draw_blocks(run.store, run.base, run.plan, blocks, adapters, embeddings):
+        for done, total in draw_blocks(run.store, run.base, run.plan.spec.sample, blocks, adapters, embeddings):
             yield Event("draw", index * total + done, n_stacks * total, f"the LoRAs' pictures, stack {index + 1} of {n_stacks}")
 
 

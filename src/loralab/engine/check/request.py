@@ -1,0 +1,23 @@
+"""What the user of `loralab check` asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+#: strengths at which the best file is drawn besides 1
+STRENGTHS = (0.25, 0.5, 0.75, 1.25)
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """The options of one check."""
+
+    paths: tuple[Path, ...]
+    base: str = "petri"
+    dataset: Path | None = None
+    trigger: str | None = None
+    embedder: Path | None = None
+    minutes: float = 10.0
+    seeds: int | None = None
+    out: Path | None = None

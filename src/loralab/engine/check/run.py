@@ -1,0 +1,287 @@
+"""Carries a check out: files found and loaded, seeds that the minutes afford, pictures drawn, scores taken, page and PNG written."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from loralab.adapters import Adapter, adapter_sha256, load_adapter
+from loralab.bases import Base, decode_latents, embed_prompts, encode_images, load_base
+from loralab.bases.base import prompt_limit
+from loralab.data import read_folder
+from loralab.engine.check.features import Embedder, load_embedder
+from loralab.engine.check.found import CheckedFile, Role, find_files
+from loralab.engine.check.prompts import Prompts, Trigger, find_trigger, make_prompts
+from loralab.engine.check.request import STRENGTHS, CheckRequest
+from loralab.engine.check.scores import Scores, copy_threshold, moved, nearest_distance, resemblance, worth_keeping
+from loralab.engine.events import Event
+from loralab.engine.images import KeyedBlock, block_key, draw_blocks, load_images
+from loralab.engine.plan import BlockPlan, run_id_of
+from loralab.errors import LabError, lab_error
+from loralab.sample import ImageBlock, plan_batches, sample_batch
+from loralab.spec import BASE_ARM, SampleSpec
+from loralab.store import Store
+
+SEEDS_A_BLOCK = 4
+LEAST_SEEDS, MOST_SEEDS = 4, 64
+#: seeds of files that are replicates of one recipe: file r owns the block of seeds from r * SEED_BLOCK on
+SEED_BLOCK = 1000
+#: share of the time asked for that drawing may take
+DRAWING_SHARE = 0.9
+CALIBRATION_SEED = 10**6
+Listener = Callable[[Event], None]
+
+
+@dataclass
+class Checked:
+    """A check while it is carried out."""
+
+    request: CheckRequest
+    role: Role
+    files: list[CheckedFile]
+    base: Base
+    store: Store
+    adapters: dict[str, Adapter]
+    training: np.ndarray | None  # (M, H, W, 3) uint8
+    trigger: Trigger
+    prompts: Prompts
+    embedder: Embedder
+    sample: SampleSpec
+    embeddings: Mapping[str, torch.Tensor]
+    n_seeds: int = 0
+    training_features: np.ndarray | None = None
+    disturbed: np.ndarray | None = None
+    threshold: float | None = None
+    features: dict[tuple[str, int, float], dict[str, np.ndarray]] = field(default_factory=dict)
+
+    def first_seed(self, index: int) -> int:
+        """Return where the file's block of seeds begins: files of one training share seeds, replicates own theirs."""
+        return index * SEED_BLOCK if self.role == "seeds" else 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found: scores by file and, for the file number ``chosen``, by strength; which files are kept, and what beats the others."""
+
+    scores: dict[str, Scores]
+    strengths: dict[float, Scores]
+    chosen: int
+    kept: list[str]
+    beaten: dict[str, str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """A finished check: what was found, and where it lies."""
+
+    check: Checked
+    result: Result
+    page: Path
+    card: Path
+    document: dict[str, Any]
+
+
+def check_files(request: CheckRequest, lab: Path, listen: Listener) -> CheckOutcome:
+    """Check the files of ``request``; raises LabError where they, the base or the data set cannot be used."""
+    from loralab.engine.check.writing import write_outcome
+
+    started = time.monotonic()
+    check = open_check(request, lab)
+    left = request.minutes * 60 * DRAWING_SHARE - (time.monotonic() - started)
+    check.n_seeds = request.seeds or affordable_seeds(check, _seconds_per_image(check), left)
+    _draw(check, None, 1.0, listen)
+    _learn_training_set(check)
+    scores = {}
+    for index, file in enumerate(check.files):
+        _draw(check, index, 1.0, listen)
+        scores[file.label] = score(check, index, 1.0)
+    kept, beaten = worth_keeping(scores) if check.role == "epochs" else (list(scores), {})
+    chosen = _strength_file(check, scores, kept)
+    strengths = {1.0: scores[check.files[chosen].label]}
+    for strength in STRENGTHS:
+        _draw(check, chosen, strength, listen)
+        strengths[strength] = score(check, chosen, strength)
+    result = Result(scores, dict(sorted(strengths.items())), chosen, kept, beaten, time.monotonic() - started)
+    return write_outcome(check, result, lab)
+
+
+def open_check(request: CheckRequest, lab: Path) -> Checked:
+    """Return the check ready to draw: everything loaded, every problem with the input raised."""
+    role, files = find_files(request.paths)
+    labels = [file.label for file in files]
+    if len(set(labels)) < len(labels):
+        files = [CheckedFile(file.path, file.path.stem, file.order, file.metadata) for file in files]
+    base = load_base(request.base)
+    adapters = _load_all(files, base)
+    contents = read_folder(request.dataset, base.size_px) if request.dataset is not None else None
+    captions = [example.caption for example in contents.examples] if contents else []
+    trigger = find_trigger(request.trigger, captions, files[-1].metadata)
+    short = [caption for caption in captions if len(base.tokenizer(caption).input_ids) <= prompt_limit(base)]
+    prompts = make_prompts(trigger.words, short, base.name if base.name == "petri" else base.family)
+    sample = SampleSpec(seeds=SEEDS_A_BLOCK)
+    texts = [*dict.fromkeys([*prompts.all, sample.negative])]
+    embeddings = dict(zip(texts, embed_prompts(base, texts), strict=True))
+    training = np.stack([example.image for example in contents.examples]) if contents else None
+    return Checked(
+        request, role, files, base, Store(lab / "store"), adapters, training, trigger, prompts, load_embedder(request.embedder), sample,
+        embeddings,
+    )  # fmt: skip
+
+
+def _load_all(files: Sequence[CheckedFile], base: Base) -> dict[str, Adapter]:
+    """Return the adapters by label; the problems of all files are raised together."""
+    adapters, problems = {}, []
+    for file in files:
+        try:
+            adapters[file.label] = load_adapter(file.path, base)
+        except LabError as error:
+            problems += list(error.problems)
+    if problems:
+        raise LabError("model", problems)
+    return adapters
+
+
+# --- drawing ------------------------------------------------------------------------------------------------------------
+
+
+def _blocks(check: Checked, index: int | None, strength: float, seeds: Sequence[int]) -> list[KeyedBlock]:
+    label = BASE_ARM if index is None else check.files[index].label
+    source = check.base.fingerprint if index is None else adapter_sha256(check.adapters[label])
+    blocks = []
+    for start in range(0, len(seeds), SEEDS_A_BLOCK):
+        for prompt in check.prompts.all:
+            plan = BlockPlan(label, 0, prompt, 0.0 if index is None else strength, tuple(seeds[start : start + SEEDS_A_BLOCK]))
+            blocks.append(KeyedBlock(plan, block_key(check.sample, plan, source)))
+    return blocks
+
+
+def _seeds(check: Checked, index: int) -> list[int]:
+    return list(range(check.first_seed(index), check.first_seed(index) + check.n_seeds))
+
+
+def _draw(check: Checked, index: int | None, strength: float, listen: Listener) -> None:
+    """Draw the pictures of a file at a strength (None: the base, at every file's seeds) and keep their features."""
+    owners = range(len(check.files)) if index is None and check.role == "seeds" else [index or 0]
+    for owner in owners:
+        blocks = _blocks(check, index, strength, _seeds(check, owner))
+        name = BASE_ARM if index is None else check.files[index].label
+        adapters = {} if index is None else {run_id_of(name, 0): check.adapters[name]}
+        for done, total in draw_blocks(check.store, check.base, check.sample, blocks, adapters, check.embeddings):
+            listen(Event("draw", done, total, f"{name}, strength {strength:g}" if index is not None else "the base's pictures"))
+        check.features[name, owner, strength] = _features(check, blocks)
+
+
+def _features(check: Checked, blocks: Sequence[KeyedBlock]) -> dict[str, np.ndarray]:
+    """Return features (S, D) by prompt."""
+    found: dict[str, list[np.ndarray]] = {}
+    for block in blocks:
+        found.setdefault(block.plan.prompt, []).append(check.embedder.embed(load_images(check.store, block)))
+    return {prompt: np.concatenate(parts) for prompt, parts in found.items()}
+
+
+def pictures(check: Checked, index: int | None, strength: float, prompt: str, n: int, owner: int = 0) -> tuple[list[int], np.ndarray]:
+    """Return the first ``n`` seeds and their pictures (n, H, W, 3)."""
+    seeds = _seeds(check, owner if index is None else index)
+    blocks = [block for block in _blocks(check, index, strength, seeds) if block.plan.prompt == prompt]
+    images = np.concatenate([load_images(check.store, block) for block in blocks])
+    return seeds[:n], images[:n]
+
+
+def _seconds_per_image(check: Checked) -> float:
+    """Return the time of a picture on this machine: the base's first block, drawn twice because the first pass warms up."""
+    seeds = tuple(range(CALIBRATION_SEED, CALIBRATION_SEED + SEEDS_A_BLOCK))
+    blocks = [ImageBlock(None, prompt, 0.0, seeds) for prompt in check.prompts.all]
+    batch = plan_batches(blocks, 32)[0]
+    took = []
+    for _ in range(2):
+        before = time.monotonic()
+        sample_batch(check.base, batch, {}, check.sample, check.embeddings)
+        took.append(time.monotonic() - before)
+    return took[-1] / batch.n_images
+
+
+def affordable_seeds(check: Checked, seconds_per_image: float, seconds: float) -> int:
+    """Return how many seeds a cell the time affords, a multiple of 4; raises LabError("spec") where that is none."""
+    n_files = len(check.files)
+    drawings = 2 * n_files if check.role == "seeds" else 1 + n_files
+    a_seed = len(check.prompts.all) * (drawings + len(STRENGTHS)) * seconds_per_image
+    n = int(seconds / a_seed) // SEEDS_A_BLOCK * SEEDS_A_BLOCK
+    if n < LEAST_SEEDS:
+        needed = LEAST_SEEDS * a_seed / 60 / DRAWING_SHARE
+        found = f"{check.request.minutes:g} minutes for {n_files} files at {seconds_per_image:.2g} s a picture"
+        raise lab_error("spec", found, f"at least {LEAST_SEEDS} seeds a prompt", f"give --minutes {needed:.1f} or more, or fewer files")
+    return min(n, MOST_SEEDS)
+
+
+# --- scoring ------------------------------------------------------------------------------------------------------------
+
+
+def _learn_training_set(check: Checked) -> None:
+    """Take the training set's features, and how far its pictures lie from themselves behind the VAE and shifted by a pixel or two."""
+    if check.training is None:
+        return
+    check.training_features = check.embedder.embed(check.training)
+    pixels = torch.from_numpy(check.training).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
+    again = np.concatenate([decode_latents(check.base, encode_images(check.base, part)) for part in pixels.split(8)])
+    shift = max(1, check.base.size_px // 64)
+    padded = np.pad(again, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
+    shifted = padded[:, : again.shape[1], : again.shape[2]]
+    disturbed = check.embedder.embed(np.concatenate([again, shifted]))
+    own = np.concatenate([check.training_features, check.training_features])
+    check.disturbed = np.sqrt(((disturbed - own) ** 2).sum(axis=1))
+    base = np.concatenate([found for key, found in _base_distances(check)])
+    check.threshold = copy_threshold(check.disturbed, base)
+
+
+def _base_distances(check: Checked) -> list[tuple[int, np.ndarray]]:
+    owners = sorted(owner for name, owner, _ in check.features if name == BASE_ARM)
+    return [(owner, _nearest(check, BASE_ARM, owner, 1.0, check.prompts.trigger)) for owner in owners]
+
+
+def _nearest(check: Checked, name: str, owner: int, strength: float, prompts: Sequence[str]) -> np.ndarray:
+    assert check.training_features is not None  # callers have a training set
+    return nearest_distance(_stacked(check, name, owner, strength, prompts), check.training_features)
+
+
+def _stacked(check: Checked, name: str, owner: int, strength: float, prompts: Sequence[str]) -> np.ndarray:
+    found = check.features[name, owner, strength]
+    return np.stack([found[prompt] for prompt in prompts])  # (P, S, D)
+
+
+def score(check: Checked, index: int, strength: float) -> Scores:
+    """Return what a file does at a strength, one value an image seed."""
+    name, owner = check.files[index].label, index if check.role == "seeds" else 0
+    lora_key, base_key = (name, index, strength), (BASE_ARM, owner, 1.0)
+
+    def both(prompts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        return _stacked(check, *lora_key, prompts), _stacked(check, *base_key, prompts)
+
+    found: dict[str, np.ndarray | None] = {"resemblance": None, "firing": None, "copies": None}
+    if check.training_features is not None:
+        at, base_at = (nearest_distance(side, check.training_features) for side in both(check.prompts.trigger))
+        found["resemblance"] = resemblance(at, base_at)
+        off, base_off = (nearest_distance(side, check.training_features) for side in both(check.prompts.without))
+        found["firing"] = resemblance(off, base_off)
+        if check.threshold is not None:
+            found["copies"] = (at <= check.threshold).mean(axis=0)
+    return Scores(**found, change=moved(*both(check.prompts.trigger)), damage=moved(*both(check.prompts.unrelated)))  # type: ignore[arg-type]
+
+
+def _strength_file(check: Checked, scores: Mapping[str, Scores], kept: Sequence[str]) -> int:
+    """Return the file whose strengths are drawn: of those worth keeping the one with the most effect."""
+    best = max(kept, key=lambda label: float(scores[label].effect.mean()))
+    return next(index for index, file in enumerate(check.files) if file.label == best)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,161 @@
+"""The parts of a check that need no drawing: files, triggers, prompts, scores and what is worth keeping."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loralab.engine.check.found import find_files
+from loralab.engine.check.prompts import find_trigger, make_prompts, without_trigger
+from loralab.engine.check.scores import (
+    Scores,
+    copy_threshold,
+    estimate_mean,
+    mean_scores,
+    moved,
+    nearest_distance,
+    resemblance,
+    worth_keeping,
+)
+from loralab.errors import LabError
+
+
+def write_header(path: Path, **metadata: str) -> Path:
+    """Write a safetensors file that holds metadata and nothing else."""
+    text = json.dumps({"__metadata__": metadata}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    return path
+
+
+def test_epochs_follow_their_steps_and_the_last_one_has_no_ending(tmp_path: Path):
+    for name, steps in (("a-000008", "80"), ("a", "100"), ("a-000002", "20")):
+        write_header(tmp_path / f"{name}.safetensors", ss_steps=steps, ss_epoch=str(int(steps) // 10), ss_seed="5")
+    role, files = find_files([tmp_path])
+    assert role == "epochs"
+    assert [file.label for file in files] == ["epoch 2", "epoch 8", "epoch 10"]
+
+
+def test_epochs_without_metadata_follow_kohyas_endings(tmp_path: Path):
+    for name in ("a", "a-000010", "a-000009"):
+        write_header(tmp_path / f"{name}.safetensors")
+    assert [file.path.stem for file in find_files([tmp_path])[1]] == ["a-000009", "a-000010", "a"]
+
+
+def test_one_file_a_seed_are_replicates(tmp_path: Path):
+    for seed in (11, 7, 3):
+        write_header(tmp_path / f"x{seed}.safetensors", ss_seed=str(seed))
+    role, files = find_files([tmp_path])
+    assert (role, [file.label for file in files]) == ("seeds", ["seed 3", "seed 7", "seed 11"])
+
+
+def test_several_epochs_of_several_seeds_are_refused(tmp_path: Path):
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        write_header(tmp_path / f"{name}.safetensors", ss_seed=seed)
+    with pytest.raises(LabError, match="several trainings of several epochs"):
+        find_files([tmp_path])
+
+
+@pytest.mark.parametrize("what", ["missing", "empty folder", "pickle"])
+def test_files_that_cannot_be_checked_are_named(tmp_path: Path, what: str):
+    path = tmp_path / "x.safetensors"
+    if what == "pickle":
+        path.write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(LabError, match={"missing": "no file or folder", "empty folder": "no .safetensors", "pickle": "pickle"}[what]):
+        find_files([tmp_path if what == "empty folder" else path])
+
+
+def test_the_trigger_is_the_first_tag_that_all_captions_share():
+    trigger = find_trigger(None, ["zor, red, thing", "zor, blue, thing", "zor, thing"], {})
+    assert trigger.words == "zor"
+    assert "3 of the data set's 3" in trigger.source
+
+
+def test_the_trigger_is_read_from_kohyas_metadata():
+    metadata = {
+        "ss_tag_frequency": json.dumps({"10_zor": {"smile": 3, "zor": 12, "1girl": 12}}),
+        "ss_dataset_dirs": json.dumps({"10_zor": {"n_repeats": 10, "img_count": 12}}),
+    }
+    assert find_trigger(None, [], metadata).words == "zor"
+    assert find_trigger("zor style", [], metadata).words == "zor style"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"a": 3}', '{"a": {"b": "c"}}', "{" * 5000, '{"a": {"b": true, "c": -1}}'])
+def test_metadata_of_no_use_gives_no_trigger_and_no_crash(text: str):
+    with pytest.raises(LabError, match="--trigger WORD"):
+        find_trigger(None, [], {"ss_tag_frequency": text, "ss_dataset_dirs": text})
+
+
+@pytest.mark.parametrize(
+    ("prompt", "left"),
+    [("zor", ""), ("zor, red", "red"), ("a red zor, Zor", "a red"), ("zorro, zor", "zorro"), ("red,zor,blue", "red, blue")],
+)
+def test_the_trigger_is_taken_out_as_a_word(prompt: str, left: str):
+    assert without_trigger(prompt, "zor") == left
+
+
+def test_unrelated_prompts_share_no_word_with_the_trigger_or_its_captions():
+    prompts = make_prompts("cat", ["cat, red circle"], "petri")
+    assert prompts.trigger == ("cat", "cat, red circle")
+    assert prompts.without == ("", "red circle")
+    assert prompts.unrelated == ("house", "tree, blue background")
+
+
+def test_resemblance_is_the_share_of_the_bases_distance_that_is_gone():
+    # two prompts, one seed: the base lies 4 and 2 away, the LoRA 1 and 1: ((4 - 1) + (2 - 1)) / 2 over the mean 3
+    found = resemblance(np.array([[1.0], [1.0]]), np.array([[4.0], [2.0]]))
+    assert found == pytest.approx([2 / 3])
+
+
+def test_nearest_distance_is_to_the_nearest_training_picture():
+    features, training = np.array([[[0.0, 0.0], [3.0, 4.0]]]), np.array([[0.0, 5.0], [3.0, 0.0]])
+    assert nearest_distance(features, training) == pytest.approx(np.array([[3.0, np.sqrt(10)]]))
+
+
+def test_a_picture_replaced_by_that_of_the_other_seed_is_moved_by_one():
+    base = np.array([[[0.0, 0.0], [0.0, 2.0]]])  # one prompt, two seeds, 2 apart
+    assert moved(base[:, ::-1], base) == pytest.approx([1.0, 1.0])
+    assert moved(base, base) == pytest.approx([0.0, 0.0])
+
+
+def test_the_copy_detector_needs_both_of_its_controls():
+    disturbed = np.linspace(0, 1, 101)
+    assert copy_threshold(disturbed, np.full((2, 10), 5.0)) == pytest.approx(0.95)
+    assert copy_threshold(disturbed, np.full((2, 10), 0.5)) is None  # the base's own pictures would pass for copies
+
+
+def test_the_interval_is_students():
+    # mean 2, sd 1, n 3: half width t(.975, 2) / sqrt 3 = 4.30265 / 1.73205
+    found = estimate_mean(np.array([1.0, 2.0, 3.0]))
+    assert (found.low, found.high) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-5)
+    with pytest.raises(ValueError, match="at least 2"):
+        estimate_mean(np.array([1.0]))
+
+
+def scores_of(effect: float, damage: float, noise: float = 0.01) -> Scores:
+    spread = noise * np.array([-1.0, 1.0, -1.0, 1.0, 0.0, 0.0])
+    return Scores(effect + spread, None, np.zeros(6), damage - spread, None)
+
+
+def test_a_file_is_beaten_only_beyond_chance():
+    kept, beaten = worth_keeping({"early": scores_of(0.2, 0.1), "good": scores_of(0.6, 0.1), "burnt": scores_of(0.6, 0.9)})
+    assert kept == ["good"]
+    assert beaten == {"early": "good", "burnt": "good"}
+
+
+def test_files_that_trade_effect_against_damage_are_both_kept():
+    kept, beaten = worth_keeping({"mild": scores_of(0.3, 0.1), "strong": scores_of(0.7, 0.4)})
+    assert (kept, beaten) == (["mild", "strong"], {})
+
+
+def test_the_same_file_twice_is_not_beaten_by_itself():
+    assert worth_keeping({"one": scores_of(0.3, 0.1), "two": scores_of(0.3, 0.1)})[1] == {}
+
+
+def test_the_units_of_a_recipe_are_its_files():
+    found = mean_scores([scores_of(0.2, 0.1), scores_of(0.4, 0.1), scores_of(0.6, 0.4)])
+    assert found.effect == pytest.approx([0.2, 0.4, 0.6])
+    assert found.firing is None
