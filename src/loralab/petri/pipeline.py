@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from pathlib import Path
 
@@ -89,5 +90,9 @@ def save_pipeline(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     unet, text_encoder, vae = (deepcopy(part).to(torch.float16) for part in (pipeline.unet, pipeline.text_encoder, pipeline.vae))
     make_pipeline(unet, text_encoder, vae, pipeline.tokenizer).save_pretrained(folder, safe_serialization=True)
     save_files(pipeline.tokenizer, folder / "tokenizer")
+    for path in folder.glob("*/config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)  # where the part lay on the machine that made it
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o644)  # safetensors writes 600, which an installed package must not keep
