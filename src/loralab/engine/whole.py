@@ -12,6 +12,7 @@ from loralab.engine.local import StudyRun, carry_out, open_study
 from loralab.engine.reporting import report_input
 from loralab.infer.verdict import Verdict
 from loralab.report import write_report
+from loralab.report.summary import write_summary
 from loralab.spec.load import Loaded, preset_of
 from loralab.store import append_line, disk_errors
 
@@ -50,7 +51,9 @@ def run_study(loaded: Loaded, lab: Path, listen: Callable[[Event], None]) -> Out
     verdicts = judge_study(run) if preset_of(loaded).verdicts else []
     listen(Event("report", 0, 1))
     with clock.stage("write the report"), disk_errors("writing the report"):
-        page = write_report(report_input(run, verdicts), run.folder / "report" / "index.html")
+        gathered = report_input(run, verdicts)
+        page = write_report(gathered, run.folder / "report" / "index.html")
+        write_summary(gathered, run.folder / "summary")
     listen(Event("report", 1, 1, path=str(page)))
     outcome = _outcome(run, verdicts, page)
     seconds = {stage: round(value, 3) for stage, value in clock.seconds.items()}
