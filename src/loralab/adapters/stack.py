@@ -166,11 +166,17 @@ def _forward(pair: StackedPair, groups: Groups) -> Callable[[torch.Tensor], torc
     return lambda x: _convolution(x, layer, pair, groups)
 
 
+def _like(x: torch.Tensor, pair: StackedPair) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the factors in the type of ``x``: they are held, and learn, in float32 whatever the base is held in."""
+    return pair.down.to(x.dtype), pair.up.to(x.dtype)
+
+
 def _linear(x: torch.Tensor, layer: torch.nn.Linear, pair: StackedPair, groups: Groups) -> torch.Tensor:
     y = F.linear(x, layer.weight, layer.bias)  # (K*B, ..., out)
     k = len(groups.scale)
-    low = torch.bmm(x.reshape(k, -1, x.shape[-1]), pair.down.transpose(1, 2)) * groups.scale  # (K, B*T, R)
-    total = torch.baddbmm(y.reshape(k, -1, y.shape[-1]), low, pair.up.transpose(1, 2)).reshape(y.shape)
+    down, up = _like(x, pair)
+    low = torch.bmm(x.reshape(k, -1, x.shape[-1]), down.transpose(1, 2)) * groups.scale.to(x.dtype)  # (K, B*T, R)
+    total = torch.baddbmm(y.reshape(k, -1, y.shape[-1]), low, up.transpose(1, 2)).reshape(y.shape)
     return groups.sum(y, total)
 
 
@@ -178,14 +184,16 @@ def _pointwise(x: torch.Tensor, layer: torch.nn.Conv2d, pair: StackedPair, group
     y = F.conv2d(x, layer.weight, layer.bias)  # (K*B, out, H, W)
     k = len(groups.scale)
     stacked = x.reshape(k, -1, x.shape[1], x.shape[2] * x.shape[3])  # (K, B, in, HW)
-    low = (pair.down.flatten(2)[:, None] @ stacked) * groups.scale[:, None]  # (K, B, R, HW)
-    return groups.sum(y, y + (pair.up[:, None] @ low).reshape(y.shape))
+    down, up = _like(x, pair)
+    low = (down.flatten(2)[:, None] @ stacked) * groups.scale[:, None].to(x.dtype)  # (K, B, R, HW)
+    return groups.sum(y, y + (up[:, None] @ low).reshape(y.shape))
 
 
 def _convolution(x: torch.Tensor, layer: torch.nn.Conv2d, pair: StackedPair, groups: Groups) -> torch.Tensor:
     y = F.conv2d(x, layer.weight, layer.bias, layer.stride, layer.padding, layer.dilation)  # type: ignore[arg-type]
     k = len(groups.scale)
     side_by_side = x.reshape(k, -1, *x.shape[1:]).transpose(0, 1).flatten(1, 2)  # (B, K*in, H, W)
-    low = F.conv2d(side_by_side, pair.down.flatten(0, 1), None, layer.stride, layer.padding, layer.dilation, groups=k)  # type: ignore[arg-type]
+    down, up = _like(x, pair)
+    low = F.conv2d(side_by_side, down.flatten(0, 1), None, layer.stride, layer.padding, layer.dilation, groups=k)  # type: ignore[arg-type]
     low = low.reshape(len(low), k, -1, y.shape[2] * y.shape[3]).transpose(0, 1)  # (K, B, R, HW)
-    return groups.sum(y, y + (pair.up[:, None] @ (low * groups.scale[:, None])).reshape(y.shape))
+    return groups.sum(y, y + (up[:, None] @ (low * groups.scale[:, None].to(x.dtype))).reshape(y.shape))

@@ -1,4 +1,4 @@
-"""Loads a base from a diffusers folder, safely: a reference in, a frozen Base out."""
+"""Loads a base from a diffusers folder or a single checkpoint, safely: a reference in, a frozen Base out."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
 from safetensors import SafetensorError
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from loralab.bases.base import Base
-from loralab.errors import lab_error
+from loralab.bases.header import CONVERT, read_header
+from loralab.bases.single_file import load_parts, sha256_of
+from loralab.errors import LabError, lab_error
 from loralab.petri import petri_folder
+from loralab.spec.models import LoadSpec
 
 DOWNLOAD = "is the download complete?"
 UNSAFE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
@@ -33,55 +36,115 @@ class Family:
     parts: Mapping[str, Any]
 
 
+SD1_PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel, "tokenizer": CLIPTokenizer}
+SDXL_PARTS = SD1_PARTS | {"text_encoder_2": CLIPTextModelWithProjection, "tokenizer_2": CLIPTokenizer}
 #: pipeline classes that may be named in a model_index.json; nothing else is ever instantiated from a file's word
 FAMILIES: Mapping[str, Family] = {
-    "StableDiffusionPipeline": Family(
-        "sd1", {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel, "tokenizer": CLIPTokenizer}
-    ),
-}
-MODEL_PARTS = ("unet", "vae", "text_encoder")
+    "StableDiffusionPipeline": Family("sd1", SD1_PARTS), "StableDiffusionXLPipeline": Family("sdxl", SDXL_PARTS),
+}  # fmt: skip
+MODEL_PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+SD2_TEXT_WIDTH = 1024
 
 
-def load_base(reference: str, *, device: str = "cpu") -> Base:
-    """Return the base that ``reference`` names: `petri`, or the path of a diffusers folder.
+def load_base(reference: str, *, device: str = "cpu", load: LoadSpec | None = None) -> Base:
+    """Return the base that ``reference`` names: `petri`, or the path of a diffusers folder or of a .safetensors checkpoint.
 
-    Weights are read from safetensors alone and held as float32 on a CPU. Raises LabError("model").
+    Weights are read from safetensors alone and held on ``device`` in the precision of ``load``; the VAE stays float32, because SDXL's
+    overflows in fp16. Raises LabError("model"), and LabError("spec") for a device that is not there.
     """
-    folder = petri_folder() if reference == "petri" else Path(reference)
-    family = _family_of(folder, reference)
+    load = load or LoadSpec()
+    place = device_of(device)
+    path = petri_folder() if reference == "petri" else Path(reference)
+    dtype = DTYPES[load.precision]
+    dtypes = {name: torch.float32 if name == "vae" else dtype for name in MODEL_PARTS}
     with _quiet_libraries():
-        parts = {name: _load_part(folder, name, kind) for name, kind in family.parts.items()}
-    models = {name: parts[name].to(device=device).requires_grad_(False).eval() for name in MODEL_PARTS}
-    scheduler = _read_json(folder / "scheduler" / "scheduler_config.json")
+        family, parts, found_schedule, fingerprint = _read(path, reference, dtypes)
+    scheduler = overruled(found_schedule, load)
+    models = {name: parts[name].to(device=place).requires_grad_(False).eval() for name in MODEL_PARTS if name in parts}
     unet, vae = models["unet"], models["vae"]
-    size = int(unet.config.sample_size)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    side = _latent_side(unet, factor, load)
     if unet.config.in_channels != vae.config.latent_channels:
         found = f"a UNet of {unet.config.in_channels} input channels over a VAE of {vae.config.latent_channels}"
         raise lab_error("model", found, "equal numbers: a text-to-image base", "inpainting and edit models cannot be used")
     return Base(
-        name=folder.name if reference != "petri" else "petri", family=family.name, unet=unet, vae=vae, text_encoder=models["text_encoder"],
-        tokenizer=parts["tokenizer"], scheduler_config=scheduler, fingerprint=fingerprint_of(folder), size_px=size * factor,
-        latent_shape=(int(unet.config.in_channels), size, size), device=torch.device(device), dtype=torch.float32,
+        name="petri" if reference == "petri" else path.stem if path.is_file() else path.name, family=family, unet=unet, vae=vae,
+        text_encoder=models["text_encoder"], tokenizer=parts["tokenizer"], scheduler_config=scheduler,
+        fingerprint=_fingerprint_as_held(fingerprint, load.precision, found_schedule, scheduler), size_px=side * factor,
+        latent_shape=(int(unet.config.in_channels), side, side), device=place, dtype=dtype, text_encoder_2=models.get("text_encoder_2"),
+        tokenizer_2=parts.get("tokenizer_2"),
     )  # fmt: skip
 
 
+def _read(path: Path, reference: str, dtypes: Mapping[str, torch.dtype]) -> tuple[str, dict[str, Any], dict[str, Any], str]:
+    """Return (family, parts, scheduler configuration, fingerprint of the files) of a folder or a single file."""
+    if path.is_file():
+        if path.suffix.lower() in UNSAFE_SUFFIXES:
+            found = f"the base {reference!r} is a pickle, which can run any code when it is opened"
+            raise lab_error("model", found, "`petri`, a diffusers folder, or a .safetensors checkpoint", CONVERT)
+        return *load_parts(path, dtypes), sha256_of(path)
+    family = _family_of(path, reference)
+    parts = {name: _load_part(path, name, kind, dtypes.get(name, torch.float32)) for name, kind in family.parts.items()}
+    if getattr(parts["unet"].config, "cross_attention_dim", 0) == SD2_TEXT_WIDTH:
+        raise lab_error("model", f"the base {reference!r} is a Stable Diffusion 2", "SD1 or SDXL", "this version cannot use it yet")
+    return family.name, parts, _read_json(path / "scheduler" / "scheduler_config.json"), fingerprint_of(path)
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device called ``name`` ("cpu", "cuda", "cuda:1"); raises LabError("spec") where this machine has none such."""
+    kind, _, index = name.partition(":")
+    n_cuda = torch.cuda.device_count() if kind == "cuda" and torch.cuda.is_available() else 0
+    if name == "cpu" or (kind == "cuda" and (not index or index.isdigit()) and int(index or 0) < n_cuda):
+        return torch.device(name)
+    found = f"device {name!r}, and this machine has {n_cuda} CUDA devices" if kind == "cuda" else f"device {name!r}"
+    raise lab_error("spec", found, "cpu, or cuda (cuda:1 for the second)", "`loralab doctor` says what this machine has")
+
+
+def overruled(found: Mapping[str, Any], load: LoadSpec) -> dict[str, Any]:
+    """Return the scheduler's configuration with what the study says on top; raises LabError("model") for one that cannot work."""
+    config = dict(found)
+    if load.prediction is not None:
+        config["prediction_type"] = load.prediction
+    if load.zero_terminal_snr is not None:
+        config["rescale_betas_zero_snr"] = load.zero_terminal_snr
+    if config.get("rescale_betas_zero_snr") and config.get("prediction_type", "epsilon") == "epsilon":
+        found_words = "a noise schedule that ends in pure noise (zero terminal SNR) and a base that predicts that noise"
+        do = "say `load: {prediction: v_prediction}` if it is a v model, or `zero_terminal_snr: false`"
+        raise lab_error("model", found_words, "v-prediction with it (Lin et al. 2023): from pure noise, noise tells nothing", do)
+    return config
+
+
+def _latent_side(unet: Any, factor: int, load: LoadSpec) -> int:
+    side = int(unet.config.sample_size) if load.size_px is None else load.size_px // factor
+    steps = 2 ** (len(unet.config.block_out_channels) - 1)
+    if side % steps:
+        found = f"pictures of {side * factor} px, {side} latents wide"
+        raise lab_error("model", found, f"a side of whole multiples of {steps * factor} px", "choose another `size_px` under `load`")
+    return side
+
+
+def _fingerprint_as_held(files: str, precision: str, found: Mapping[str, Any], used: Mapping[str, Any]) -> str:
+    """Return the files' own fingerprint where they are used as they are; another one in another precision or under another schedule."""
+    changed = {key: value for key, value in used.items() if found.get(key) != value}
+    if precision == "fp32" and not changed:
+        return files
+    return hashlib.sha256(f"{files} {precision} {json.dumps(changed, sort_keys=True)}".encode()).hexdigest()
+
+
 def _family_of(folder: Path, reference: str) -> Family:
-    if folder.is_file():
-        what = "a pickle, which can run any code" if folder.suffix in UNSAFE_SUFFIXES else "a file"
-        do = "convert it with diffusers' scripts/convert_original_stable_diffusion_to_diffusers.py --to_safetensors"
-        raise lab_error("model", f"the base {reference!r} is {what}", "`petri`, or the path of a diffusers folder", do)
     index = folder / "model_index.json"
     if not index.is_file():
         found = f"the base {reference!r} is a folder without model_index.json" if folder.is_dir() else f"no base at {reference!r}"
-        raise lab_error("model", found, "`petri`, or the path of a diffusers folder", "check `base:` in the study")
+        expected = "`petri`, or the path of a diffusers folder or of a .safetensors checkpoint"
+        raise lab_error("model", found, expected, "check `base:` in the study")
     name = str(_read_json(index).get("_class_name"))
     if name not in FAMILIES:
         raise lab_error("model", f"the base {reference!r} is a {name}", f"one of {', '.join(FAMILIES)}", "this version cannot use it yet")
     return FAMILIES[name]
 
 
-def _load_part(folder: Path, name: str, kind: Any) -> Any:
+def _load_part(folder: Path, name: str, kind: Any, dtype: torch.dtype) -> Any:
     place = folder / name
     if not place.is_dir():
         raise lab_error("model", f"the base in {folder.name} has no {name}", f"a folder {name}/", DOWNLOAD)
@@ -93,9 +156,14 @@ def _load_part(folder: Path, name: str, kind: Any) -> Any:
         found = f"{name}/ holds no .safetensors" + (f", only {', '.join(unsafe)}" if unsafe else "")
         do = "save the pipeline again with save_pretrained(..., safe_serialization=True)"
         raise lab_error("model", found, "weights as safetensors: pickles can run any code when they are opened", do)
+    for file in sorted(place.glob("*.safetensors")):
+        try:
+            read_header(file)
+        except LabError as error:
+            raise lab_error("model", f"{name}/ of the base cannot be loaded: {error}", "a whole diffusers folder", DOWNLOAD) from error
     with _as_lab_error(name):
         model, told = kind.from_pretrained(
-            place, local_files_only=True, use_safetensors=True, output_loading_info=True, **_as_float32(kind)
+            place, local_files_only=True, use_safetensors=True, output_loading_info=True, **_as_dtype(kind, dtype)
         )
     lacking = sorted(map(str, told["missing_keys"]))
     if lacking:  # the libraries would fill them with random numbers and go on
@@ -104,9 +172,9 @@ def _load_part(folder: Path, name: str, kind: Any) -> Any:
     return model
 
 
-def _as_float32(kind: Any) -> dict[str, Any]:
-    """Return the argument that has weights read as float32; the two libraries name it differently."""
-    return {"torch_dtype" if kind.__module__.startswith("diffusers") else "dtype": torch.float32}
+def _as_dtype(kind: Any, dtype: torch.dtype) -> dict[str, Any]:
+    """Return the argument that has weights read as ``dtype``; the two libraries name it differently."""
+    return {"torch_dtype" if kind.__module__.startswith("diffusers") else "dtype": dtype}
 
 
 @contextmanager

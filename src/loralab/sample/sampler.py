@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from loralab.adapters import Adapter, AdapterStack
-from loralab.bases import Base, decode_latents
+from loralab.bases import Base, decode_latents, predict
 from loralab.sample.batches import Batch
 from loralab.sample.noise import image_noise
 from loralab.sample.solvers import make_solver
@@ -48,9 +48,8 @@ def sample_batch(
 def _predict(base: Base, latents: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, k: int, scale: float) -> torch.Tensor:
     """Return the guided prediction (K*B, C, h, w) for latents (K*B, C, h, w) and text (K*B or K*2B, T, D)."""
     if scale == 1:
-        single: torch.Tensor = base.unet(latents, timestep, text, return_dict=False)[0]
-        return single
+        return predict(base, latents, timestep, text)
     grouped = latents.unflatten(0, (k, -1))
     doubled = torch.cat([grouped, grouped], dim=1).flatten(0, 1)  # (K*2B, C, h, w)
-    both = base.unet(doubled, timestep, text, return_dict=False)[0].unflatten(0, (k, 2, -1))
+    both = predict(base, doubled, timestep, text).unflatten(0, (k, 2, -1))
     return guide(both[:, 0], both[:, 1], scale).flatten(0, 1)

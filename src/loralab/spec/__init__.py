@@ -10,6 +10,7 @@ from loralab.spec.models import (
     FolderData,
     GridsData,
     ImagesOfData,
+    LoadSpec,
     PresetSpec,
     SampleSpec,
     ShapesData,
@@ -18,6 +19,6 @@ from loralab.spec.models import (
 )
 
 __all__ = [
-    "BASE_ARM", "ArmSpec", "Cell", "ClaimSpec", "DataSpec", "ExperimentSpec", "FolderData", "GridsData", "ImagesOfData", "Loaded",
-    "PresetSpec", "SampleSpec", "ShapesData", "StudySpec", "TrainSpec", "load_study", "parse_cell",
+    "BASE_ARM", "ArmSpec", "Cell", "ClaimSpec", "DataSpec", "ExperimentSpec", "FolderData", "GridsData", "ImagesOfData", "LoadSpec",
+    "Loaded", "PresetSpec", "SampleSpec", "ShapesData", "StudySpec", "TrainSpec", "load_study", "parse_cell",
 ]  # fmt: skip

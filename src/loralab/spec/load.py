@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from loralab.errors import LabError, Problem, lab_error
 from loralab.spec.cells import BASE_ARM, Cell
-from loralab.spec.models import NAME, RESERVED_NAMES, ArmSpec, ImagesOfData, PresetSpec, SampleSpec, StudySpec, TrainSpec
+from loralab.spec.models import NAME, RESERVED_NAMES, ArmSpec, ImagesOfData, LoadSpec, PresetSpec, SampleSpec, StudySpec, TrainSpec
 
 Location = tuple[str | int, ...]
 DATA_KINDS = frozenset({"shapes", "grids", "images_of", "folder"})
@@ -36,7 +36,10 @@ class Loaded:
     @property
     def sha256(self) -> str:
         """Hash of the resolved study (the preset applied), not of its comments or layout."""
-        resolved = json.dumps(self.spec.model_dump(mode="json", exclude={"presets"}), sort_keys=True, separators=(",", ":"))
+        content = self.spec.model_dump(mode="json", exclude={"presets"})
+        if self.spec.load == LoadSpec():  # studies that say nothing of it keep the hash they had before it could be said
+            del content["load"]
+        resolved = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(resolved.encode()).hexdigest()
 
 
@@ -154,6 +157,8 @@ def _known_keys(parent: Location) -> list[str]:
             return list(StudySpec.model_fields)
         case ("train",) | ("arms", _, "train"):
             return list(TrainSpec.model_fields)
+        case ("load",):
+            return list(LoadSpec.model_fields)
         case ("sample",):
             return list(SampleSpec.model_fields)
         case ("arms", _):

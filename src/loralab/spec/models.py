@@ -149,6 +149,25 @@ class SampleSpec(Strict):
     )
 
 
+class LoadSpec(Strict):
+    """How the base is held, and what of its files' word is overruled; what changes no picture is no part of any artefact's name."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="Type of UNet and text encoders; the VAE and what is trained stay fp32."
+    )
+    prediction: Literal["epsilon", "v_prediction"] | None = Field(None, description="What the base predicts. Default: what its files say.")
+    zero_terminal_snr: bool | None = Field(
+        None, description="Noise schedule that ends in pure noise (rescale_betas_zero_snr). Default: what its files say."
+    )
+    size_px: int | None = Field(
+        None, ge=64, le=2048, multiple_of=64, description="Side of pictures and training images in px. Default: the base's own."
+    )
+    gradient_checkpointing: bool | None = Field(
+        None, description="Compute activations again instead of keeping them. Default: only where one LoRA would not fit otherwise."
+    )
+    memory_gib: float | None = Field(None, gt=0, description="Memory that the work may take. Default: most of what the device has.")
+
+
 class ArmSpec(Strict):
     """One treatment: a data set under captions, trained by a recipe."""
 
@@ -226,7 +245,8 @@ class StudySpec(Strict):
 
     study: str = Field(description="Name of the study.")
     about: str = Field("", description="One sentence on what the study is for.")
-    base: str = Field("petri", description="`petri`, or the path of a diffusers folder.")
+    base: str = Field("petri", description="`petri`, or the path of a diffusers folder or of a .safetensors checkpoint (SD1, SDXL).")
+    load: LoadSpec = Field(default_factory=lambda: LoadSpec(), description="How the base is held: precision, prediction, size, memory.")
     seed: int = Field(0, ge=0, description="Root of every training stream.")
     data: dict[str, DataSpec] = Field(min_length=1, description="The data sets by name.")
     train: TrainSpec = Field(default_factory=lambda: TrainSpec(), description="Training recipe of every arm.")

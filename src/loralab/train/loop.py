@@ -10,7 +10,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from loralab.adapters import Adapter, AdapterStack, adapter_sha256, make_adapter
-from loralab.bases import Base
+from loralab.bases import Base, predict
 from loralab.errors import lab_error
 from loralab.spec.models import TrainSpec
 from loralab.train.losses import make_noise_schedule, make_target, run_losses
@@ -129,7 +129,7 @@ def _gradient(base: Base, stack: AdapterStack, schedule: DDPMScheduler, batch: M
     noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
     target = make_target(schedule, batch.latents, batch.noise, batch.timesteps)
     with stack.attached():
-        predicted = base.unet(noisy, batch.timesteps, batch.embeddings, return_dict=False)[0]
+        predicted = predict(base, noisy, batch.timesteps, batch.embeddings)
         losses = run_losses(predicted, target, stack.n_groups)
         return losses.detach(), stack.flat_gradient(losses)
 

@@ -1,0 +1,142 @@
+"""Loads a base from one .safetensors checkpoint in the original (LDM) layout, without a download: a path in, the pipeline's parts out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers.loaders.single_file_utils import (
+    convert_ldm_clip_checkpoint,
+    convert_ldm_unet_checkpoint,
+    convert_ldm_vae_checkpoint,
+    convert_open_clip_checkpoint,
+)
+from safetensors import safe_open
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+from loralab.bases.checkpoint import (
+    CLIP_PREFIX,
+    OPEN_CLIP_PREFIX,
+    UNET,
+    VAE,
+    clip_name,
+    configs_of,
+    family_of,
+    schedule_config,
+    unknown_layout,
+)
+from loralab.bases.header import read_header
+from loralab.bases.tokens import make_clip_tokenizer
+from loralab.errors import lab_error
+
+State = dict[str, torch.Tensor]
+#: what checkpoints carry along and no model here has: position numbers, CLIP's own head, training remains of the VAE
+UNUSED = ("position_ids", "logit_scale", "text_model.text_projection", "loss.")
+
+
+def load_parts(path: Path, dtypes: Mapping[str, torch.dtype]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return (family, parts by name, scheduler configuration) of the checkpoint at ``path``, each model in its type of ``dtypes``.
+
+    Raises LabError("model"): nothing is filled with random numbers, and nothing that belongs to a model is left aside.
+    """
+    header = read_header(path)
+    family = family_of(path.name, header)
+    configs = configs_of(path.name, header, family)
+    parts: dict[str, Any] = {"tokenizer": make_clip_tokenizer()}
+    if family == "sdxl":
+        parts["tokenizer_2"] = make_clip_tokenizer(pad="!")
+    with safe_open(path, framework="pt") as file:
+        for name, config in configs.items():
+            prefix = _prefix(name, family)
+            tensors = {key: file.get_tensor(key) for key in header.shapes if key.startswith(prefix)}
+            parts[name] = _make_part(path.name, family, name, config, tensors, dtypes[name])
+    return family, parts, schedule_config(header)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 (hex) of a file's bytes: what other tools show the first ten digits of."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _prefix(name: str, family: str) -> str:
+    return {"unet": UNET, "vae": VAE, "text_encoder": CLIP_PREFIX[family], "text_encoder_2": OPEN_CLIP_PREFIX}[name]
+
+
+def _make_part(file: str, family: str, name: str, config: Mapping[str, Any], tensors: State, dtype: torch.dtype) -> torch.nn.Module:
+    """Return the model with the checkpoint's weights; memory is taken for these alone, never for initial values."""
+    try:
+        with torch.device("meta"):
+            model, convert = MAKERS[name](config)
+        state = {key: value for key, value in convert(model, tensors).items() if not any(part in key for part in UNUSED)}
+        state = _as_model_names(model, state)
+    except (KeyError, IndexError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        raise unknown_layout(file, family, f"{name}: {error}") from error
+    _check_state(file, family, name, model, state)
+    model.load_state_dict({key: value.to(dtype) for key, value in state.items()}, strict=True, assign=True)
+    _fill_positions(model)
+    return model
+
+
+def _check_state(file: str, family: str, name: str, model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    lacking = sorted(wanted.keys() - state.keys())
+    if lacking:
+        shown = ", ".join(lacking[:5])
+        raise lab_error("model", f"{file} lacks {len(lacking)} weights of its {name}: {shown}", "every weight", "is the download complete?")
+    strange = sorted(state.keys() - wanted.keys())
+    if strange:
+        raise unknown_layout(file, family, f"{name} has {len(strange)} tensors of no known place: {', '.join(strange[:5])}")
+    misfits = [key for key, shape in wanted.items() if tuple(state[key].shape) != shape]
+    if misfits:
+        one = misfits[0]
+        raise unknown_layout(file, family, f"{name}: {one} has shape {list(state[one].shape)}, not {list(wanted[one])}")
+
+
+def _as_model_names(model: torch.nn.Module, state: State) -> State:
+    """Return ``state`` under the model's own names: transformers 5 leaves `text_model.` out of CLIPTextModel's."""
+    if hasattr(model, "text_model") or not isinstance(model, CLIPTextModel):
+        return state
+    return {key.removeprefix("text_model."): value for key, value in state.items()}
+
+
+def _fill_positions(model: torch.nn.Module) -> None:
+    """Give the position numbers their values: they are in no file, and the model was made without memory."""
+    for module in model.modules():
+        for name, buffer in list(module.named_buffers(recurse=False)):
+            if buffer.is_meta and name == "position_ids":
+                module.register_buffer(name, torch.arange(buffer.shape[-1]).expand(buffer.shape).clone(), persistent=False)
+
+
+Convert = Callable[[Any, State], State]
+
+
+def _make_unet(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
+    return UNet2DConditionModel(**config), lambda model, tensors: convert_ldm_unet_checkpoint(tensors, dict(model.config))
+
+
+def _make_vae(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
+    return AutoencoderKL(**config), lambda model, tensors: convert_ldm_vae_checkpoint(tensors, dict(model.config))
+
+
+def _make_clip(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
+    def convert(model: Any, tensors: State) -> State:
+        return {clip_name(key): value for key, value in convert_ldm_clip_checkpoint(tensors).items()}
+
+    return CLIPTextModel(CLIPTextConfig(**config)), convert
+
+
+def _make_open_clip(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
+    def convert(model: Any, tensors: State) -> State:
+        return dict(convert_open_clip_checkpoint(model, tensors, prefix=OPEN_CLIP_PREFIX))
+
+    return CLIPTextModelWithProjection(CLIPTextConfig(**config)), convert
+
+
+MAKERS: Mapping[str, Callable[[Mapping[str, Any]], tuple[torch.nn.Module, Convert]]] = {
+    "unet": _make_unet, "vae": _make_vae, "text_encoder": _make_clip, "text_encoder_2": _make_open_clip,
+}  # fmt: skip

@@ -1,0 +1,19 @@
+"""Small random pipelines of both families, as diffusers folders and, by the inverse of the conversion, as checkpoints in the LDM layout."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    """(folder, single file) of the same weights, by family."""
+    from ldm import save_pair
+
+    place = tmp_path_factory.mktemp("small")
+    return {family: save_pair(place, family) for family in ("sd1", "sdxl")}
