@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from loralab import __version__
 from loralab.errors import LabError, lab_error
+
+if TYPE_CHECKING:
+    from loralab.spec import LoadSpec
 
 app = typer.Typer(
     name="loralab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -24,6 +27,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="Does it run at all? Under a minute, no verdicts.")]
 QuickOption = Annotated[bool, typer.Option("--quick", help="The study's quick budget.")]
 FullOption = Annotated[bool, typer.Option("--full", help="The study's full budget.")]
+
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="Where the base runs: cpu, cuda, cuda:1. Default: what the study says, or cpu.")
+]
 
 
 @app.command()
@@ -46,6 +53,7 @@ def run(
     gate: Annotated[
         bool, typer.Option("--gate", help="Exit with 10 (contradicted), 11 (inconclusive) or 12 (not measurable); the worst wins.")
     ] = False,
+    device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train every arm of a study, draw, measure and judge; the same command goes on where it was cut off."""
@@ -53,7 +61,7 @@ def run(
     if len(chosen) > 1:
         raise lab_error("spec", f"--{' and --'.join(chosen)} together", "one preset")
     path = shipped_study(study.name) if not study.suffix and not study.exists() else study
-    _run(path, chosen[0] if chosen else None, lab, plan=plan, gate=gate, as_json=as_json, anyway=anyway)
+    _run(path, chosen[0] if chosen else None, lab, plan=plan, gate=gate, as_json=as_json, anyway=anyway, device=device)
 
 
 @app.command()
@@ -98,6 +106,8 @@ def check(
         int | None, typer.Option("--seeds", min=4, max=1000, help="Seeds a prompt, instead of what the minutes afford.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the page. Default: checks/NAME in the lab.")] = None,
+    device: DeviceOption = None,
+    precision: Annotated[str, typer.Option("--precision", help="How the base is held: fp32, bf16 or fp16.")] = "fp32",
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -105,7 +115,8 @@ def check(
     from loralab.engine.check import CheckRequest, check_files
     from loralab.screen import Screen, print_check
 
-    request = CheckRequest(tuple(paths), base, dataset, trigger, embedder, minutes, seeds, out)
+    load = _load_spec(device or "cpu", precision)
+    request = CheckRequest(tuple(paths), base, dataset, trigger, embedder, minutes, seeds, out, load)
     with Screen(quiet=as_json) as screen:
         outcome = check_files(request, _lab_folder(lab), screen)
     print_check(outcome.document, outcome.page, outcome.card, as_json)
@@ -137,17 +148,40 @@ def shipped_study(name: str) -> Path:
     raise lab_error("spec", f"no study file and no shipped study {name!r}", f"the path of a .yaml file, or one of {', '.join(known)}")
 
 
+def _load_spec(device: str, precision: str) -> LoadSpec:
+    from pydantic import ValidationError
+
+    from loralab.spec import LoadSpec
+
+    try:
+        return LoadSpec.model_validate({"device": device, "precision": precision})
+    except ValidationError as error:
+        found = f"--device {device} --precision {precision}"
+        raise lab_error("spec", found, "cpu, cuda or cuda:N; and fp32, bf16 or fp16") from error
+
+
 def _lab_folder(lab: Path | None) -> Path:
     from loralab.store import find_lab
 
     return lab if lab is not None else find_lab(Path.cwd())
 
 
-def _run(path: Path, preset: str | None, lab: Path | None, *, plan: bool, gate: bool, as_json: bool, anyway: bool = False) -> None:
+def _run(
+    path: Path,
+    preset: str | None,
+    lab: Path | None,
+    *,
+    plan: bool,
+    gate: bool,
+    as_json: bool,
+    anyway: bool = False,
+    device: str | None = None,
+) -> None:
     from loralab.engine.estimate import check_measures
     from loralab.spec import load_study
+    from loralab.spec.load import on_device
 
-    loaded = load_study(path, preset)
+    loaded = on_device(load_study(path, preset), device)
     check_measures(loaded)
     folder = _lab_folder(lab)
     if plan:

@@ -47,14 +47,14 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SD2_TEXT_WIDTH = 1024
 
 
-def load_base(reference: str, *, device: str = "cpu", load: LoadSpec | None = None) -> Base:
+def load_base(reference: str, load: LoadSpec | None = None) -> Base:
     """Return the base that ``reference`` names: `petri`, or the path of a diffusers folder or of a .safetensors checkpoint.
 
-    Weights are read from safetensors alone and held on ``device`` in the precision of ``load``; the VAE stays float32, because SDXL's
+    Weights are read from safetensors alone and held on the device and in the precision of ``load``; the VAE stays float32, because SDXL's
     overflows in fp16. Raises LabError("model"), and LabError("spec") for a device that is not there.
     """
     load = load or LoadSpec()
-    place = device_of(device)
+    place = device_of(load.device)
     path = petri_folder() if reference == "petri" else Path(reference)
     dtype = DTYPES[load.precision]
     dtypes = {name: torch.float32 if name == "vae" else dtype for name in MODEL_PARTS}
@@ -71,7 +71,7 @@ def load_base(reference: str, *, device: str = "cpu", load: LoadSpec | None = No
     return Base(
         name="petri" if reference == "petri" else path.stem if path.is_file() else path.name, family=family, unet=unet, vae=vae,
         text_encoder=models["text_encoder"], tokenizer=parts["tokenizer"], scheduler_config=scheduler,
-        fingerprint=_fingerprint_as_held(fingerprint, load.precision, found_schedule, scheduler), size_px=side * factor,
+        fingerprint=_fingerprint_as_held(fingerprint, load, found_schedule, scheduler), size_px=side * factor,
         latent_shape=(int(unet.config.in_channels), side, side), device=place, dtype=dtype, text_encoder_2=models.get("text_encoder_2"),
         tokenizer_2=parts.get("tokenizer_2"),
     )  # fmt: skip
@@ -124,12 +124,11 @@ def _latent_side(unet: Any, factor: int, load: LoadSpec) -> int:
     return side
 
 
-def _fingerprint_as_held(files: str, precision: str, found: Mapping[str, Any], used: Mapping[str, Any]) -> str:
-    """Return the files' own fingerprint where they are used as they are; another one in another precision or under another schedule."""
-    changed = {key: value for key, value in used.items() if found.get(key) != value}
-    if precision == "fp32" and not changed:
-        return files
-    return hashlib.sha256(f"{files} {precision} {json.dumps(changed, sort_keys=True)}".encode()).hexdigest()
+def _fingerprint_as_held(files: str, load: LoadSpec, found: Mapping[str, Any], used: Mapping[str, Any]) -> str:
+    """Return the files' own fingerprint where they are used as they are; another one in another precision, size or schedule."""
+    changed: dict[str, Any] = {key: value for key, value in used.items() if found.get(key) != value}
+    changed |= load.model_dump(include={"precision", "size_px"}, exclude_defaults=True)
+    return hashlib.sha256(f"{files} {json.dumps(changed, sort_keys=True)}".encode()).hexdigest() if changed else files
 
 
 def _family_of(folder: Path, reference: str) -> Family:

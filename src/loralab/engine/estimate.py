@@ -72,7 +72,7 @@ def describe_plan(loaded: Loaded, lab: Path) -> dict[str, Any]:
     from loralab.engine.local import resolve_base
 
     plan = make_plan(loaded.spec)
-    base = load_base(resolve_base(loaded))
+    base = load_base(resolve_base(loaded), loaded.spec.load)
     rates = measure_rates(base, plan)
     cost = estimate_cost(plan, rates, base.size_px, plan.n_images, sum(run.train.steps for run in plan.runs))
     return {

@@ -65,7 +65,7 @@ def open_study(loaded: Loaded, lab: Path, clock: StageClock) -> StudyRun:
     """Return the study ready to run: store opened, plan made, base loaded, files frozen, attempt noted."""
     store = Store(lab / "store")
     with clock.stage("load the base"):
-        base = load_base(resolve_base(loaded))
+        base = load_base(resolve_base(loaded), loaded.spec.load)
     run = StudyRun(loaded, lab, store, make_plan(loaded.spec), base, clock)
     freeze(run)
     return run

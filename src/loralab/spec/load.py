@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,8 @@ from loralab.spec.models import NAME, RESERVED_NAMES, ArmSpec, ImagesOfData, Loa
 Location = tuple[str | int, ...]
 DATA_KINDS = frozenset({"shapes", "grids", "images_of", "folder"})
 MAX_STUDY_BYTES = 1 << 20
+#: where and in how much memory the work is done: no part of the question
+WHERE_ONLY = ("device", "memory_gib", "gradient_checkpointing")
 Model = TypeVar("Model", TrainSpec, SampleSpec)
 
 
@@ -36,9 +38,9 @@ class Loaded:
     @property
     def sha256(self) -> str:
         """Hash of the resolved study (the preset applied), not of its comments or layout."""
-        content = self.spec.model_dump(mode="json", exclude={"presets"})
-        if self.spec.load == LoadSpec():  # studies that say nothing of it keep the hash they had before it could be said
-            del content["load"]
+        content = self.spec.model_dump(mode="json", exclude={"presets": True, "load": set(WHERE_ONLY)})
+        if content["load"] == LoadSpec().model_dump(mode="json", exclude=set(WHERE_ONLY)):
+            del content["load"]  # a study that says nothing of it keeps the hash that it had before it could be said
         resolved = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(resolved.encode()).hexdigest()
 
@@ -69,6 +71,14 @@ def apply_preset(spec: StudySpec, preset: str | None) -> StudySpec:
 def merged(recipe: Model, changes: dict[str, Any]) -> Model:
     """Return ``recipe`` with ``changes``, checked again."""
     return type(recipe).model_validate({**recipe.model_dump(exclude_unset=True), **changes})
+
+
+def on_device(loaded: Loaded, device: str | None) -> Loaded:
+    """Return the study on ``device``; None leaves it where it says."""
+    if device is None:
+        return loaded
+    load = loaded.spec.load.model_copy(update={"device": device})
+    return replace(loaded, spec=loaded.spec.model_copy(update={"load": load}))
 
 
 def train_spec_of(spec: StudySpec, arm: ArmSpec) -> TrainSpec:

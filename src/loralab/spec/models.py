@@ -150,8 +150,9 @@ class SampleSpec(Strict):
 
 
 class LoadSpec(Strict):
-    """How the base is held, and what of its files' word is overruled; what changes no picture is no part of any artefact's name."""
+    """How the base is held, and what of its files' word is overruled."""
 
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, or cuda (cuda:1 for the second); --device overrules it.")
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Type of UNet and text encoders; the VAE and what is trained stay fp32."
     )

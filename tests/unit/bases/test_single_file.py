@@ -24,7 +24,7 @@ SIZE = LoadSpec(size_px=64)
 
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
 def test_folder_and_single_file_are_the_same_base(small: Small, family: str) -> None:
-    folder, file = (load_base(str(place), load=SIZE) for place in small[family])
+    folder, file = (load_base(str(place), SIZE) for place in small[family])
     assert (folder.family, file.family) == (family, family)
     assert folder.latent_shape == file.latent_shape == (4, 32, 32)
     texts = [embed_prompts(base, ["a photo of a cat", ""]) for base in (folder, file)]
@@ -63,7 +63,7 @@ def changed(
 
 def message(path: Path, **load: object) -> str:
     with pytest.raises(LabError) as raised:
-        load_base(str(path), load=LoadSpec(**load))
+        load_base(str(path), LoadSpec(**load))
     assert raised.value.kind == "model"
     return str(raised.value)
 
@@ -95,9 +95,9 @@ def test_a_marked_checkpoint_loads_and_a_study_may_overrule_it(small: Small, tmp
         state |= {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}
 
     path = changed(small, tmp_path, mark, "sdxl")
-    marked = load_base(str(path), load=SIZE)
+    marked = load_base(str(path), SIZE)
     assert (marked.scheduler_config["prediction_type"], marked.scheduler_config["rescale_betas_zero_snr"]) == ("v_prediction", True)
-    plain = load_base(str(path), load=LoadSpec(size_px=64, prediction="epsilon", zero_terminal_snr=False))
+    plain = load_base(str(path), LoadSpec(size_px=64, prediction="epsilon", zero_terminal_snr=False))
     assert plain.scheduler_config["prediction_type"] == "epsilon"
     assert plain.fingerprint != marked.fingerprint
     assert "zero terminal SNR" in message(path, prediction="epsilon")
@@ -167,8 +167,8 @@ def test_the_older_names_of_a_text_encoder_are_known(small: Small, tmp_path: Pat
         for key in [key for key in state if key.startswith("cond_stage_model.")]:
             state[key.replace(".text_model.", ".")] = state.pop(key)
 
-    old = load_base(str(changed(small, tmp_path, rename)), load=SIZE)
-    new = load_base(str(small["sd1"][1]), load=SIZE)
+    old = load_base(str(changed(small, tmp_path, rename)), SIZE)
+    new = load_base(str(small["sd1"][1]), SIZE)
     assert torch.equal(embed_prompts(old, ["cat"]), embed_prompts(new, ["cat"]))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from loralab.spec import LoadSpec
 
 #: strengths at which the best file is drawn besides 1
 STRENGTHS = (0.25, 0.5, 0.75, 1.25)
@@ -21,3 +23,4 @@ class CheckRequest:
     minutes: float = 10.0
     seeds: int | None = None
     out: Path | None = None
+    load: LoadSpec = field(default_factory=lambda: LoadSpec())

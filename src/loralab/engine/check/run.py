@@ -119,7 +119,7 @@ def open_check(request: CheckRequest, lab: Path) -> Checked:
     labels = [file.label for file in files]
     if len(set(labels)) < len(labels):
         files = [CheckedFile(file.path, file.path.stem, file.order, file.metadata) for file in files]
-    base = load_base(request.base)
+    base = load_base(request.base, request.load)
     adapters = _load_all(files, base)
     contents = read_folder(request.dataset, base.size_px) if request.dataset is not None else None
     captions = [example.caption for example in contents.examples] if contents else []
