@@ -1,50 +1,134 @@
 """How much a measurement differs between trainings that differ in their seed alone: the table that a plan needs.
 
-    python benchmarks/run_spread.py LAB/studies/article [--write]
+    python benchmarks/run_spread.py LAB/studies/article [--write] [--markdown docs/results/variance.md]
 
-For each instrument and each cell of an arm: the mean paired difference from the base in every training, and the standard deviation over
-trainings. The table keeps the median over the study's cells. --write puts it into src/loralab/infer/run_sd.json.
+For each instrument and cell of an arm, from the paired differences (arm - base, same prompt and seed): the standard deviation between
+trainings, between the pictures of one training, their ratio (ICC), each with its 95 % interval. --write puts the medians over the study's
+cells into src/loralab/infer/run_sd.json, --markdown writes the tables for the docs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import polars as pl
 
+from loralab.infer.pairs import cell_readings, paired_values
+from loralab.infer.spread import Estimate, Spread, estimate_spread
+from loralab.measure import TABLE as INSTRUMENTS
+from loralab.spec.cells import BASE_ARM, Cell
+
 TABLE = Path(__file__).parents[1] / "src" / "loralab" / "infer" / "run_sd.json"
+#: a cell with fewer trainings says too little about the spread between them.
+MIN_RUNS = 3
 
 
-def run_effects(readings: pl.DataFrame) -> pl.DataFrame:
-    """Return one row a training and cell: the mean over its pictures of arm minus base at the same prompt and seed."""
-    base = readings.filter(pl.col("arm") == "base").select("prompt", "seed", "measure", pl.col("value").alias("base"))
-    paired = readings.filter(pl.col("arm") != "base").join(base, on=["prompt", "seed", "measure"], how="inner")
-    paired = paired.drop_nulls(["value", "base"])
-    return paired.group_by("measure", "arm", "prompt", "replicate").agg((pl.col("value") - pl.col("base")).mean().alias("effect"), pl.len())
+@dataclass(frozen=True)
+class CellSpread:
+    """The spread of one instrument's difference from the base in one cell of an arm."""
+
+    measure: str
+    cell: Cell
+    spread: Spread
+
+    @property
+    def instrument(self) -> str:
+        """The measure without the training set that it refers to."""
+        return self.measure.split("[")[0]
 
 
-def spreads(readings: pl.DataFrame) -> pl.DataFrame:
-    """Return one row an instrument: the median over cells of the spread between trainings, with the counts that it rests on."""
-    cells = (
-        run_effects(readings)
-        .group_by("measure", "arm", "prompt")
-        .agg(pl.col("effect").std().alias("sd"), pl.len().alias("runs"), pl.col("len").mean().alias("seeds"))
-        .filter((pl.col("runs") >= 3) & (pl.col("sd") > 0))
-        .with_columns(pl.col("measure").str.split("[").list.first())
-    )
-    return (
-        cells.group_by("measure")
-        .agg(
-            pl.col("sd").median(),
-            pl.col("runs").median(),
-            pl.col("seeds").median(),
-            pl.len().alias("cells"),
-            pl.col("sd").max().alias("largest"),
-        )
-        .sort("measure")
-    )
+def cell_spreads(readings: pl.DataFrame) -> Iterator[CellSpread]:
+    """Yield the spread in every cell of every arm in which any two readings differ."""
+    places = readings.filter(pl.col("arm") != BASE_ARM).select("measure", "arm", "prompt", "strength", "step").unique(maintain_order=True)
+    for measure, arm, prompt, strength, step in places.iter_rows():
+        cell, own = Cell(arm, prompt, strength, step), readings.filter(pl.col("measure") == measure)
+        sides = [cell_readings(own, side, measure) for side in (cell, cell.on(BASE_ARM))]
+        values, runs = paired_values(sides, INSTRUMENTS[measure.split("[")[0]].kind)
+        difference = values[0] - values[1]
+        if len(set(runs.tolist())) >= MIN_RUNS and len(difference) > len(set(runs.tolist())) and difference.std() > 0:
+            yield CellSpread(measure, cell, estimate_spread(difference, runs))
+
+
+def medians(cells: list[CellSpread]) -> dict[str, dict[str, float]]:
+    """Return, for each instrument, medians over its cells; cells in which all trainings agree exactly say nothing and are left out."""
+    found: dict[str, dict[str, float]] = {}
+    for name in sorted({cell.instrument for cell in cells}):
+        own = [cell.spread for cell in cells if cell.instrument == name and cell.spread.of_means.value > 0]
+        if own:
+            found[name] = {
+                "sd": median(s.of_means.value for s in own), "between": median(s.between.value for s in own),
+                "within": median(s.within.value for s in own), "icc": median(s.icc.value for s in own),
+                "seeds": median(s.pictures_a_run for s in own), "runs": median(s.n_runs for s in own),
+                "largest": max(s.of_means.value for s in own), "cells": len(own),
+            }  # fmt: skip
+    return found
+
+
+def judged_cells(study: Path) -> set[tuple[str, str, str]]:
+    """Return (measure, arm, prompt) of what the study's verdicts compare, and of the placebo beside it."""
+    document = json.loads((study / "verdicts.json").read_text(encoding="utf-8"))
+    found = set()
+    for verdict in document["verdicts"]:
+        places = [verdict["cell"], verdict["versus"], *(check["against"] for check in verdict["controls"] if check["name"] == "placebo")]
+        for arm, _, rest in (place.partition(" @ ") for place in places if place):
+            found.add((verdict["measure"], arm, rest.split('"')[1]))
+    return found
+
+
+def shown(estimate: Estimate) -> str:
+    """Return "value (low to high)"."""
+    return f"{estimate.value:.3g} ({estimate.low:.2g} to {estimate.high:.2g})"
+
+
+def markdown(name: str, cells: list[CellSpread], judged: set[tuple[str, str, str]], origin: str) -> Iterator[str]:
+    """Yield the lines of the docs' page."""
+    yield from ("# How much trainings differ that differ in their seed alone", "")
+    yield "A training's effect is the mean over its pictures of arm - base, at the same prompt and seed, in the instrument's unit."
+    yield "*Between*: standard deviation between trainings, without what their few pictures add. *Within*: between the pictures of one"
+    yield "training. *ICC*: between² / (between² + within²). *Of means*: what a verdict's interval is made of, √(between² + within² / pictures)."
+    yield "Estimates by analysis of variance, in brackets 95 % intervals (chi-square; F for the ICC; Williams and Tukey for *between*)."
+    yield from ("", f"From the study {name}: {origin}. Made by `python benchmarks/run_spread.py LAB/studies/{name} --markdown FILE`.", "")
+    yield from ("## By instrument: medians over the study's cells", "")
+    yield "| instrument | unit | cells | trainings | pictures each | between | within | ICC | of means | largest |"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for instrument, row in medians(cells).items():
+        head = f"| {instrument} | {INSTRUMENTS[instrument].unit or '–'} | {row['cells']} | {row['runs']:g} | {row['seeds']:g} | "
+        yield head + " | ".join(f"{row[key]:.3g}" for key in ("between", "within", "icc", "sd", "largest")) + " |"
+    yield from ("", "## By arm, where the study's claims read it", "")
+    yield "| instrument | arm @ prompt | trainings | between | within | ICC | of means |"
+    yield "|---|---|---|---|---|---|---|"
+    for cell in cells:
+        if (cell.measure, cell.cell.arm, cell.cell.prompt) in judged:
+            s = cell.spread
+            row = (shown(s.between), shown(s.within), shown(s.icc), shown(s.of_means))
+            yield f"| {cell.measure} | {cell.cell} | {s.n_runs} | " + " | ".join(row) + " |"
+    yield ""
+
+
+def write_table(found: dict[str, dict[str, float]], origin: str) -> None:
+    """Replace the shipped spreads of the instruments that were ``found``."""
+    table = json.loads(TABLE.read_text(encoding="utf-8"))
+    for name, row in found.items():
+        entry = table["instruments"].setdefault(name, {})
+        entry |= {"sd": round(row["sd"], 4), "seeds": round(row["seeds"]), "n_runs": round(row["runs"])}
+        entry["source"] = f"{origin}: median of {row['cells']} cells"
+        if row["within"] > 0:
+            entry |= {"between": round(row["between"], 4), "within": round(row["within"], 4)}
+    lines = [f"    {json.dumps(name)}: {json.dumps(entry)}" for name, entry in table["instruments"].items()]
+    about = json.dumps(table["about"])
+    TABLE.write_text(f'{{\n  "about": {about},\n  "instruments": {{\n' + ",\n".join(lines) + "\n  }\n}\n", encoding="utf-8")
+
+
+def origin_of(study: Path) -> str:
+    """Return on which base and budget the study was last run."""
+    ledger = [json.loads(line) for line in (study / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    started = [record for record in ledger if record["event"] == "started"][-1]
+    return f"{study.name} study, preset {started['preset']}, base {started['base_sha256'][:12]}"
 
 
 def main() -> None:
@@ -52,19 +136,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--markdown", type=Path)
     given = parser.parse_args()
-    found = spreads(pl.read_parquet(given.study / "readings.parquet"))
-    with pl.Config(tbl_rows=-1):
-        print(found)
+    cells = sorted(cell_spreads(pl.read_parquet(given.study / "readings.parquet")), key=lambda cell: (cell.measure, cell.cell.arm))
+    found, origin = medians(cells), origin_of(given.study)
+    for name, row in found.items():
+        print(f"{name:24}" + "  ".join(f"{key} {value:.3g}" for key, value in row.items()))
+    if given.markdown:
+        text = "\n".join(markdown(given.study.name, cells, judged_cells(given.study), origin))
+        given.markdown.parent.mkdir(parents=True, exist_ok=True)
+        given.markdown.write_text(text, encoding="utf-8")
     if given.write:
-        table = json.loads(TABLE.read_text(encoding="utf-8"))
-        for row in found.iter_rows(named=True):
-            entry = table["instruments"].setdefault(row["measure"], {})
-            source = f"petri-v1, {given.study.name} study: median of {row['cells']} cells"
-            entry |= {"sd": round(row["sd"], 4), "seeds": round(row["seeds"]), "n_runs": round(row["runs"]), "source": source}
-        lines = [f"    {json.dumps(name)}: {json.dumps(entry)}" for name, entry in table["instruments"].items()]
-        about = json.dumps(table["about"])
-        TABLE.write_text(f'{{\n  "about": {about},\n  "instruments": {{\n' + ",\n".join(lines) + "\n  }\n}\n", encoding="utf-8")
+        write_table(found, origin)
 
 
 if __name__ == "__main__":

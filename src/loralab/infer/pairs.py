@@ -103,18 +103,26 @@ def _shared_rows(sides: Sequence[CellReadings]) -> list[np.ndarray]:
     return [np.array([row[key] for key in shared], dtype=int) for row in rows]
 
 
-def run_effects(sides: Sequence[CellReadings], weights: Sequence[float], kind: str) -> RunEffects:
-    """Return one effect a run: the mean over its seeds of the weighted sum of the sides, e.g. weights (1, -1) for a difference.
+def paired_values(sides: Sequence[CellReadings], kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (values (cells, pairs), replicate (pairs,)) of the pictures that all sides have, paired by replicate and image seed.
 
-    Pictures are paired by replicate and image seed. A share counts an unmeasurable picture as "no" (0); for a continuous
-    instrument a pair with an unmeasurable picture is left out. A run without a pair has no effect and does not appear.
+    A share counts an unmeasurable picture as "no" (0); for a continuous instrument a pair with an unmeasurable picture is left out.
     """
     rows = _shared_rows(sides)
     values = np.stack([side.value[row] for side, row in zip(sides, rows, strict=True)])  # (cells, pairs)
     replicate = sides[0].replicate[rows[0]]
-    if kind != "share":
-        keep = np.all([side.measured[row] for side, row in zip(sides, rows, strict=True)], axis=0)
-        values, replicate = values[:, keep], replicate[keep]
+    if kind == "share":
+        return values, replicate
+    keep = np.all([side.measured[row] for side, row in zip(sides, rows, strict=True)], axis=0)
+    return values[:, keep], replicate[keep]
+
+
+def run_effects(sides: Sequence[CellReadings], weights: Sequence[float], kind: str) -> RunEffects:
+    """Return one effect a run: the mean over its seeds of the weighted sum of the sides, e.g. weights (1, -1) for a difference.
+
+    Pairs as in ``paired_values``. A run without a pair has no effect and does not appear.
+    """
+    values, replicate = paired_values(sides, kind)
     runs, run_of_pair = np.unique(replicate, return_inverse=True)
     n_pairs_of_run = np.bincount(run_of_pair, minlength=len(runs))
     side_means = np.stack([np.bincount(run_of_pair, weights=side, minlength=len(runs)) for side in values]) / np.maximum(n_pairs_of_run, 1)

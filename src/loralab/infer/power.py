@@ -34,13 +34,17 @@ class RunSd:
     n_runs: int
     source: str
     classes: bool = False  # whether a picture reads as one of a few values (a circle or none): then the interval has a floor
+    between: float | None = None  # standard deviation between runs without the pictures' share; None where it was not estimated
+    within: float | None = None  # standard deviation between the pictures of a run
 
     def at(self, seeds: int) -> float:
-        """Return the spread at ``seeds`` pictures a run, on the safe side: fewer pictures spread more, more pictures help nothing.
+        """Return the spread at ``seeds`` pictures a run: sqrt(between^2 + within^2 / seeds) where both are known.
 
-        How much of the spread the pictures make is not known from one figure: with fewer all of it is taken to be theirs,
-        with more none of it.
+        From one figure it is not known how much of the spread the pictures make. The safe side is taken: with fewer pictures all
+        of it is theirs, with more none of it.
         """
+        if self.between is not None and self.within is not None:
+            return math.sqrt(self.between**2 + self.within**2 / seeds)
         return self.sd * math.sqrt(max(1.0, self.seeds / seeds))
 
 
