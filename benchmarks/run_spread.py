@@ -90,7 +90,7 @@ def markdown(name: str, cells: list[CellSpread], judged: set[tuple[str, str, str
     yield from ("# How much trainings differ that differ in their seed alone", "")
     yield "A training's effect is the mean over its pictures of arm - base, at the same prompt and seed, in the instrument's unit."
     yield "*Between*: standard deviation between trainings, without what their few pictures add. *Within*: between the pictures of one"
-    yield "training. *ICC*: between² / (between² + within²). *Of means*: √(between² + within² / pictures), what a verdict's interval is made of."
+    yield "training. *ICC*: between² / (between² + within²). *Of means*: √(between² + within² / pictures), what verdicts rest on."
     yield "Estimates by analysis of variance, in brackets 95 % intervals (chi-square; F for the ICC; Williams and Tukey for *between*)."
     yield from ("", f"From the study {name}: {origin}. Made by `python benchmarks/run_spread.py LAB/studies/{name} --markdown FILE`.", "")
     yield from ("## By instrument: medians over the study's cells", "")

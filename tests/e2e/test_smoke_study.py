@@ -34,6 +34,9 @@ experiments:
     claims:
       - {say: grey is learned, measure: chroma, cell: shapes @ "myshape", expect: lower, margin_absolute: 5}
       - {say: it comes closer to the training set, measure: copy_distance, cell: shapes @ "myshape", expect: lower, margin_absolute: 5}
+    curves:
+      - {say: the longer the closer, measure: copy_distance, cell: shapes @ "myshape",
+         over: step, at: [1, 3], expect: lower, margin_absolute: 5}
 """
 
 
@@ -72,19 +75,20 @@ def results(lab: Path) -> dict[str, str]:
 def test_a_study_leaves_verdicts_readings_loras_datasets_and_a_report(finished: Path):
     folder = finished / "studies" / "tiny"
     verdicts = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]
-    assert [verdict["say"] for verdict in verdicts] == ["grey is learned", "it comes closer to the training set"]
+    assert [verdict["say"] for verdict in verdicts] == ["grey is learned", "it comes closer to the training set", "the longer the closer"]
     assert all(verdict["contrast"]["n_runs"] == 3 for verdict in verdicts)
     readings = pl.read_parquet(folder / "readings.parquet")
     chroma = readings.filter((pl.col("measure") == "chroma") & (pl.col("prompt") == "myshape"))
     assert sorted(chroma.filter(pl.col("arm") == "shapes")["seed"]) == sorted(chroma.filter(pl.col("arm") == "base")["seed"]) == [*range(6)]
     assert sorted(file.name for file in (folder / "loras").iterdir()) == sorted(
-        f"{arm}-r{r}.safetensors" for arm in ("shapes", "placebo") for r in range(3)
+        f"{run}.safetensors" for r in range(3) for run in (f"shapes-r{r}", f"shapes-r{r}-step1", f"placebo-r{r}")
     )
     assert sorted(file.name for file in (folder / "datasets" / "shapes" / "1_shapes").iterdir()) == sorted(
         f"000{n}.{end}" for n in (1, 2, 3) for end in ("png", "txt")
     )
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "Is grey learned?" in page
+    assert "Effect over step" in page
     assert str(finished) not in page
 
 
@@ -147,7 +151,7 @@ def test_plan_trains_nothing_and_says_what_it_would_cost(study: Path, tmp_path: 
     assert plan["n_runs"] == 64
     assert plan["cost"]["minutes"] > 0
     assert {"arms": "monster and primary", "differ": "captions"} in plan["pairs"]
-    assert len(plan["claims"]) == 21
+    assert len(plan["claims"]) == 22  # 21 claims and a curve
     assert not (tmp_path / "lab").exists()
 
 

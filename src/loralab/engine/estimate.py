@@ -42,7 +42,7 @@ def refuse_undecidable(loaded: Loaded) -> None:
             where="",
         )
         for plan in claim_plans(loaded)
-        if not plan.decidable and not loaded.spec.experiments[plan.experiment].claims[plan.index].anyway
+        if not plan.decidable and not plan.anyway
     ]
     if problems:
         raise LabError("spec", [*problems, Problem("run it all the same with --anyway, or mark these claims with `anyway: true`")])
@@ -50,16 +50,20 @@ def refuse_undecidable(loaded: Loaded) -> None:
 
 def check_measures(loaded: Loaded) -> None:
     """Raise LabError("spec") for claims whose instrument does not exist."""
+    asked = [
+        (name, measure, say)
+        for name, experiment in loaded.spec.experiments.items()
+        for measure, say in (
+            *((claim.measure, claim.say) for claim in experiment.claims),
+            *((measure, curve.say) for curve in experiment.curves for measure in (curve.measure, curve.damage)),
+        )
+    ]
     problems = [
         Problem(
-            f"{name}: unknown instrument {claim.measure!r}",
-            f"one of {', '.join(sorted(TABLE))}",
-            "see docs/instruments.md",
-            f"claim {claim.say!r}",
+            f"{name}: unknown instrument {measure!r}", f"one of {', '.join(sorted(TABLE))}", "see docs/instruments.md", f"claim {say!r}"
         )
-        for name, experiment in loaded.spec.experiments.items()
-        for claim in experiment.claims
-        if claim.measure not in TABLE
+        for name, measure, say in asked
+        if measure not in TABLE
     ]
     if problems:
         raise LabError("spec", problems)

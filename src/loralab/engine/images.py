@@ -48,8 +48,8 @@ def draw_blocks(
 
     Batches are planned over all of ``blocks``, present or not: a resumed study draws each image in the company it had.
     """
-    batches = plan_batches([ImageBlock(b.plan.run_id, b.plan.prompt, b.plan.strength, b.plan.seeds) for b in blocks], BATCH_IMAGES)
-    owner = {(b.plan.run_id, b.plan.strength, b.plan.prompt, seed): b for b in blocks for seed in b.plan.seeds}
+    batches = plan_batches([ImageBlock(b.plan.adapter_id, b.plan.prompt, b.plan.strength, b.plan.seeds) for b in blocks], BATCH_IMAGES)
+    owner = {(b.plan.adapter_id, b.plan.strength, b.plan.prompt, seed): b for b in blocks for seed in b.plan.seeds}
     missing = {b.key for b in blocks if not store.has(KIND, b.key)}
     drawn: dict[str, dict[int, np.ndarray]] = {}
     done, total = 0, sum(len(b.plan.seeds) for b in blocks)
@@ -94,7 +94,7 @@ def _publish(store: Store, base: Base, sample: SampleSpec, block: KeyedBlock, im
 def _parameters(base: Base, sample: SampleSpec, block: BlockPlan, seed: int) -> str:
     return parameters_text(
         prompt=block.prompt, negative=sample.negative, steps=sample.steps, sampler=sample.sampler, guidance=sample.guidance, seed=seed,
-        size_px=base.size_px, model=base.name, model_hash=base.fingerprint[:10], lora=block.run_id, strength=block.strength,
+        size_px=base.size_px, model=base.name, model_hash=base.fingerprint[:10], lora=block.adapter_id, strength=block.strength,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def judge_study(run: StudyRun) -> list[Verdict]:
         training = training_means(run.datasets, measures, round_trip_of(run.base))
         verdicts = judge(
             qualified_experiments(run.plan.spec), run.readings, training=training, instruments=instrument_facts(measures, run.cards),
-            controls=run.plan.controls, alpha=preset_of(run.loaded).alpha,
+            controls=run.plan.controls, curves=run.plan.curves, alpha=preset_of(run.loaded).alpha,
         )  # fmt: skip
     document = {"study": run.plan.spec.study, "study_sha256": run.loaded.sha256, "preset": run.loaded.preset or "none"}
     text = json.dumps({**document, "verdicts": [verdict.to_json() for verdict in verdicts]}, indent=1, sort_keys=True, allow_nan=False)
@@ -32,13 +32,22 @@ def judge_study(run: StudyRun) -> list[Verdict]:
 
 
 def qualified_experiments(spec: StudySpec) -> dict[str, ExperimentSpec]:
-    """Return the experiments with each claim's measure under the name that its readings have."""
+    """Return the experiments with the measures of claims and curves under the name that its readings have."""
     result = {}
     for name, experiment in spec.experiments.items():
         claims = tuple(
             claim.model_copy(update={"measure": qualified_measure(spec, claim.measure, claim.cell.arm)}) for claim in experiment.claims
         )
-        result[name] = experiment.model_copy(update={"claims": claims})
+        curves = tuple(
+            curve.model_copy(
+                update={
+                    "measure": qualified_measure(spec, curve.measure, curve.cell.arm),
+                    "damage": qualified_measure(spec, curve.damage, curve.cell.arm),
+                }
+            )
+            for curve in experiment.curves
+        )
+        result[name] = experiment.model_copy(update={"claims": claims, "curves": curves})
     return result
 
 

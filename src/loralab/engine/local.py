@@ -18,7 +18,7 @@ from loralab.engine.datasets import Dataset, make_dataset
 from loralab.engine.events import Event, StageClock
 from loralab.engine.images import KeyedBlock, block_key, draw_blocks, load_images
 from loralab.engine.measuring import SCHEMA, measure_blocks, study_measures
-from loralab.engine.plan import BlockPlan, StudyPlan, make_plan
+from loralab.engine.plan import BlockPlan, StudyPlan, checkpoint_id, make_plan
 from loralab.engine.sheets import contact_sheet
 from loralab.engine.training import KIND as ADAPTERS
 from loralab.engine.training import adapter_file, adapter_key, load_run, stacks_of, train_runs
@@ -127,7 +127,7 @@ def _draw_base(run: StudyRun) -> Iterator[Event]:
 
 
 def _keyed(run: StudyRun, block: BlockPlan) -> KeyedBlock:
-    source = run.base.fingerprint if block.run_id is None else run.run_keys[block.run_id]
+    source = run.base.fingerprint if block.adapter_id is None else run.run_keys[block.adapter_id]
     keyed = KeyedBlock(block, block_key(run.plan.spec.sample, block, source))
     run.blocks[block] = keyed
     return keyed
@@ -140,7 +140,9 @@ def _make_data(run: StudyRun) -> Iterator[Event]:
             _copy_dataset(run, arm)
             yield Event("data", index, len(run.plan.arms), arm)
     for planned in run.plan.runs:
-        run.run_keys[planned.run_id] = adapter_key(run.base, planned, run.datasets[planned.arm], run.plan.spec.seed)
+        for step in (None, *run.plan.kept_steps(planned.arm)):
+            key = adapter_key(run.base, planned, run.datasets[planned.arm], run.plan.spec.seed, step)
+            run.run_keys[checkpoint_id(planned.run_id, step)] = key
 
 
 def _copy_dataset(run: StudyRun, arm: str) -> None:
@@ -160,6 +162,10 @@ def _draw_stack(run: StudyRun, stack: list[str], embeddings: Mapping[str, torch.
         else:
             adapters[run_id] = adapter
     blocks = [_keyed(run, block) for block in run.plan.blocks if block.run_id in adapters]
+    for name in {block.plan.adapter_id for block in blocks} - {None, *adapters}:
+        checkpoint = load_run(run.store, run.base, run.run_keys[str(name)])
+        if checkpoint is not None:  # a run that ended well had not stopped before
+            adapters[str(name)] = checkpoint
     with run.clock.stage("draw the LoRAs' images"):
         for done, total in draw_blocks(run.store, run.base, run.plan.spec.sample, blocks, adapters, embeddings):
             yield Event("draw", index * total + done, n_stacks * total, f"the LoRAs' pictures, stack {index + 1} of {n_stacks}")
@@ -172,7 +178,7 @@ def _link_adapters(run: StudyRun) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for run_id, key in run.run_keys.items():
             source, target = adapter_file(run.store, key), folder / f"{run_id}.safetensors"
-            if run_id in run.failures:
+            if not source.is_file():  # the run failed
                 continue
             target.unlink(missing_ok=True)
             try:

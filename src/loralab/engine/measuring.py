@@ -35,8 +35,11 @@ def plain_measure(measure: str) -> str:
 
 
 def study_measures(spec: StudySpec) -> list[str]:
-    """Return the qualified names of all that the study's claims measure, in order."""
+    """Return the qualified names of all that the study's claims and curves measure, in order."""
     names = [qualified_measure(spec, claim.measure, claim.cell.arm) for e in spec.experiments.values() for claim in e.claims]
+    curves = [curve for e in spec.experiments.values() for curve in e.curves]
+    names += [qualified_measure(spec, curve.measure, curve.cell.arm) for curve in curves]
+    names += [qualified_measure(spec, curve.damage, curve.cell.arm) for curve in curves if spec.sample.unrelated]
     return list(dict.fromkeys(names))
 
 
@@ -84,7 +87,7 @@ def _measure(
     place = block.plan
     for measure in measures:
         for seed, reading in zip(place.seeds, found[measure], strict=True):
-            row = (place.arm, place.replicate, place.prompt, 1.0 if place.arm == BASE_ARM else place.strength, None, seed)
+            row = (place.arm, place.replicate, place.prompt, 1.0 if place.arm == BASE_ARM else place.strength, place.step, seed)
             rows.append((*row, measure, reading.value, reading.status, reading.reason))
     return rows
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from loralab.infer.judge import ControlCells
-from loralab.spec import BASE_ARM, ArmSpec, Cell, ClaimSpec, ImagesOfData, StudySpec, TrainSpec
+from loralab.infer.case import ControlCells, CurveCells
+from loralab.spec import BASE_ARM, ArmSpec, Cell, ClaimSpec, CurveSpec, ImagesOfData, StudySpec, TrainSpec
 from loralab.spec.load import train_spec_of
 
 #: adapters that are trained together at most; see docs/decisions.md for the measurement behind it.
@@ -32,11 +32,17 @@ class BlockPlan:
     prompt: str
     strength: float
     seeds: tuple[int, ...]
+    step: int | None = None  # an earlier step of the training; None is its end
 
     @property
     def run_id(self) -> str | None:
         """The run that draws the block; None is the base."""
         return None if self.arm == BASE_ARM else run_id_of(self.arm, self.replicate)
+
+    @property
+    def adapter_id(self) -> str | None:
+        """The adapter that draws the block: the run's, or its checkpoint's; None is the base."""
+        return None if self.run_id is None else checkpoint_id(self.run_id, self.step)
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,11 @@ class StudyPlan:
     controls: Mapping[tuple[str, int], ControlCells]
     arms: tuple[str, ...]
     notes: tuple[str, ...]
+    curves: Mapping[tuple[str, int], CurveCells]
+
+    def kept_steps(self, arm: str) -> tuple[int, ...]:
+        """Return the earlier steps of an arm's trainings that are drawn from, rising."""
+        return tuple(sorted({cell.step for cell in self.cells if cell.arm == arm and cell.step is not None}))
 
     @property
     def n_images(self) -> int:
@@ -66,6 +77,11 @@ def run_id_of(arm: str, replicate: int) -> str:
     return f"{arm}-r{replicate}"
 
 
+def checkpoint_id(run_id: str, step: int | None) -> str:
+    """Return the name of a run's adapter at a step; None is the end of the training."""
+    return run_id if step is None else f"{run_id}-step{step}"
+
+
 def make_plan(spec: StudySpec) -> StudyPlan:
     """Return the plan of a study whose preset has been applied."""
     controls = {
@@ -73,12 +89,39 @@ def make_plan(spec: StudySpec) -> StudyPlan:
         for name, experiment in spec.experiments.items()
         for index, claim in enumerate(experiment.claims)
     }
-    cells = tuple(dict.fromkeys(_cells(spec, controls)))
+    curves = dict(_curves(spec))
+    cells = tuple(dict.fromkeys(_cells(spec, controls, curves)))
     arms = tuple(arm for arm in spec.arms if any(cell.arm == arm for cell in cells))
     n_replicates = {arm: train_spec_of(spec, spec.arms[arm]).replicates for arm in arms}
     runs = tuple(_runs(spec, n_replicates))
     blocks = tuple(_blocks(spec, cells, n_replicates))
-    return StudyPlan(spec, cells, runs, blocks, controls, arms, tuple(_notes(spec, arms)))
+    return StudyPlan(spec, cells, runs, blocks, controls, arms, tuple(_notes(spec, arms)), curves)
+
+
+def _curves(spec: StudySpec) -> Iterator[tuple[tuple[str, int], CurveCells]]:
+    for name, experiment in spec.experiments.items():
+        for index, curve in enumerate(experiment.curves):
+            doses = doses_of(spec, curve)
+            if doses:
+                yield (name, index), CurveCells(doses, tuple(_dose_cell(spec, curve, dose) for dose in doses), spec.sample.unrelated)
+
+
+def doses_of(spec: StudySpec, curve: CurveSpec) -> tuple[float, ...]:
+    """Return a curve's doses; steps beyond a shortened training (a smoke run's) become its end."""
+    if curve.over == "strength":
+        return curve.at
+    steps = train_spec_of(spec, spec.arms[curve.cell.arm]).steps
+    return tuple(sorted({min(dose, float(steps)) for dose in curve.at}))
+
+
+def _dose_cell(spec: StudySpec, curve: CurveSpec, dose: float) -> Cell:
+    """Return the cell of one dose: none of it is the base, the last step is the end of the training."""
+    if dose == 0:
+        return curve.cell.on(BASE_ARM)
+    if curve.over == "strength":
+        return Cell(curve.cell.arm, curve.cell.prompt, dose)
+    steps = train_spec_of(spec, spec.arms[curve.cell.arm]).steps
+    return Cell(curve.cell.arm, curve.cell.prompt, 1.0, None if dose == steps else int(dose))
 
 
 def _runs(spec: StudySpec, n_replicates: Mapping[str, int]) -> Iterator[RunPlan]:
@@ -102,10 +145,12 @@ def _blocks(spec: StudySpec, cells: tuple[Cell, ...], n_replicates: Mapping[str,
         for cell in cells:
             if cell.arm == BASE_ARM or replicate < n_replicates[cell.arm]:
                 strength = 0.0 if cell.arm == BASE_ARM else cell.strength
-                yield BlockPlan(cell.arm, replicate, cell.prompt, strength, seeds)
+                yield BlockPlan(cell.arm, replicate, cell.prompt, strength, seeds, cell.step)
 
 
-def _cells(spec: StudySpec, controls: Mapping[tuple[str, int], ControlCells]) -> Iterator[Cell]:
+def _cells(
+    spec: StudySpec, controls: Mapping[tuple[str, int], ControlCells], curves: Mapping[tuple[str, int], CurveCells]
+) -> Iterator[Cell]:
     """Yield every cell to draw: what the claims name, their controls, what is shown, unrelated prompts; and the base at each prompt."""
     wanted: list[Cell] = []
     for experiment in spec.experiments.values():
@@ -114,11 +159,17 @@ def _cells(spec: StudySpec, controls: Mapping[tuple[str, int], ControlCells]) ->
         wanted += experiment.show
     for control in controls.values():
         wanted += [cell for cell in (control.placebo, control.no_trigger) if cell is not None]
+    for curve in curves.values():
+        wanted += curve.cells
+        wanted += [cell for index in range(len(curve.doses)) for cell in curve.damage_cells(index)]
     trained = dict.fromkeys(cell.arm for cell in wanted if cell.arm != BASE_ARM)
     wanted += [Cell(arm, prompt) for prompt in spec.sample.unrelated for arm in trained]
     prompts = dict.fromkeys(cell.prompt for cell in wanted)
     yield from (Cell(BASE_ARM, prompt) for prompt in prompts)
-    yield from (cell for cell in wanted if cell.arm != BASE_ARM)
+    for cell in wanted:
+        shortened = cell.arm != BASE_ARM and cell.step is not None and cell.step >= train_spec_of(spec, spec.arms[cell.arm]).steps
+        if cell.arm != BASE_ARM and not shortened:  # only a preset without verdicts may train less than a cell asks for
+            yield cell
 
 
 def placebo_of(spec: StudySpec) -> str | None:

@@ -18,6 +18,7 @@ from loralab.engine.local import StudyRun
 from loralab.engine.measuring import plain_measure, study_measures
 from loralab.engine.plan import BlockPlan
 from loralab.engine.training import KIND as ADAPTERS
+from loralab.infer.case import CurveCells
 from loralab.infer.verdict import Verdict
 from loralab.measure import TABLE
 from loralab.report import (
@@ -31,7 +32,7 @@ from loralab.report import (
     Strip,
     StripRow,
 )  # fmt: skip
-from loralab.spec import BASE_ARM, Cell
+from loralab.spec import BASE_ARM, Cell, CurveSpec
 from loralab.spec.load import preset_of, train_spec_of
 from loralab.store import read_lines
 
@@ -64,10 +65,16 @@ def _section(run: StudyRun, name: str, verdicts: Sequence[Verdict]) -> Experimen
     experiment = run.plan.spec.experiments[name]
     cells = [claim.cell for claim in experiment.claims if claim.cell.arm != BASE_ARM]
     cells += [cell for cell in experiment.show if cell.arm != BASE_ARM]
+    strips = [_strip(run, name, cell) for cell in dict.fromkeys(cells)]
+    strips += [
+        _curve_strip(run, curve, run.plan.curves[name, index])
+        for index, curve in enumerate(experiment.curves)
+        if (name, index) in run.plan.curves
+    ]
     return ExperimentSection(
         name=name, question=experiment.question, article=experiment.article,
         verdicts=tuple(verdict for verdict in verdicts if verdict.experiment == name),
-        strips=tuple(_strip(run, name, cell) for cell in dict.fromkeys(cells)),
+        strips=tuple(strips),
     )  # fmt: skip
 
 
@@ -85,9 +92,21 @@ def _strip(run: StudyRun, experiment: str, cell: Cell) -> Strip:
             cells.setdefault(controls.no_trigger, f"{cell.arm}, without its trigger")
         if controls.placebo is not None:
             cells.setdefault(controls.placebo, "placebo")
+    return _make_strip(run, str(cell), cell, cells, columns)
+
+
+def _curve_strip(run: StudyRun, curve: CurveSpec, drawn: CurveCells) -> Strip:
+    """Return the base and every dose below it, at the same seeds."""
+    cells: dict[Cell, str] = {curve.cell.on(BASE_ARM): "base"}
+    for dose, cell in zip(drawn.doses, drawn.cells, strict=True):
+        cells.setdefault(cell, f"{curve.over} {dose:g}")
+    return _make_strip(run, f"{curve.cell.arm} over {curve.over}", curve.cell, cells, _columns(run, curve.cell))
+
+
+def _make_strip(run: StudyRun, title: str, cell: Cell, cells: Mapping[Cell, str], columns: Sequence[tuple[int, int]]) -> Strip:
     rows = [StripRow(label, tuple(_pictures(run, row, columns))) for row, label in cells.items()]
     return Strip(
-        cell=str(cell), prompt=cell.prompt, seeds=tuple(seed for _, seed in columns), rows=tuple(row for row in rows if row.pictures),
+        cell=title, prompt=cell.prompt, seeds=tuple(seed for _, seed in columns), rows=tuple(row for row in rows if row.pictures),
         training=_training_pictures(run, cell.arm),
         rule=f"the first picture of each of the first {len(columns)} trainings, the base's at the same seed; nothing was picked by hand",
     )  # fmt: skip
@@ -112,7 +131,7 @@ def _pictures(run: StudyRun, cell: Cell, columns: Sequence[tuple[int, int]]) -> 
 def _block_of(run: StudyRun, cell: Cell, replicate: int) -> KeyedBlock | None:
     seeds = tuple(range(replicate * run.plan.spec.sample.seeds, (replicate + 1) * run.plan.spec.sample.seeds))
     strength = 0.0 if cell.arm == BASE_ARM else cell.strength
-    return run.blocks.get(BlockPlan(cell.arm, replicate, cell.prompt, strength, seeds))
+    return run.blocks.get(BlockPlan(cell.arm, replicate, cell.prompt, strength, seeds, cell.step))
 
 
 def _training_pictures(run: StudyRun, arm: str) -> tuple[Picture, ...]:
@@ -191,7 +210,9 @@ def _not_measured(run: StudyRun, verdicts: Sequence[Verdict]) -> Iterator[str]:
             yield f"“{verdict.say}” was not measured: {verdict.reason}"
     yield "Only this base was used. What a LoRA learns on petri need not be what it learns on a full-size model; the same study runs there."
     yield "Only the words in this file were tried. A verdict about `myshape` and `monster` is about that pair of words."
-    yield "The text encoder was frozen; earlier steps of a training and other strengths were not drawn."
+    yield "The text encoder was frozen."
+    if not run.plan.curves:
+        yield "Earlier steps of a training and other strengths were not drawn."
 
 
 # --- provenance ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from loralab.adapters import Adapter, load_adapter, save_adapter
 from loralab.bases import Base, embed_prompts, encode_images
 from loralab.engine.datasets import Dataset
 from loralab.engine.events import Event
-from loralab.engine.plan import MAX_STACK, RunPlan, StudyPlan
+from loralab.engine.plan import MAX_STACK, RunPlan, StudyPlan, checkpoint_id
 from loralab.store import Store, artefact_key, canonical_json
 from loralab.train import TrainedRun, TrainRun, pack_runs, train_stack
 
@@ -19,22 +19,31 @@ TRAIN_VERSION = 1
 KIND = "adapters"
 
 
-def adapter_key(base: Base, run: RunPlan, dataset: Dataset, root_seed: int) -> str:
-    """Return the key of a run's adapter; the number of replicates is no part of it, so that `full` builds on `quick`."""
-    spec_slice = {"train": run.train.model_dump(mode="json", exclude={"replicates"}), "replicate": run.replicate, "root_seed": root_seed}
+def adapter_key(base: Base, run: RunPlan, dataset: Dataset, root_seed: int, step: int | None = None) -> str:
+    """Return the key of a run's adapter, or of its checkpoint at ``step``.
+
+    The number of replicates is no part of it, so that `full` builds on `quick`.
+    """
+    train = run.train.model_dump(mode="json", exclude={"replicates"})
+    spec_slice = {"train": train, "replicate": run.replicate, "root_seed": root_seed} | ({} if step is None else {"step": step})
     return artefact_key("train", TRAIN_VERSION, spec_slice, [dataset.key, base.fingerprint])
 
 
 def train_runs(
     store: Store, base: Base, plan: StudyPlan, datasets: Mapping[str, Dataset], keys: Mapping[str, str], wanted: Sequence[str]
 ) -> Iterator[Event]:
-    """Train one stack, the runs ``wanted``; yields an event a step."""
-    if all(store.has(KIND, keys[run_id]) for run_id in wanted):
-        return
+    """Train one stack, the runs ``wanted``, and keep the checkpoints that the plan draws from; yields an event a step.
+
+    A stack of which anything is missing is trained again as a whole: the same bytes come out, and what the store holds stays.
+    """
     planned = {run.run_id: run for run in plan.runs}
+    kept = {run_id: plan.kept_steps(planned[run_id].arm) for run_id in wanted}
+    needed = [checkpoint_id(run_id, step) for run_id in wanted for step in (None, *kept[run_id])]
+    if all(store.has(KIND, keys[name]) for name in needed):
+        return
     inputs = {arm: _training_tensors(base, datasets[arm]) for arm in dict.fromkeys(planned[run_id].arm for run_id in wanted)}
     runs = [TrainRun(run_id, planned[run_id].train, *inputs[planned[run_id].arm], replicate=planned[run_id].replicate) for run_id in wanted]
-    steps = train_stack(base, runs, root_seed=plan.spec.seed)
+    steps = train_stack(base, runs, root_seed=plan.spec.seed, keep={step for steps in kept.values() for step in steps})
     n_steps = runs[0].spec.steps
     while True:
         try:
@@ -42,6 +51,10 @@ def train_runs(
         except StopIteration as end:
             trained: list[TrainedRun] = end.value
             break
+        for run_id, adapter in zip(wanted, step.adapters, strict=False):  # no adapters at a step that is not kept
+            if step.step in kept[run_id]:
+                name = checkpoint_id(run_id, step.step)
+                _publish_checkpoint(store, base, plan, keys[name], planned[run_id], datasets[planned[run_id].arm], step.step, adapter)
         yield Event("train", step.step, n_steps, f"{len(runs)} LoRAs together")
     for run in trained:
         _publish(store, base, plan, keys[run.run_id], planned[run.run_id], datasets[planned[run.run_id].arm], run)
@@ -67,11 +80,24 @@ def _publish(store: Store, base: Base, plan: StudyPlan, key: str, run: RunPlan, 
         rows = [{"step": index + 1, "loss": loss} for index, loss in enumerate(trained.losses)]
         (scratch / "losses.jsonl").write_text("".join(canonical_json(row) + "\n" for row in rows), encoding="utf-8")
         if trained.failed is None:
-            metadata = _metadata(base, plan, key, run, dataset, trained)
+            metadata = _metadata(base, plan, key, run, dataset) | {"loralab.initial_sha256": trained.initial_sha256}
             save_adapter(scratch / "adapter.safetensors", trained.adapter, metadata=metadata)
 
 
-def _metadata(base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Dataset, trained: TrainedRun) -> dict[str, str]:
+def _publish_checkpoint(
+    store: Store, base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Dataset, step: int, adapter: Adapter | None
+) -> None:
+    """Put the adapter of a run at a step into the store; of a run that has stopped, only that it has."""
+    if store.has(KIND, key):
+        return
+    failed = "the run had stopped before" if adapter is None else None
+    with store.publish(KIND, key, {"run_id": run.run_id, "step": step, "failed": failed, "data": dataset.key}) as scratch:
+        if adapter is not None:
+            metadata = _metadata(base, plan, key, run, dataset) | {"ss_steps": str(step)}
+            save_adapter(scratch / "adapter.safetensors", adapter, metadata=metadata)
+
+
+def _metadata(base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Dataset) -> dict[str, str]:
     """Return what the lab knows of a run, as the field's tools spell it."""
     tags: dict[str, int] = {}
     for caption in dataset.captions:
@@ -93,7 +119,6 @@ def _metadata(base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Data
         "loralab.key": key,
         "loralab.data_key": dataset.key,
         "loralab.base_sha256": base.fingerprint,
-        "loralab.initial_sha256": trained.initial_sha256,
     }
 
 

@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass
 from importlib import resources
 from typing import Any
 
+import numpy as np
 from scipy import stats
 
+from loralab.infer.curves import trend_weights
 from loralab.infer.decidable import MIN_RUNS, decidable_effect, decidable_no_change, runs_needed
 from loralab.infer.estimate import half_width_floor
 from loralab.infer.judge import DEFAULT_MARGIN, InstrumentFacts
@@ -68,6 +70,7 @@ class ClaimPlan:
     smallest_gap: float | None  # where the gap is unknown: the gap from which on the budget decides the claim
     decidable: bool
     reason: str
+    anyway: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -95,21 +98,25 @@ def plan_claims(
 
     ``gaps`` maps (experiment, index) to training set - base where that is known before the run; ``run_sds`` replaces the
     shipped spreads. A claim that leans on controls must pass each of them too: the allowed failure (1 - power) is shared
-    among the claim and its controls, and a control's difference is taken to spread sqrt(2) times as much.
+    among the claim and its controls, and a control's difference is taken to spread sqrt(2) times as much. An experiment's curves
+    come behind its claims; their trend is taken to spread as if the doses of a run were independent, which errs on the safe side.
     """
     spreads = load_run_sds() if run_sds is None else run_sds
     plans = []
     for name, experiment in experiments.items():
-        for index, claim in enumerate(experiment.claims):
+        curves = [(curve.as_claim(curve.cell), float(np.linalg.norm(trend_weights(len(curve.at))))) for curve in experiment.curves]
+        asked = [*((claim, 1.0) for claim in experiment.claims), *(curve for curve in curves if curve[1] > 0)]
+        for index, (claim, widening) in enumerate(asked):
             arms = [cell.arm for cell in (claim.cell, claim.versus_cell) if cell.arm != BASE_ARM]
             n_runs = min((replicates[arm] for arm in arms), default=0)
             facts, spread = instruments.get(claim.measure), spreads.get(claim.measure)
+            own = index >= len(experiment.claims)  # a curve is its own control
             budget = _Budget(
                 n_runs=n_runs,
                 n_images=n_runs * seeds,
-                m_claims=len(experiment.claims),
-                n_controls=int(claim.versus_cell.arm == BASE_ARM and claim.expect != "no change") + int(claim.needs_trigger),
-                sd_runs=spread.at(seeds) if spread else None,
+                m_claims=len(asked),
+                n_controls=0 if own else int(claim.versus_cell.arm == BASE_ARM and claim.expect != "no change") + int(claim.needs_trigger),
+                sd_runs=widening * spread.at(seeds) if spread else None,
                 class_span=facts.span if facts and spread and spread.classes else 0.0,
                 alpha=alpha,
                 power=power,
@@ -180,6 +187,7 @@ def _plan_claim(
         smallest_gap=smallest_gap,
         decidable=decidable,
         reason=reason,
+        anyway=claim.anyway,
     )
 
 

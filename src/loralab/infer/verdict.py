@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 Finding = Literal["higher", "lower", "no change", "unclear"]
 Ruling = Literal["supported", "contradicted", "inconclusive", "not_measurable"]
-ControlName = Literal["placebo", "trigger"]
+ControlName = Literal["placebo", "null", "trigger"]
 ControlStatus = Literal["passed", "failed", "not_run", "not_measurable"]
 
 
@@ -39,6 +39,39 @@ class ControlCheck:
     status: ControlStatus
     contrast: Contrast | None
     against: str
+
+
+@dataclass(frozen=True)
+class DosePoint:
+    """The effect against the base at one dose, and the damage there; intervals that hold for all doses of a curve together."""
+
+    dose: float
+    effect: Contrast
+    damage: Contrast | None
+
+
+@dataclass(frozen=True)
+class HalfDose:
+    """The dose at which half of the effect at the reference dose is reached, with its interval over training runs."""
+
+    dose: float
+    low: float
+    high: float
+    level: float
+
+
+@dataclass(frozen=True)
+class DoseCurve:
+    """A reading over rising doses of the same training runs; ``overshoot`` lists the doses that lie beyond the training set."""
+
+    over: Literal["strength", "step"]
+    reference: float
+    points: tuple[DosePoint, ...]
+    half: HalfDose | None
+    half_says: str
+    overshoot: tuple[float, ...]
+    damage_measure: str
+    damage_prompts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -70,6 +103,7 @@ class Verdict:
     controls: tuple[ControlCheck, ...]
     more_runs: int | None
     exploratory: bool = False
+    curve: DoseCurve | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values (numbers, strings, lists, objects, null); ``verdict_from_json`` reads them back."""
@@ -93,7 +127,24 @@ def _control_from_json(value: Mapping[str, Any]) -> ControlCheck:
     return ControlCheck(**{**value, "contrast": _contrast_from_json(value["contrast"])})
 
 
+def _point_from_json(value: Mapping[str, Any]) -> DosePoint:
+    effect, damage = _contrast_from_json(value["effect"]), _contrast_from_json(value["damage"])
+    if effect is None:
+        raise KeyError("effect")
+    return DosePoint(value["dose"], effect, damage)
+
+
+def _curve_from_json(value: Mapping[str, Any] | None) -> DoseCurve | None:
+    if value is None:
+        return None
+    points = tuple(_point_from_json(point) for point in value["points"])
+    half = None if value["half"] is None else HalfDose(**value["half"])
+    lists = {name: tuple(value[name]) for name in ("overshoot", "damage_prompts")}
+    return DoseCurve(**{**value, **lists, "points": points, "half": half})
+
+
 def verdict_from_json(value: Mapping[str, Any]) -> Verdict:
     """Return the verdict that ``Verdict.to_json`` wrote; raises TypeError or KeyError where a field is missing or unknown."""
     controls = tuple(_control_from_json(control) for control in value["controls"])
-    return Verdict(**{**value, "contrast": _contrast_from_json(value["contrast"]), "controls": controls})
+    curve = _curve_from_json(value.get("curve"))
+    return Verdict(**{**value, "contrast": _contrast_from_json(value["contrast"]), "controls": controls, "curve": curve})

@@ -9,18 +9,25 @@ from collections.abc import Mapping, Sequence
 
 from loralab.infer.verdict import Contrast, ControlCheck, ControlName, Finding
 
-CONTROL_SAYS: Mapping[ControlName, str] = {"placebo": "more than the placebo", "trigger": "more than without its trigger"}
+CONTROL_SAYS: Mapping[ControlName, str] = {
+    "placebo": "more than the placebo",
+    "trigger": "more than without its trigger",
+    "null": "more than a random change of the same size",
+}
 _CONTROL_DOES: Mapping[ControlName, str] = {
     "placebo": "training on the base's own pictures may do as much",
     "trigger": "the pictures may change as much without the trigger",
+    "null": "a random change of the same size may do as much",
 }
 _CONTROL_MISSING: Mapping[ControlName, str] = {
     "placebo": "there is no placebo to hold it against (training on the base's own pictures, in 3 runs or more)",
     "trigger": "there are no pictures without the trigger to hold it against, in 3 runs or more",
+    "null": "there are no random adapters to hold it against, in 3 runs or more",
 }
 _CONTROL_UNMEASURED: Mapping[ControlName, str] = {
     "placebo": "too few of the placebo's pictures could be measured",
     "trigger": "too few of the pictures without the trigger could be measured",
+    "null": "too few of the random adapters' pictures could be measured",
 }
 
 
@@ -121,3 +128,41 @@ def measured_unequally(cell: float, versus: float, *, counts_as_no: bool) -> str
     """Return a clause to put behind a reason: one side could be measured less often."""
     treated = ", and counts as no where it could not" if counts_as_no else ""
     return f"; note that {cell:.0%} of the pictures could be measured against {versus:.0%}{treated}"
+
+
+# --- curves -------------------------------------------------------------------------------------------------------------
+
+
+def dose_name(over: str, dose: float) -> str:
+    """Return a dose in words: strength 0.5, step 32."""
+    return f"{over} {dose:g}"
+
+
+def trend(finding: Finding, contrast: Contrast, margin: float, unit: str, over: str, doses: Sequence[float]) -> str:
+    """Return what happens between the smallest and the largest dose."""
+    span = f"from {dose_name(over, doses[0])} to {doses[-1]:g}"
+    if finding == "no change":
+        return f"any change {span} is smaller than {amount(margin, unit)}, the smallest that counts ({_between(contrast, unit)})"
+    way = "rises" if finding == "higher" else "falls"
+    told = f"{way} by {amount(abs(contrast.effect), unit)} {span} ({_between(contrast, unit)})"
+    return f"{told}, where {amount(margin, unit)} is the smallest that counts"
+
+
+def half_dose(over: str, dose: float, low: float, high: float, reference: float) -> str:
+    """Return where half of the effect is reached."""
+    return f"half of what {dose_name(over, reference)} does is reached at {dose_name(over, dose)} ({number(low)} to {number(high)})"
+
+
+def no_half_dose(over: str, reference: float) -> str:
+    """Return why there is no half-effect dose."""
+    return f"the effect at {dose_name(over, reference)} cannot be told from none, so there is no dose of half of it"
+
+
+def overshoot(over: str, doses: Sequence[float]) -> str:
+    """Return at which doses the pictures lie beyond the training set."""
+    return f"at {over} " + ", ".join(f"{dose:g}" for dose in doses) + " the pictures lie beyond the training set"
+
+
+def too_few_doses() -> str:
+    """Return why there is no trend."""
+    return "a curve needs at least two doses, and this budget draws fewer"

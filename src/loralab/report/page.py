@@ -23,6 +23,7 @@ from loralab.errors import lab_error
 from loralab.infer.verdict import Ruling, Verdict
 from loralab.report import words
 from loralab.report.bars import make_bar
+from loralab.report.doses import damage_caption, damage_figure, dose_caption, dose_figure
 from loralab.report.input import CardSummary, Picture, ReportInput, Strip, StripRow
 from loralab.report.sentences import answer, clause
 from loralab.report.sprites import make_sprite
@@ -131,6 +132,10 @@ def _environment() -> Environment:
     environment.globals |= {
         "answer": answer,
         "make_bar": make_bar,
+        "dose_figure": dose_figure,
+        "damage_figure": damage_figure,
+        "dose_caption": dose_caption,
+        "damage_caption": damage_caption,
         "directions_of": words.directions_of,
         "instrument_of": words.instrument_of,
         "would_tell": words.would_tell,

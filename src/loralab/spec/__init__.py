@@ -5,6 +5,7 @@ from loralab.spec.load import Loaded, load_study
 from loralab.spec.models import (
     ArmSpec,
     ClaimSpec,
+    CurveSpec,
     DataSpec,
     ExperimentSpec,
     FolderData,
@@ -19,6 +20,6 @@ from loralab.spec.models import (
 )
 
 __all__ = [
-    "BASE_ARM", "ArmSpec", "Cell", "ClaimSpec", "DataSpec", "ExperimentSpec", "FolderData", "GridsData", "ImagesOfData", "LoadSpec",
-    "Loaded", "PresetSpec", "SampleSpec", "ShapesData", "StudySpec", "TrainSpec", "load_study", "parse_cell",
+    "BASE_ARM", "ArmSpec", "Cell", "ClaimSpec", "CurveSpec", "DataSpec", "ExperimentSpec", "FolderData", "GridsData", "ImagesOfData",
+    "LoadSpec", "Loaded", "PresetSpec", "SampleSpec", "ShapesData", "StudySpec", "TrainSpec", "load_study", "parse_cell",
 ]  # fmt: skip

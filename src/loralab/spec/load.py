@@ -16,7 +16,18 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from loralab.errors import LabError, Problem, lab_error
 from loralab.spec.cells import BASE_ARM, Cell
-from loralab.spec.models import NAME, RESERVED_NAMES, ArmSpec, ImagesOfData, LoadSpec, PresetSpec, SampleSpec, StudySpec, TrainSpec
+from loralab.spec.models import (
+    NAME,
+    RESERVED_NAMES,
+    ArmSpec,
+    ExperimentSpec,
+    ImagesOfData,
+    LoadSpec,
+    PresetSpec,
+    SampleSpec,
+    StudySpec,
+    TrainSpec,
+)
 
 Location = tuple[str | int, ...]
 DATA_KINDS = frozenset({"shapes", "grids", "images_of", "folder"})
@@ -39,8 +50,12 @@ class Loaded:
     def sha256(self) -> str:
         """Hash of the resolved study (the preset applied), not of its comments or layout."""
         content = self.spec.model_dump(mode="json", exclude={"presets": True, "load": set(WHERE_ONLY)})
+        # what a study says nothing of leaves it the hash that it had before it could be said
         if content["load"] == LoadSpec().model_dump(mode="json", exclude=set(WHERE_ONLY)):
-            del content["load"]  # a study that says nothing of it keeps the hash that it had before it could be said
+            del content["load"]
+        for experiment in content["experiments"].values():
+            if not experiment["curves"]:
+                del experiment["curves"]
         resolved = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(resolved.encode()).hexdigest()
 
@@ -57,15 +72,26 @@ def load_study(path: Path, preset: str | None = None) -> Loaded:
         raise LabError(
             "spec", [Problem(found, expected, do, _where(tree, location, path.name)) for location, found, expected, do in problems]
         )
-    return Loaded(apply_preset(spec, preset), text, path.resolve().parent, preset)
+    resolved = apply_preset(spec, preset)
+    late = [] if preset is not None and not spec.presets[preset].verdicts else list(_step_problems(resolved))  # type: ignore[index]
+    if late:
+        raise LabError("spec", [Problem(found, expected, do, _where(tree, where, path.name)) for where, found, expected, do in late])
+    return Loaded(resolved, text, path.resolve().parent, preset)
 
 
 def apply_preset(spec: StudySpec, preset: str | None) -> StudySpec:
-    """Return the study with the preset's changes to `train` and `sample` made."""
+    """Return the study with the preset's changes to `train` and `sample` made, and each curve at the preset's doses."""
+    experiments = {name: _with_doses(experiment, preset) for name, experiment in spec.experiments.items()}
     if preset is None:
-        return spec
+        return spec.model_copy(update={"experiments": experiments})
     chosen = spec.presets[preset]  # type: ignore[index]  # checked by the caller
-    return spec.model_copy(update={"train": merged(spec.train, chosen.train), "sample": merged(spec.sample, chosen.sample)})
+    changed = {"train": merged(spec.train, chosen.train), "sample": merged(spec.sample, chosen.sample)}
+    return spec.model_copy(update={**changed, "experiments": experiments})
+
+
+def _with_doses(experiment: ExperimentSpec, preset: str | None) -> ExperimentSpec:
+    curves = tuple(curve.model_copy(update={"at": curve.doses(preset), "more": {}}) for curve in experiment.curves)
+    return experiment.model_copy(update={"curves": tuple(curve for curve in curves if curve.at)})
 
 
 def merged(recipe: Model, changes: dict[str, Any]) -> Model:
@@ -179,6 +205,8 @@ def _known_keys(parent: Location) -> list[str]:
             return list(models.ExperimentSpec.model_fields)
         case ("experiments", _, "claims", _):
             return list(models.ClaimSpec.model_fields)
+        case ("experiments", _, "curves", _):
+            return list(models.CurveSpec.model_fields)
         case ("data", _):
             kinds = (models.ShapesData, models.GridsData, models.ImagesOfData, models.FolderData)
             return sorted({field for kind in kinds for field in kind.model_fields})
@@ -234,13 +262,28 @@ def _reference_problems(spec: StudySpec) -> Iterator[Finding]:
             yield location, f"unknown arm {cell.arm!r} in {cell}", f"one of base, {', '.join(spec.arms)}", ""
         elif cell.arm == BASE_ARM and (cell.strength != 1.0 or cell.step is not None):
             yield location, f"the base has no strength and no step: {cell}", 'base @ "prompt"', ""
-        elif cell.step is not None:
-            yield (
-                location,
-                f"cells at an earlier step are not drawn in this version: {cell}",
-                "a cell at the end of training",
-                "leave `step` out",
-            )
+    for name, preset in spec.presets.items():
+        for twin in preset.null_of:
+            place = ("presets", name, "null_of")
+            if twin not in spec.arms:
+                yield place, f"unknown arm {twin!r}", f"one of {', '.join(spec.arms)}", ""
+            elif f"null-{twin}" in spec.arms or not NAME.match(f"null-{twin}"):
+                yield place, f"the twin of {twin!r} would be called 'null-{twin}'", "a free, valid name", "rename the arm"
+
+
+def _step_problems(spec: StudySpec) -> Iterator[Finding]:
+    """Check the steps that cells and curves name against the recipes as they will be trained, the preset applied."""
+    for location, cell in claim_cells(spec):
+        steps = train_spec_of(spec, spec.arms[cell.arm]).steps if cell.arm != BASE_ARM else 0
+        if cell.step is not None and not 1 <= cell.step < steps:
+            expected = f"a step from 1 to {steps - 1}; the end is meant without `step`"
+            yield location, f"{cell}, where the training has {steps} steps", expected, ""
+    for name, experiment in spec.experiments.items():
+        for index, curve in enumerate(experiment.curves):
+            steps = train_spec_of(spec, spec.arms[curve.cell.arm]).steps
+            if curve.over == "step" and max(curve.at) > steps:
+                place = ("experiments", name, "curves", index, "at")
+                yield place, f"step {max(curve.at):g}, where the training has {steps} steps", f"steps up to {steps}", ""
 
 
 def claim_cells(spec: StudySpec) -> Iterator[tuple[Location, Cell]]:
@@ -249,6 +292,8 @@ def claim_cells(spec: StudySpec) -> Iterator[tuple[Location, Cell]]:
         for index, claim in enumerate(experiment.claims):
             yield ("experiments", name, "claims", index, "cell"), claim.cell
             yield ("experiments", name, "claims", index, "versus"), claim.versus_cell
+        for index, curve in enumerate(experiment.curves):
+            yield ("experiments", name, "curves", index, "cell"), curve.cell
         for index, cell in enumerate(experiment.show):
             yield ("experiments", name, "show", index), cell
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,9 @@ from loralab.spec.cells import BASE_ARM, Cell, parse_cell
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}$")
 #: file names that Windows reserves: an arm of that name could not be exported there.
 RESERVED_NAMES = frozenset({"con", "prn", "aux", "nul", *(f"com{i}" for i in range(1, 10)), *(f"lpt{i}" for i in range(1, 10))})
+
+#: the strengths that a curve may ask for; LoRAs are seldom used beyond.
+MAX_STRENGTH = 4.0
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (221, 30, 40), "orange": (255, 140, 20), "yellow": (250, 225, 40), "green": (35, 165, 60), "cyan": (50, 205, 215),
@@ -218,12 +222,66 @@ class ClaimSpec(Strict):
         return self.versus if isinstance(self.versus, Cell) else self.cell.on(BASE_ARM)
 
 
+class CurveSpec(Strict):
+    """How a reading changes with the dose: the strength of a LoRA, or the step of its training (checkpoints of the same trainings)."""
+
+    say: str = Field(min_length=1, description="The claim in words.")
+    measure: str = Field(description="Name of the instrument.")
+    cell: Cell = Field(description='Which images: arm @ "prompt", without strength and step.')
+    over: Literal["strength", "step"] = Field(description="What the dose is: the strength, or the step of the training.")
+    at: tuple[float, ...] = Field(
+        (), description="The doses. A strength of 0, or step 0, is the base; the last step of the training need not be listed twice."
+    )
+    more: dict[Literal["smoke", "quick", "full"], tuple[float, ...]] = Field(
+        default_factory=dict, description="Further doses of a preset; without any dose the curve is not drawn."
+    )
+    expect: Expectation = Field(description="higher: it rises with the dose; lower: it falls; no change.")
+    margin: float | None = Field(
+        None, gt=0, description="Smallest change from the first to the last dose that counts, as a share of the gap; default 0.25."
+    )
+    margin_absolute: float | None = Field(None, gt=0, description="The same in the instrument's own unit.")
+    damage: str = Field("change", description="Instrument read at the study's unrelated prompts, for learned against damaged.")
+    article: str = Field("", description="What the article saw.")
+    anyway: bool = Field(False, description="Judge the curve although the plan says that this budget cannot decide it.")
+
+    @field_validator("cell", mode="before")
+    @classmethod
+    def _cell(cls, value: Any) -> Any:
+        return parse_cell(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _doses(self) -> CurveSpec:
+        if self.margin is not None and self.margin_absolute is not None:
+            raise ValueError("give `margin` (share of the gap) or `margin_absolute` (the instrument's unit), not both")
+        if self.cell.arm == BASE_ARM or self.cell.strength != 1.0 or self.cell.step is not None:
+            raise ValueError(f"a curve's cell is an arm at a prompt, without strength or step: {self.cell}")
+        for dose in (*self.at, *(dose for doses in self.more.values() for dose in doses)):
+            if not 0 <= dose <= (MAX_STRENGTH if self.over == "strength" else math.inf) or (self.over == "step" and dose != int(dose)):
+                wanted = f"strengths from 0 to {MAX_STRENGTH:g}" if self.over == "strength" else "whole steps from 0"
+                raise ValueError(f"{dose:g} is no dose; a curve over {self.over} takes {wanted}")
+        if not self.at and not self.more:
+            raise ValueError("a curve needs doses: `at`, or `more` for a preset")
+        return self
+
+    def doses(self, preset: str | None) -> tuple[float, ...]:
+        """Return the doses under a preset, rising, each once."""
+        return tuple(sorted({*self.at, *(self.more.get(preset, ()) if preset else ())}))  # type: ignore[call-overload]
+
+    def as_claim(self, cell: Cell) -> ClaimSpec:
+        """Return the curve's question as a claim about ``cell`` against the base, for its gap and its margin."""
+        return ClaimSpec(
+            say=self.say, measure=self.measure, cell=cell, expect=self.expect, margin=self.margin, margin_absolute=self.margin_absolute,
+            article=self.article, anyway=self.anyway,
+        )  # fmt: skip
+
+
 class ExperimentSpec(Strict):
-    """One question with its claims."""
+    """One question with its claims and curves."""
 
     question: str = Field(min_length=1, description="The question in words.")
     article: str = Field("", description="What the article saw, in a sentence.")
     claims: tuple[ClaimSpec, ...] = Field(min_length=1, description="The claims, written before the run.")
+    curves: tuple[CurveSpec, ...] = Field((), description="Questions about the dose, written before the run.")
     show: tuple[Cell, ...] = Field((), description="Further cells to draw and show without a claim.")
 
     @field_validator("show", mode="before")
@@ -239,6 +297,9 @@ class PresetSpec(Strict):
     sample: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `sample`.")
     verdicts: bool = Field(True, description="Whether verdicts are printed; a smoke run prints none.")
     alpha: float = Field(0.05, gt=0, lt=1, description="Error rate that this preset may spend on each experiment.")
+    null_of: tuple[str, ...] = Field(
+        (), description="Arms that get a twin of random adapters, which change the predicted noise as much as the trained ones."
+    )
 
 
 class StudySpec(Strict):

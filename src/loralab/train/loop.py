@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,10 +32,14 @@ class TrainRun:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimiser step (counted from 1): the loss of each run, None where a run has stopped."""
+    """One optimiser step (counted from 1): the loss of each run, None where a run has stopped.
+
+    ``adapters`` are copies of the runs' adapters as they are now, at the steps to keep; None for a run that has stopped, empty elsewhere.
+    """
 
     step: int
     losses: list[float | None]
+    adapters: tuple[Adapter | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,14 @@ class Minibatch:
     timesteps: torch.Tensor  # (K*B,)
 
 
-def train_stack(base: Base, runs: Sequence[TrainRun], *, root_seed: int) -> Generator[Step, None, list[TrainedRun]]:
+def train_stack(
+    base: Base, runs: Sequence[TrainRun], *, root_seed: int, keep: Collection[int] = ()
+) -> Generator[Step, None, list[TrainedRun]]:
     """Train all ``runs`` together, yielding a Step after each; returns the trained runs in order.
 
-    The loss is the sum over runs of the run's mean, so that no run feels another. A run whose loss or gradient is not finite stops
-    alone and is reported as failed. Raises LabError("training") where the runs cannot share a stack.
+    At the steps in ``keep`` the Step carries copies of the adapters; what is kept changes nothing in the training. The loss is the sum
+    over runs of the run's mean, so that no run feels another. A run whose loss or gradient is not finite stops alone and is reported
+    as failed. Raises LabError("training") where the runs cannot share a stack.
     """
     _check_runs(base, runs)
     spec = runs[0].spec
@@ -87,13 +94,18 @@ def train_stack(base: Base, runs: Sequence[TrainRun], *, root_seed: int) -> Gene
         shown = [value if running else None for value, running in zip(values.tolist(), alive.tolist(), strict=True)]
         for curve, value in zip(losses, shown, strict=True):
             curve.extend([] if value is None else [value])
-        yield Step(step, shown)
+        yield Step(step, shown, _running(stack, shown) if step in keep else ())
     adapters = stack.adapters()
     return [
         TrainedRun(run.run_id, adapter, curve, adapter_sha256(start), reason)
         for run, adapter, curve, start, reason in zip(runs, adapters, losses, initial, failed, strict=True)
         if adapter is not None
     ]
+
+
+def _running(stack: AdapterStack, losses: Sequence[float | None]) -> tuple[Adapter | None, ...]:
+    """Return copies of the adapters of the runs that have not stopped."""
+    return tuple(None if loss is None else adapter for adapter, loss in zip(stack.adapters(), losses, strict=True))
 
 
 def _check_runs(base: Base, runs: Sequence[TrainRun]) -> None:

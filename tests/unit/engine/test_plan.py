@@ -1,5 +1,7 @@
 """The plan: which cells, runs and controls a study needs, as a pure function of its file."""
 
+import hashlib
+import json
 from pathlib import Path
 
 from loralab.engine.plan import control_cells, differences, make_plan, prompt_without_trigger, seeds_of
@@ -65,3 +67,39 @@ def test_a_pair_that_differs_in_more_than_one_thing_is_noted():
 def test_more_replicates_keep_the_runs_that_were_planned_before():
     few, many = make_plan(QUICK), make_plan(load_study(ARTICLE, "full").spec)
     assert {run.run_id for run in few.runs} < {run.run_id for run in many.runs}
+
+
+def test_a_curve_over_steps_draws_checkpoints_of_the_same_runs():
+    plan = make_plan(QUICK)
+    cells = plan.curves["overfit", 0]
+    assert cells.doses == (8, 64)
+    assert cells.cells == (Cell("hot", "myshape", 1.0, 8), Cell("hot", "myshape"))  # the last step is the end of the training
+    assert plan.kept_steps("hot") == (8,)
+    assert plan.kept_steps("primary") == ()
+    assert ("overfit", 1) not in plan.curves  # a curve without doses in this preset
+    blocks = [block for block in plan.blocks if block.step == 8 and block.replicate == 3]
+    assert {block.prompt for block in blocks} == {"myshape", "cat, white background"}
+    assert {(block.run_id, block.adapter_id) for block in blocks} == {("hot-r3", "hot-r3-step8")}
+    assert {block.seeds for block in blocks} == {seeds_of(3, 6)}
+
+
+def test_the_full_preset_draws_the_longer_curves():
+    plan = make_plan(load_study(ARTICLE, "full").spec)
+    assert plan.curves["overfit", 0].doses == (4, 8, 16, 32, 48, 64)
+    assert plan.curves["overfit", 1].cells[0] == Cell("primary", "myshape", 0.25)
+    assert plan.curves["overfit", 1].damage_cells(4) == (Cell("primary", "cat, white background", 1.25),)
+
+
+def test_a_shortened_training_ends_where_it_ends():
+    plan = make_plan(load_study(ARTICLE, "smoke").spec)
+    assert plan.curves["overfit", 0].cells == (Cell("hot", "myshape"),)
+    assert not any(block.step for block in plan.blocks)
+
+
+def test_a_study_without_curves_keeps_its_hash(tmp_path):
+    # the hash of this text before studies knew curves
+    text = ARTICLE.with_name("pilot.yaml")
+    tree = load_study(text).spec.model_dump(mode="json", exclude={"presets", "load"})
+    assert all(experiment.pop("curves") == [] for experiment in tree["experiments"].values())
+    old = hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    assert load_study(text).sha256 == old

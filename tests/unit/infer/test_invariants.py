@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import loralab.infer.judge
+import loralab.infer.case
 from loralab.infer.judge import ControlCells, judge
 from loralab.infer.pairs import CellReadings, RunEffects, run_effects
 from loralab.infer.verdict import Contrast
@@ -171,7 +171,7 @@ def rolled(sides, weights, kind):
 
 @pytest.mark.parametrize("twin", [flipped_sign, rolled, pooled_pictures])
 def test_judge_with_a_wrong_estimator_is_caught(decide, monkeypatch, twin):
-    monkeypatch.setattr(loralab.infer.judge, "run_effects", twin)
+    monkeypatch.setattr(loralab.infer.case, "run_effects", twin)
     with pytest.raises(AssertionError):
         check_planted_effect(decide)
 

@@ -195,3 +195,23 @@ def test_runs_that_cannot_share_a_stack(tiny_base, runs, says):
     with pytest.raises(LabError, match=says) as raised:
         train(tiny_base, runs)
     assert raised.value.kind == "training"
+
+
+def test_kept_steps_change_nothing_and_are_what_shorter_trainings_end_with(tiny_base):
+    runs = four_runs(6)
+    plain, _ = train(tiny_base, runs)
+    steps, loop = [], train_stack(tiny_base, runs, root_seed=0, keep={2, 6})
+    while True:
+        try:
+            steps.append(next(loop))
+        except StopIteration as end:
+            kept = end.value
+            break
+    assert all(torch.equal(weights_of(one), weights_of(other)) for one, other in zip(plain, kept, strict=True))
+    assert [len(step.adapters) for step in steps] == [0, 4, 0, 0, 0, 4]
+    assert all(adapter_sha256(last) == adapter_sha256(run.adapter) for last, run in zip(steps[5].adapters, kept, strict=True))
+    # a constant rate knows nothing of the end: the checkpoint at step 2 is a training of 2 steps
+    short, _ = train(tiny_base, [replace(run, spec=run.spec.model_copy(update={"steps": 2})) for run in runs])
+    for k in (0, 2, 3):  # the second has a cosine schedule
+        assert adapter_sha256(steps[1].adapters[k]) == adapter_sha256(short[k].adapter)
+    assert adapter_sha256(steps[1].adapters[1]) != adapter_sha256(short[1].adapter)

@@ -1,0 +1,199 @@
+"""One claim with everything that judging it reads: its sides, its gap and margin, and why it may be refused.
+
+In: a claim, the readings, what the instrument's card says. Out: paired effects, contrasts at the claim's level, the margin, refusals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from loralab.errors import lab_error
+from loralab.infer import words
+from loralab.infer.decidable import runs_needed
+from loralab.infer.estimate import estimate_contrast, half_width_floor, t_critical
+from loralab.infer.pairs import CellReadings, RunEffects, cell_readings, run_effects
+from loralab.infer.verdict import Contrast
+from loralab.spec.cells import BASE_ARM, Cell
+from loralab.spec.models import ClaimSpec
+
+DEFAULT_MARGIN = 0.25
+#: a continuous claim needs this share of measurable pictures on both sides.
+MIN_MEASURABLE = 0.85
+#: transfer (the share of the gap that was crossed) is shown only when the gap rests on this many base pictures.
+MIN_TRANSFER_IMAGES = 200
+
+
+@dataclass(frozen=True)
+class InstrumentFacts:
+    """What the verdict needs to know of an instrument and its calibration card; numbers in the instrument's unit.
+
+    ``bias`` is the card's mean error (signed), ``error`` its typical error on one picture. Raises LabError("measurement")
+    where a number is not finite, the range is empty, or the error is negative.
+    """
+
+    name: str
+    kind: Literal["continuous", "share"]
+    low: float
+    high: float
+    unit: str
+    bias: float
+    error: float
+    carried: bool
+    note: str
+
+    def __post_init__(self) -> None:
+        numbers = (self.low, self.high, self.bias, self.error)
+        if not (all(math.isfinite(number) for number in numbers) and self.low < self.high and self.error >= 0):
+            found = f"{self.name}: range {self.low} to {self.high}, bias {self.bias}, error {self.error}"
+            raise lab_error("measurement", found, "finite numbers, low < high, error >= 0", "make the instrument's card again")
+
+    @property
+    def span(self) -> float:
+        """The width of the instrument's range."""
+        return self.high - self.low
+
+    @property
+    def smallest_gap(self) -> float:
+        """A gap no wider than this cannot be told from none: the card's error on one picture, or its bias if larger."""
+        return max(self.error, abs(self.bias))
+
+    def left_in_means(self, n_pairs: int) -> float:
+        """Return what of the card's error may be left in a difference of two means over ``n_pairs`` pictures each.
+
+        Errors of single pictures average out; the bias does not where the two sides look different, as their biases
+        then need not cancel. So: the whole bias, plus one standard error of the single-picture error.
+        """
+        return abs(self.bias) + self.error * math.sqrt(2 / n_pairs)
+
+
+@dataclass(frozen=True)
+class ControlCells:
+    """The cells that a claim's change is held against; None where the study has none."""
+
+    placebo: Cell | None
+    no_trigger: Cell | None
+    null: Cell | None = None  # random adapters that change the predicted noise as much as the trained ones
+
+
+@dataclass(frozen=True)
+class CurveCells:
+    """Where a curve is read: one cell a dose, in rising order (dose 0 is the base), and the prompts that tell damage."""
+
+    doses: tuple[float, ...]
+    cells: tuple[Cell, ...]
+    unrelated: tuple[str, ...]
+
+    def damage_cells(self, index: int) -> tuple[Cell, ...]:
+        """Return the cells of the dose at ``index`` at the unrelated prompts."""
+        return tuple(self.cells[index].at(prompt) for prompt in self.unrelated)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One claim with everything that judging it reads."""
+
+    experiment: str
+    index: int
+    claim: ClaimSpec
+    readings: pl.DataFrame
+    training_mean: float | None
+    facts: InstrumentFacts
+    controls: ControlCells
+    alpha: float
+    m_claims: int
+
+    @property
+    def level(self) -> float:
+        """The level of the claim's interval: the experiment's error rate is shared by its claims and curves."""
+        return 1 - self.alpha / self.m_claims
+
+    def side(self, cell: Cell) -> CellReadings:
+        """Return the readings of one cell."""
+        return cell_readings(self.readings, cell, self.claim.measure)
+
+    def effects(self, sides: Sequence[CellReadings], weights: Sequence[float]) -> RunEffects:
+        """Return one effect a run: the weighted sum of the sides."""
+        return run_effects(sides, weights, self.facts.kind)
+
+    def floor(self, runs: RunEffects, n_cells: int = 2, level: float | None = None) -> float:
+        """Return the smallest half width that the interval of a difference of ``n_cells`` cells may have."""
+        return half_width_floor(
+            n_runs=runs.n_runs,
+            n_pairs=runs.n_pairs,
+            level=self.level if level is None else level,
+            few_valued=runs.few_valued,
+            span=self.facts.span * n_cells / 2,
+            error=self.facts.error * math.sqrt(n_cells / 2),
+        )
+
+    def contrast(self, runs: RunEffects, n_cells: int = 2, level: float | None = None) -> Contrast:
+        """Return the mean of the run effects with its interval; at the claim's level unless another is given."""
+        floor = self.floor(runs, n_cells, level)
+        return estimate_contrast(runs.effects, n_images=runs.n_pairs, level=self.level if level is None else level, floor=floor)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far the training set lies from the base at the claim's prompt, and the margin that follows."""
+
+    gap: float | None
+    sd_base: float | None
+    n_base: int
+    margin: float | None
+    margin_source: str
+    refusal: str  # why there is no margin; empty where there is one
+
+
+def find_gap(case: Case) -> Gap:
+    """Return the gap, from every base picture at the claim's prompt, and the margin that the claim asks for."""
+    claim, facts = case.claim, case.facts
+    base = case.side(claim.cell.on(BASE_ARM)).known(facts.kind)
+    sd_base = float(np.std(base, ddof=1)) if len(base) > 1 else None
+    gap = case.training_mean - float(np.mean(base)) if case.training_mean is not None and len(base) else None
+    if claim.margin_absolute is not None:
+        return Gap(gap, sd_base, len(base), claim.margin_absolute, "given", "")
+    source = words.margin_source(DEFAULT_MARGIN if claim.margin is None else claim.margin)
+    if gap is None:
+        return Gap(None, sd_base, len(base), None, source, words.no_gap(case.training_mean is None))
+    if abs(gap) <= facts.smallest_gap:
+        return Gap(gap, sd_base, len(base), None, source, words.gap_too_small(gap, facts.smallest_gap, facts.unit))
+    return Gap(gap, sd_base, len(base), (DEFAULT_MARGIN if claim.margin is None else claim.margin) * abs(gap), source, "")
+
+
+def why_unreadable(case: Case, sides: Sequence[CellReadings], cells: Sequence[Cell] = ()) -> str:
+    """Return why the readings cannot be trusted at all (then no difference is shown either); empty where they can."""
+    if not case.facts.carried:
+        return words.not_carried(case.facts.name, case.facts.note)
+    for cell, side in zip(cells or (case.claim.cell, case.claim.versus_cell), sides, strict=True):
+        if too_few(case.facts, side):
+            return words.too_few_measurable(str(cell), side.measurable_share, MIN_MEASURABLE)
+    return ""
+
+
+def too_few(facts: InstrumentFacts, side: CellReadings) -> bool:
+    """Return whether too small a share of a continuous instrument's pictures could be measured."""
+    return facts.kind == "continuous" and side.value.size > 0 and side.measurable_share < MIN_MEASURABLE
+
+
+def margin_refusal(case: Case, runs: RunEffects, gap: Gap) -> str:
+    """Return why there is no margin to judge by; empty where there is one. The difference itself may still be shown."""
+    if gap.margin is None:
+        return gap.refusal
+    left = case.facts.left_in_means(max(runs.n_pairs, 1))
+    if runs.n_pairs and gap.margin <= left:
+        return words.margin_in_error(gap.margin, left, case.facts.unit, given=case.claim.margin_absolute is not None)
+    return ""
+
+
+def more_runs(case: Case, contrast: Contrast, margin: float) -> int | None:
+    """Return the runs, in all, that would decide an effect of the size seen; None where hardly any number would."""
+    # read back from the interval, so that a floor under it counts as spread
+    half = (contrast.high - contrast.low) / 2
+    sd_runs = half * math.sqrt(contrast.n_runs) / t_critical(contrast.n_runs, contrast.level)
+    return runs_needed(contrast.effect, sd_runs, case.m_claims, margin, case.alpha, at_least=contrast.n_runs + 1)

@@ -1,0 +1,188 @@
+"""A reading over rising doses of the same training runs: the trend with its verdict, the half-effect dose, overshoot, and the damage.
+
+In: a curve's case (readings, gap, margin, level), its cells. Out: a ``Verdict`` whose contrast is the trend. The unit is the run: every
+dose is read from the same runs at the same image seeds, so doses are compared inside a run first. The rule: ``docs/method.md``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from loralab.infer import words
+from loralab.infer.case import Case, CurveCells, Gap, find_gap, margin_refusal, more_runs, why_unreadable
+from loralab.infer.decidable import MIN_RUNS
+from loralab.infer.estimate import finding_of, t_critical
+from loralab.infer.pairs import RunEffects, replicates_of, run_effects
+from loralab.infer.verdict import Contrast, DoseCurve, DosePoint, Finding, HalfDose, Ruling, Verdict
+from loralab.spec.cells import BASE_ARM
+from loralab.spec.models import CurveSpec
+
+
+def trend_weights(n_doses: int) -> np.ndarray:
+    """Return weights (n_doses,) under which the sum is the change from the first dose to the last on the least-squares line.
+
+    The line runs over the order of the doses, not their size, so that doses may be spaced as one likes (as in Page 1963 and Abelson
+    and Tukey 1963). The weights sum to 0: what the base reads cancels.
+    """
+    if n_doses < 2:
+        return np.zeros(n_doses)
+    place = np.arange(n_doses) - (n_doses - 1) / 2
+    return np.asarray(place * (n_doses - 1) / (place**2).sum())
+
+
+def estimate_half_dose(doses: Sequence[float], effects: np.ndarray, level: float, floor: float) -> HalfDose | None:
+    """Return the dose at which the mean curve reaches half of its last value, with its interval; None where that value may be 0.
+
+    ``doses`` (J,) rise from 0, where the effect is 0; ``effects`` (J, R) are the runs' effects. Between doses a curve is a straight line.
+    The interval holds every dose d at which the runs' y(d) - y(last) / 2 have a t interval that contains 0 (Fieller 1954, inverted from
+    a test): its coverage is that of the t interval, whatever the shape. ``floor`` is the smallest half width, as for any contrast.
+    """
+    n_runs = effects.shape[1]
+    beyond = effects - effects[-1] / 2  # (J, R): what is to be 0
+    factor = t_critical(n_runs, level) / math.sqrt(n_runs)
+    if abs(effects[-1].mean()) <= max(factor * float(effects[-1].std(ddof=1)), floor):
+        return None
+    inside, crossings = [], []
+    for j in range(len(doses) - 1):
+        start, slope = beyond[j], beyond[j + 1] - beyond[j]
+        to_dose = np.array([doses[j], doses[j + 1] - doses[j]])
+        crossings += [float(to_dose @ (1, w)) for w in _roots(0.0, slope.mean(), start.mean())]
+        inside += [float(to_dose @ (1, w)) for w in _near_zero(start, slope, factor, floor)]
+    return HalfDose(min(crossings), min(inside), max(inside), level)
+
+
+def _near_zero(start: np.ndarray, slope: np.ndarray, factor: float, floor: float) -> list[float]:
+    """Return the places w in [0, 1] that bound where |mean(start + w slope)| <= max(factor * sd, floor)."""
+    spread = np.cov(np.stack([start, slope]), ddof=1)
+    mean, rise = float(start.mean()), float(slope.mean())
+    quadratic = (
+        rise**2 - factor**2 * spread[1, 1], 2 * (mean * rise - factor**2 * spread[0, 1]), mean**2 - factor**2 * spread[0, 0]
+    )  # fmt: skip
+    places = [0.0, 1.0, *_roots(*quadratic), *_roots(0.0, rise, mean - floor), *_roots(0.0, rise, mean + floor)]
+
+    def holds(w: float) -> bool:
+        sd = math.sqrt(max(0.0, spread[0, 0] + 2 * w * spread[0, 1] + w**2 * spread[1, 1]))
+        return abs(mean + w * rise) <= max(factor * sd, floor) * (1 + 1e-9) + 1e-12
+
+    return [w for w in places if holds(w)]
+
+
+def _roots(a: float, b: float, c: float) -> list[float]:
+    """Return the roots of a w^2 + b w + c inside [0, 1]."""
+    if abs(a) < 1e-15:
+        found = [-c / b] if b else []
+    else:
+        under = b * b - 4 * a * c
+        found = [] if under < 0 else [(-b - math.sqrt(under)) / (2 * a), (-b + math.sqrt(under)) / (2 * a)]
+    return [w for w in found if 0 <= w <= 1]
+
+
+def reference_dose(over: str, doses: Sequence[float]) -> float:
+    """Return the dose that counts as the whole: strength 1 where it was drawn, else the largest dose."""
+    return 1.0 if over == "strength" and 1.0 in doses else max(doses)
+
+
+def judge_curve(case: Case, curve: CurveSpec, cells: CurveCells, damage: Case | None) -> Verdict:
+    """Return the verdict on a curve: its trend against the margin, with points, half-effect dose, overshoot and damage beside it.
+
+    ``damage`` is the case of the instrument that is read at the unrelated prompts; None where the study has none.
+    """
+    all_cells = [*cells.cells, case.claim.cell.on(BASE_ARM)]
+    sides = [case.side(cell) for cell in all_cells]
+    runs = case.effects(sides, [*trend_weights(len(cells.doses)), 0.0])
+    gap = find_gap(case)
+    broken = why_unreadable(case, sides, all_cells)
+    told = runs.n_runs >= MIN_RUNS and not broken and len(cells.doses) > 1
+    contrast = case.contrast(runs) if told else None
+    refusal = broken or margin_refusal(case, runs, gap)
+    finding, ruling, reason, more = _rule(case, runs, contrast, gap, refusal, curve, cells)
+    drawn = _draw(case, runs, cells, curve, gap, damage) if told else None
+    if drawn is not None and finding is not None:
+        reason += _beside(drawn, finding)
+    means = runs.side_means.mean(axis=1) if runs.n_runs else None
+    name = f'{curve.cell.arm} @ "{curve.cell.prompt}"'
+    first, last = (f"{name}, {words.dose_name(curve.over, dose)}" for dose in (cells.doses[0], cells.doses[-1]))
+    measurable = [side.measurable_share for side in sides]
+    return Verdict(
+        experiment=case.experiment, index=case.index, say=curve.say, measure=case.claim.measure, cell=last, versus=first,
+        expect=curve.expect, article=curve.article, finding=finding, verdict=ruling, reason=reason, contrast=contrast, margin=gap.margin,
+        margin_source=gap.margin_source, cell_mean=None if means is None else float(means[-2]),
+        versus_mean=None if means is None else float(means[0]), training_mean=case.training_mean, gap=gap.gap, transfer=None,
+        measurable_cell=measurable[-2], measurable_versus=measurable[0], n_excluded_runs=len(replicates_of(sides) - set(runs.replicates)),
+        controls=(), more_runs=more, curve=drawn,
+    )  # fmt: skip
+
+
+def _rule(
+    case: Case, runs: RunEffects, contrast: Contrast | None, gap: Gap, refusal: str, curve: CurveSpec, cells: CurveCells
+) -> tuple[Finding | None, Ruling, str, int | None]:
+    """Return finding, verdict, reason and the runs needed; a curve compares doses of one arm, so it is its own control."""
+    if len(cells.doses) < 2:
+        return None, "not_measurable", words.too_few_doses(), None
+    if refusal:
+        return None, "not_measurable", refusal, None
+    if contrast is None or gap.margin is None:
+        return None, "inconclusive", words.too_few_runs(runs.n_runs, MIN_RUNS), MIN_RUNS
+    finding = finding_of(contrast, gap.margin)
+    if finding == "unclear":
+        more = more_runs(case, contrast, gap.margin)
+        return finding, "inconclusive", words.unclear(contrast, gap.margin, case.facts.unit, more), more
+    ruling: Ruling = "supported" if finding == curve.expect else "contradicted"
+    return finding, ruling, words.trend(finding, contrast, gap.margin, case.facts.unit, curve.over, cells.doses), None
+
+
+def _draw(case: Case, runs: RunEffects, cells: CurveCells, curve: CurveSpec, gap: Gap, damage: Case | None) -> DoseCurve:
+    """Return the curve's points and what follows from them; the points' intervals hold together."""
+    effects = runs.side_means[:-1] - runs.side_means[-1]  # (doses, R)
+    level = 1 - (1 - case.level) / len(cells.doses)
+    points = tuple(
+        DosePoint(dose, _point(case, runs, effects[j], level), None if damage is None else _damage(damage, cells, j, level))
+        for j, dose in enumerate(cells.doses)
+    )
+    reference = reference_dose(curve.over, cells.doses)
+    half = _half(case, runs, cells, effects, reference)
+    says = words.no_half_dose(curve.over, reference)
+    if half is not None:
+        says = words.half_dose(curve.over, half.dose, half.low, half.high, reference)
+    over = tuple(point.dose for point in points if gap.gap is not None and _is_beyond(point.effect, gap.gap, case.facts.smallest_gap))
+    measure = damage.claim.measure if damage is not None else ""
+    return DoseCurve(curve.over, reference, points, half, says, over, measure, cells.unrelated)
+
+
+def _point(case: Case, runs: RunEffects, effects: np.ndarray, level: float) -> Contrast:
+    own = RunEffects(runs.replicates, effects, runs.side_means, runs.n_pairs, runs.few_valued)
+    return case.contrast(own, level=level)
+
+
+def _half(case: Case, runs: RunEffects, cells: CurveCells, effects: np.ndarray, reference: float) -> HalfDose | None:
+    """Return the half-effect dose from dose 0, where nothing is changed, up to the reference."""
+    kept = [j for j, dose in enumerate(cells.doses) if 0 < dose <= reference]
+    zero = np.zeros((1, runs.n_runs))
+    doses = [0.0, *(cells.doses[j] for j in kept)]
+    return estimate_half_dose(doses, np.vstack([zero, effects[kept]]), case.level, case.floor(runs))
+
+
+def _is_beyond(effect: Contrast, gap: float, smallest_gap: float) -> bool:
+    """Return whether the whole interval lies on the far side of the training set, seen from the base."""
+    if abs(gap) <= smallest_gap:
+        return False
+    return effect.low > gap if gap > 0 else effect.high < gap
+
+
+def _damage(damage: Case, cells: CurveCells, index: int, level: float) -> Contrast | None:
+    """Return the mean difference from the base over the unrelated prompts at one dose; None where too few runs were read."""
+    own = cells.damage_cells(index)
+    sides = [damage.side(cell) for cell in own] + [damage.side(cell.on(BASE_ARM)) for cell in own]
+    weights = [1 / len(own)] * len(own) + [-1 / len(own)] * len(own)
+    runs = run_effects(sides, weights, damage.facts.kind)
+    return damage.contrast(runs, level=level) if runs.n_runs >= MIN_RUNS else None
+
+
+def _beside(drawn: DoseCurve, finding: Finding) -> str:
+    """Return the clauses behind a reason: where half of the effect is reached, and where the training set is passed."""
+    parts = [drawn.half_says] if drawn.half is not None and finding in ("higher", "lower") else []
+    parts += [words.overshoot(drawn.over, drawn.overshoot)] if drawn.overshoot else []
+    return "".join(f"; {part}" for part in parts)
