@@ -28,7 +28,7 @@ def line_of(text: str) -> int:
 def test_the_article_study_has_the_seven_experiments_and_its_numbers_are_numbers():
     spec = load_study(ARTICLE).spec
     assert list(spec.experiments) == ["myshape", "primary", "monster", "coloured-monster", "blur", "grid", "overfit"]
-    assert spec.train.lr == 0.001  # YAML 1.1 would read 1e-3 as a string
+    assert spec.train.lr == 0.002  # YAML 1.1 would read 2e-3 as a string
     assert train_spec_of(spec, spec.arms["hot"]).lr == pytest.approx(8 * spec.train.lr)
 
 
@@ -47,7 +47,7 @@ def test_comments_do_not_change_the_hash(tmp_path: Path):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("lr: 1e-3", "learning: 1e-3", "unknown key 'learning'"),
+        ("lr: 2e-3", "learning: 2e-3", "unknown key 'learning'"),
         ("rank: 2,", "rank: two,", "train.rank"),
         ("steps: 64", "steps: 0", "greater than or equal to 1"),
         ("expect: lower", "expect: down", "'higher', 'lower' or 'no change'"),
@@ -59,7 +59,7 @@ def test_comments_do_not_change_the_hash(tmp_path: Path):
         ("sizes: [2x2,", "sizes: [2x22,", "'2x22' is not a grid size"),
         ("study: article", "study: An Article", "cannot be a name"),
         ("  placebo:  ", "  nul:  ", "cannot be a name"),
-        ("train: {lr: 8e-3}", "train: {lr: 8e9}", "less than or equal to 1"),
+        ("train: {lr: 1.6e-2}", "train: {lr: 8e9}", "less than or equal to 1"),
         ("quick: {train: {replicates: 8}", "quick: {train: {replicate: 8}", "unknown key 'replicate'"),
         ("data: own-images,", "data: grey-shapes,", "not the base's images"),
     ],
