@@ -3,6 +3,6 @@
 from loralab.adapters.adapter import Adapter, adapter_sha256, make_adapter
 from loralab.adapters.files import load_adapter, save_adapter
 from loralab.adapters.layers import adapted_layers
-from loralab.adapters.stack import AdapterStack
+from loralab.adapters.stack import AdapterStack, adapts_text
 
-__all__ = ["Adapter", "AdapterStack", "adapted_layers", "adapter_sha256", "load_adapter", "make_adapter", "save_adapter"]
+__all__ = ["Adapter", "AdapterStack", "adapted_layers", "adapter_sha256", "adapts_text", "load_adapter", "make_adapter", "save_adapter"]

@@ -19,7 +19,10 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class Adapter:
-    """A LoRA: ``weights`` maps layer paths to (down (R, in[, k, k]), up (out, R[, 1, 1])), float32; delta W = alpha / rank * up @ down."""
+    """A LoRA: ``weights`` maps layer paths to (down (r, in[, k, k]), up (out, r[, 1, 1])), float32; delta W = alpha / rank * up @ down.
+
+    ``rank`` is the largest r; a layer of lower rank has the same scale.
+    """
 
     weights: Mapping[str, Pair]
     alpha: float
@@ -35,11 +38,12 @@ class Adapter:
 def make_adapter(base: Base, spec: TrainSpec, seed: int) -> Adapter:
     """Return an untrained LoRA: down as in kaiming_uniform(a=sqrt 5), up zero, so that it changes nothing yet (Hu et al. 2021, 4.1).
 
-    Drawn from a generator of its own, layer after layer. Raises LabError("spec") for a rank above what the smallest layer can have.
+    Drawn from a generator of its own, layer after layer, text encoders (where the recipe trains them) last.
+    Raises LabError("spec") for a rank above what the smallest layer can have.
     """
     generator = torch.Generator().manual_seed(seed)
     weights: dict[str, Pair] = {}
-    for path, layer in adapted_layers(base, spec.targets).items():
+    for path, layer in adapted_layers(base, spec.targets, text_encoder=spec.trains_text).items():
         limit = min(layer.weight.shape[0], layer.weight[0].numel())
         if spec.rank > limit:
             raise lab_error("spec", f"rank {spec.rank} for {path}, a layer of {list(layer.weight.shape)}", f"a rank of at most {limit}")

@@ -1,7 +1,8 @@
 """K adapters over one frozen base: inputs come stacked as K groups, each adapted layer adds each group's own low-rank product.
 
-Inside `attached()`, `base.unet` takes a batch of K groups of B, group-major (K*B, ...). One product with the frozen weight serves all
-groups, one batched product the low-rank parts. A single adapter is a stack of one; the base itself is the group without an adapter.
+Inside `attached()`, `base.unet` takes a batch of K groups of B, group-major (K*B, ...), and so do the text encoders that an adapter
+touches. One product with the frozen weight serves all groups, one batched product the low-rank parts. A single adapter is a stack of
+one; the base itself is the group without an adapter.
 """
 
 from __future__ import annotations
@@ -9,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
 
 from loralab.adapters.adapter import Adapter
+from loralab.adapters.layers import TEXT_PARTS, Layer, all_layers
 from loralab.bases import Base
 from loralab.errors import lab_error
-
-Layer: TypeAlias = torch.nn.Linear | torch.nn.Conv2d
 
 
 @dataclass
@@ -58,12 +57,12 @@ class AdapterStack:
         self.base, self.trainable = base, trainable
         self.ranks = [adapter.rank if adapter else 0 for adapter in adapters]
         self.alphas = [adapter.alpha if adapter else 0.0 for adapter in adapters]
-        self.paths = [frozenset(adapter.weights) if adapter else frozenset() for adapter in adapters]
+        self.layer_ranks = [{path: len(down) for path, (down, _) in adapter.weights.items()} if adapter else {} for adapter in adapters]
         layers = _layers_of(base, adapters)
-        rank = max([*self.ranks, 1])
-        sizes = [rank * (layer.weight[0].numel() + layer.weight.shape[0]) for layer in layers.values()]
+        highest = {path: max(ranks.get(path, 0) for ranks in self.layer_ranks) for path in layers}
+        sizes = [highest[path] * (layer.weight[0].numel() + layer.weight.shape[0]) for path, layer in layers.items()]
         self.flat = torch.zeros(len(adapters), sum(sizes), device=base.device)
-        self.pairs = self._make_pairs(layers, rank)
+        self.pairs = self._make_pairs(layers, highest)
         self._fill(adapters)
 
     @property
@@ -71,11 +70,17 @@ class AdapterStack:
         """K."""
         return len(self.ranks)
 
-    def _make_pairs(self, layers: dict[str, Layer], rank: int) -> list[StackedPair]:
+    @property
+    def text_columns(self) -> torch.Tensor:
+        """Which of the P values belong to text encoders: (P,) bool."""
+        counts = torch.tensor([pair.down[0].numel() + pair.up[0].numel() for pair in self.pairs])
+        return torch.tensor([_is_text(pair.path) for pair in self.pairs]).repeat_interleave(counts).to(self.flat.device)
+
+    def _make_pairs(self, layers: dict[str, Layer], highest: dict[str, int]) -> list[StackedPair]:
         pairs, start = [], 0
         for path, layer in layers.items():
             factors = []
-            for shape in ((rank, *layer.weight.shape[1:]), (layer.weight.shape[0], rank)):
+            for shape in ((highest[path], *layer.weight.shape[1:]), (layer.weight.shape[0], highest[path])):
                 stop = start + torch.Size(shape).numel()
                 factors.append(self._leaf(slice(start, stop), shape))
                 start = stop
@@ -92,8 +97,8 @@ class AdapterStack:
             for k, adapter in enumerate(adapters):
                 if adapter is not None and pair.path in adapter.weights:
                     down, up = adapter.weights[pair.path]
-                    pair.down[k, : adapter.rank] = down
-                    pair.up[k, :, : adapter.rank] = up.flatten(1)
+                    pair.down[k, : len(down)] = down
+                    pair.up[k, :, : len(down)] = up.flatten(1)
 
     def parameters(self) -> list[torch.Tensor]:
         """Return the stacked factors: (K, R, in...) and (K, out, R) for each layer."""
@@ -112,20 +117,19 @@ class AdapterStack:
         return [self._adapter(k) for k in range(self.n_groups)]
 
     def _adapter(self, k: int) -> Adapter | None:
-        rank = self.ranks[k]
-        if rank == 0:
+        if self.ranks[k] == 0:
             return None
         weights = {}
         for pair in self.pairs:
-            if pair.path in self.paths[k]:
+            if rank := self.layer_ranks[k].get(pair.path):
                 down = pair.down[k, :rank].detach().clone().contiguous()
                 up = pair.up[k, :, :rank].detach().clone().contiguous()
                 weights[pair.path] = (down, up[:, :, None, None] if down.ndim == 4 else up)
-        return Adapter(weights, self.alphas[k], rank)
+        return Adapter(weights, self.alphas[k], self.ranks[k])
 
     @contextmanager
     def attached(self, strengths: Sequence[float] | None = None) -> Iterator[None]:
-        """Attach the stack to the base's UNet for the block, each adapter at its strength (default 1); the UNet is as before afterwards."""
+        """Attach the stack to the base for the block, each adapter at its strength (default 1); the base is as before afterwards."""
         factors = [1.0] * self.n_groups if strengths is None else list(strengths)
         if len(factors) != self.n_groups:
             raise lab_error("model", f"{len(factors)} strengths for a stack of {self.n_groups}", "one for each adapter")
@@ -149,11 +153,20 @@ class AdapterStack:
 def _layers_of(base: Base, adapters: Sequence[Adapter | None]) -> dict[str, Layer]:
     """Return the layers that any of the adapters touches, in the order of the model; raises LabError("model") for a path that is none."""
     wanted = {path for adapter in adapters if adapter for path in adapter.weights}
-    modules = {f"unet.{name}": module for name, module in base.unet.named_modules()}
-    strangers = sorted(wanted - modules.keys())
+    layers = all_layers(base)
+    strangers = sorted(wanted - layers.keys())
     if strangers:
         raise lab_error("model", f"the adapter has weights for {', '.join(strangers[:5])}", f"layers of {base.name}")
-    return {path: module for path, module in modules.items() if path in wanted and isinstance(module, torch.nn.Linear | torch.nn.Conv2d)}
+    return {path: layer for path, layer in layers.items() if path in wanted}
+
+
+def adapts_text(adapter: Adapter | None) -> bool:
+    """Return whether an adapter changes what prompts mean, so that embeddings of the base are not its own."""
+    return adapter is not None and any(_is_text(path) for path in adapter.weights)
+
+
+def _is_text(path: str) -> bool:
+    return path.partition(".")[0] in TEXT_PARTS
 
 
 def _forward(pair: StackedPair, groups: Groups) -> Callable[[torch.Tensor], torch.Tensor]:

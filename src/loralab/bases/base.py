@@ -7,6 +7,7 @@ so that whoever stacks, cuts or stores embeddings need not know the family; `pre
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Base:
     dtype: torch.dtype  # of UNet and text encoders; the VAE stays float32
     text_encoder_2: Any = None  # SDXL's second one
     tokenizer_2: Any = None
+    weights: Path | None = None  # the one file that holds the UNet: its own, or a whole checkpoint
 
     @property
     def n_text_rows(self) -> int:
@@ -47,6 +49,15 @@ VAE_PIXELS = 1 << 20
 @torch.no_grad()
 def embed_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
     """Return the text embeddings (N, T, D), float32; raises LabError("spec") where a prompt has more tokens than the base reads."""
+    # one by one: an embedding must not depend, by a last bit, on which prompts were embedded beside it
+    return torch.cat([embed_tokens(base, tokens[None]) for tokens in tokenise(base, prompts)])
+
+
+def tokenise(base: Base, prompts: list[str]) -> torch.Tensor:
+    """Return the tokens (N, T) of ``prompts``, padded; where there are two encoders, the second one's behind the first one's (N, 2T).
+
+    Raises LabError("spec") where a prompt has more tokens than the base reads.
+    """
     limit = prompt_limit(base)
     lengths = [len(base.tokenizer(prompt).input_ids) for prompt in prompts]
     problems = [
@@ -60,8 +71,12 @@ def embed_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
     ]
     if problems:
         raise LabError("spec", problems)
-    # one by one: an embedding must not depend, by a last bit, on which prompts were embedded beside it
-    return torch.cat([_embed(base, prompt) for prompt in prompts])
+    tokenizers = [base.tokenizer] if base.text_encoder_2 is None else [base.tokenizer, base.tokenizer_2]
+    padded = [
+        [tokenizer([prompt], padding="max_length", max_length=limit, return_tensors="pt").input_ids for tokenizer in tokenizers]
+        for prompt in prompts
+    ]
+    return torch.cat([torch.cat(row, dim=1) for row in padded])
 
 
 def prompt_limit(base: Base) -> int:
@@ -69,25 +84,22 @@ def prompt_limit(base: Base) -> int:
     return min(int(base.tokenizer.model_max_length), int(base.text_encoder.config.max_position_embeddings))
 
 
-def _embed(base: Base, prompt: str) -> torch.Tensor:
+def embed_tokens(base: Base, tokens: torch.Tensor) -> torch.Tensor:
+    """Return the text embeddings (N, T, D), float32, of what `tokenise` returns; gradients flow where an adapter is attached."""
+    tokens = tokens.to(base.device)
     if base.text_encoder_2 is not None:
-        return _embed_twice(base, prompt)
-    embedded: torch.Tensor = base.text_encoder(_tokens(base, base.tokenizer, prompt)).last_hidden_state
+        return _embed_twice(base, *tokens.chunk(2, dim=1))
+    embedded: torch.Tensor = base.text_encoder(tokens).last_hidden_state
     return embedded.to(torch.float32)
 
 
-def _embed_twice(base: Base, prompt: str) -> torch.Tensor:
-    """Return SDXL's embedding (1, T + 1, D): both encoders' last layer but one, then the pooled vector (Podell et al. 2023)."""
-    first = base.text_encoder(_tokens(base, base.tokenizer, prompt), output_hidden_states=True)
-    second = base.text_encoder_2(_tokens(base, base.tokenizer_2, prompt), output_hidden_states=True)
+def _embed_twice(base: Base, tokens: torch.Tensor, tokens_2: torch.Tensor) -> torch.Tensor:
+    """Return SDXL's embedding (N, T + 1, D): both encoders' last layer but one, then the pooled vector (Podell et al. 2023)."""
+    first = base.text_encoder(tokens, output_hidden_states=True)
+    second = base.text_encoder_2(tokens_2, output_hidden_states=True)
     rows = torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1)
     pooled = torch.nn.functional.pad(second.text_embeds, (0, rows.shape[-1] - second.text_embeds.shape[-1]))
     return torch.cat([rows, pooled[:, None]], dim=1).to(torch.float32)
-
-
-def _tokens(base: Base, tokenizer: Any, prompt: str) -> torch.Tensor:
-    tokens: torch.Tensor = tokenizer([prompt], padding="max_length", max_length=prompt_limit(base), return_tensors="pt").input_ids
-    return tokens.to(base.device)
 
 
 def predict(base: Base, latents: torch.Tensor, timesteps: torch.Tensor, text: torch.Tensor) -> torch.Tensor:

@@ -73,7 +73,7 @@ def load_base(reference: str, load: LoadSpec | None = None) -> Base:
         text_encoder=models["text_encoder"], tokenizer=parts["tokenizer"], scheduler_config=scheduler,
         fingerprint=_fingerprint_as_held(fingerprint, load, found_schedule, scheduler), size_px=side * factor,
         latent_shape=(int(unet.config.in_channels), side, side), device=place, dtype=dtype, text_encoder_2=models.get("text_encoder_2"),
-        tokenizer_2=parts.get("tokenizer_2"),
+        tokenizer_2=parts.get("tokenizer_2"), weights=path if path.is_file() else _only_file(path / "unet"),
     )  # fmt: skip
 
 
@@ -169,6 +169,12 @@ def _load_part(folder: Path, name: str, kind: Any, dtype: torch.dtype) -> Any:
         shown = ", ".join(lacking[:5])
         raise lab_error("model", f"{name}/ lacks {len(lacking)} weights: {shown}", "every weight of its config.json", DOWNLOAD)
     return model
+
+
+def _only_file(folder: Path) -> Path | None:
+    """Return the safetensors file of a folder that holds one; None where the weights lie in several."""
+    files = sorted(folder.glob("*.safetensors"))
+    return files[0] if len(files) == 1 else None
 
 
 def _as_dtype(kind: Any, dtype: torch.dtype) -> dict[str, Any]:

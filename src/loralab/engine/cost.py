@@ -12,7 +12,7 @@ from loralab.adapters import make_adapter
 from loralab.bases import Base, decode_latents, embed_prompts
 from loralab.engine.images import BATCH_IMAGES
 from loralab.engine.plan import StudyPlan
-from loralab.engine.training import stacks_of
+from loralab.engine.training import caption_tensors, stacks_of
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import SampleSpec, TrainSpec
 from loralab.train import TrainRun, train_stack
@@ -58,8 +58,8 @@ def measure_rates(base: Base, plan: StudyPlan) -> Rates:
 
 
 def _train_step_seconds(base: Base, recipe: TrainSpec, n_runs: int) -> float:
-    latents, text = torch.zeros(3, *base.latent_shape), embed_prompts(base, ["a", "b", "c"])
-    runs = [TrainRun(f"calibration-{index}", recipe, latents, text, replicate=index) for index in range(n_runs)]
+    latents, text = torch.zeros(3, *base.latent_shape), caption_tensors(base, ["a", "b", "c"], recipe)
+    runs = [TrainRun(f"calibration-{index}", recipe, latents, replicate=index, **text) for index in range(n_runs)]
     seconds, before = [], time.perf_counter()
     for _ in train_stack(base, runs, root_seed=0):
         now = time.perf_counter()

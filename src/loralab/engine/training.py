@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from loralab.adapters import Adapter, load_adapter, save_adapter
-from loralab.bases import Base, embed_prompts, encode_images
+from loralab.bases import Base, embed_prompts, encode_images, model_hashes, tokenise
 from loralab.engine.datasets import Dataset
 from loralab.engine.events import Event
 from loralab.engine.plan import MAX_STACK, RunPlan, StudyPlan, checkpoint_id
+from loralab.spec import TrainSpec
 from loralab.store import Store, artefact_key, canonical_json
 from loralab.train import TrainedRun, TrainRun, pack_runs, train_stack
 
@@ -41,8 +42,11 @@ def train_runs(
     needed = [checkpoint_id(run_id, step) for run_id in wanted for step in (None, *kept[run_id])]
     if all(store.has(KIND, keys[name]) for name in needed):
         return
-    inputs = {arm: _training_tensors(base, datasets[arm]) for arm in dict.fromkeys(planned[run_id].arm for run_id in wanted)}
-    runs = [TrainRun(run_id, planned[run_id].train, *inputs[planned[run_id].arm], replicate=planned[run_id].replicate) for run_id in wanted]
+    recipes = {planned[run_id].arm: planned[run_id].train for run_id in wanted}
+    inputs = {arm: _training_tensors(base, datasets[arm], recipe) for arm, recipe in recipes.items()}
+    runs = [
+        TrainRun(run_id, planned[run_id].train, **inputs[planned[run_id].arm], replicate=planned[run_id].replicate) for run_id in wanted
+    ]
     steps = train_stack(base, runs, root_seed=plan.spec.seed, keep={step for steps in kept.values() for step in steps})
     n_steps = runs[0].spec.steps
     while True:
@@ -65,11 +69,19 @@ def stacks_of(plan: StudyPlan) -> list[list[str]]:
     return pack_runs([(run.run_id, run.train) for run in plan.runs], MAX_STACK)
 
 
-def _training_tensors(base: Base, dataset: Dataset) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (latents (N, C, h, w), embeddings (N, T, D)), each computed once; a picture of n repeats stands there n times."""
+def _training_tensors(base: Base, dataset: Dataset, recipe: TrainSpec) -> dict[str, torch.Tensor | None]:
+    """Return latents (N, C, h, w) and the captions, each computed once; a picture of n repeats stands there n times."""
     pixels = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
     shown = torch.repeat_interleave(torch.arange(len(pixels)), torch.tensor(dataset.repeats))
-    return encode_images(base, pixels)[shown], embed_prompts(base, list(dataset.captions))[shown]
+    text = caption_tensors(base, list(dataset.captions), recipe)
+    return {"latents": encode_images(base, pixels)[shown]} | {name: None if value is None else value[shown] for name, value in text.items()}
+
+
+def caption_tensors(base: Base, captions: list[str], recipe: TrainSpec) -> dict[str, torch.Tensor | None]:
+    """Return `embeddings` (N, T, D), or `tokens` (N, T) where the recipe trains the text encoder and embeddings change with every step."""
+    if recipe.trains_text:
+        return {"embeddings": None, "tokens": tokenise(base, captions)}
+    return {"embeddings": embed_prompts(base, captions), "tokens": None}
 
 
 def _publish(store: Store, base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Dataset, trained: TrainedRun) -> None:
@@ -81,7 +93,7 @@ def _publish(store: Store, base: Base, plan: StudyPlan, key: str, run: RunPlan, 
         (scratch / "losses.jsonl").write_text("".join(canonical_json(row) + "\n" for row in rows), encoding="utf-8")
         if trained.failed is None:
             metadata = _metadata(base, plan, key, run, dataset) | {"loralab.initial_sha256": trained.initial_sha256}
-            save_adapter(scratch / "adapter.safetensors", trained.adapter, metadata=metadata)
+            save_adapter(scratch / "adapter.safetensors", trained.adapter, metadata=metadata, family=base.family)
 
 
 def _publish_checkpoint(
@@ -94,7 +106,7 @@ def _publish_checkpoint(
     with store.publish(KIND, key, {"run_id": run.run_id, "step": step, "failed": failed, "data": dataset.key}) as scratch:
         if adapter is not None:
             metadata = _metadata(base, plan, key, run, dataset) | {"ss_steps": str(step)}
-            save_adapter(scratch / "adapter.safetensors", adapter, metadata=metadata)
+            save_adapter(scratch / "adapter.safetensors", adapter, metadata=metadata, family=base.family)
 
 
 def _metadata(base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Dataset) -> dict[str, str]:
@@ -110,6 +122,8 @@ def _metadata(base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Data
         "ss_dataset_dirs": canonical_json({f"1_{run.arm}": {"n_repeats": 1, "img_count": len(dataset.captions)}}),
         "ss_seed": str(plan.spec.seed),
         "ss_learning_rate": str(run.train.lr),
+        "ss_unet_lr": str(run.train.lr),
+        "ss_text_encoder_lr": str(run.train.text_encoder_lr),
         "ss_max_train_steps": str(run.train.steps),
         "ss_batch_size_per_device": str(run.train.batch),
         "ss_resolution": str((base.size_px, base.size_px)),
@@ -119,7 +133,15 @@ def _metadata(base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Data
         "loralab.key": key,
         "loralab.data_key": dataset.key,
         "loralab.base_sha256": base.fingerprint,
-    }
+    } | _base_hashes(base)
+
+
+def _base_hashes(base: Base) -> dict[str, str]:
+    """Return the base's hashes as the field computes them, over the one file that holds its UNet, and that file's name."""
+    hashes = model_hashes(base)
+    if base.weights is None or hashes is None:
+        return {}
+    return {"ss_sd_model_hash": hashes.short, "ss_new_sd_model_hash": hashes.sha256, "loralab.base_file": base.weights.name}
 
 
 def load_run(store: Store, base: Base, key: str) -> Adapter | None:

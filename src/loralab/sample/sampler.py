@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from loralab.adapters import Adapter, AdapterStack
-from loralab.bases import Base, decode_latents, predict
+from loralab.adapters import Adapter, AdapterStack, adapts_text
+from loralab.bases import Base, decode_latents, embed_prompts, predict
 from loralab.sample.batches import Batch
 from loralab.sample.noise import image_noise
 from loralab.sample.solvers import make_solver
@@ -26,15 +26,13 @@ def sample_batch(
 ) -> np.ndarray:
     """Return the batch's pictures (K, B, H, W, 3) uint8.
 
-    ``embeddings`` maps every prompt of the batch, and the negative prompt, to its embedding (T, D). With guidance the two halves
+    ``embeddings`` maps every prompt of the batch, and the negative prompt, to the base's embedding (T, D); a group whose adapter changes
+    the text encoder embeds its own. With guidance the two halves
     lie inside each group, (K, 2, B), so that a group stays one run of the batch.
     """
     k, b = len(batch.groups), len(batch.items[0])
     stack = AdapterStack(base, [None if run_id is None else adapters[run_id] for run_id, _ in batch.groups])
-    text = torch.stack([torch.stack([embeddings[prompt] for prompt, _ in items]) for items in batch.items])  # (K, B, T, D)
-    if spec.guidance != 1:
-        negative = embeddings[spec.negative].expand(k, b, -1, -1)
-        text = torch.cat([negative, text], dim=1)  # (K, 2B, T, D)
+    text = torch.stack([_group_text(base, batch, group, adapters, spec, embeddings) for group in range(k)])  # (K, B or 2B, T, D)
     solver = make_solver(spec.sampler, base.scheduler_config, spec.steps)
     noise = image_noise([seed for items in batch.items for _, seed in items], base.latent_shape)
     latents = noise.to(base.device) * solver.init_noise_sigma
@@ -43,6 +41,21 @@ def sample_batch(
             predicted = _predict(base, solver.scale_model_input(latents, timestep), timestep, text.flatten(0, 1), k, spec.guidance)
             latents = solver.step(predicted, timestep, latents, return_dict=False)[0]
     return decode_latents(base, latents).reshape(k, b, base.size_px, base.size_px, 3)
+
+
+def _group_text(
+    base: Base, batch: Batch, k: int, adapters: Mapping[str, Adapter], spec: SampleSpec, embeddings: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """Return the embeddings of group ``k``: (B, T, D), and with guidance those of the negative prompt before them, (2B, T, D)."""
+    (run_id, strength), prompts = batch.groups[k], [prompt for prompt, _ in batch.items[k]]
+    if spec.guidance != 1:
+        prompts = [spec.negative] * len(prompts) + prompts
+    adapter = None if run_id is None else adapters[run_id]
+    if adapts_text(adapter) and strength != 0:
+        different = list(dict.fromkeys(prompts))
+        with AdapterStack(base, [adapter]).attached([strength]):  # alone: what it embeds must not depend on its company in the batch
+            embeddings = dict(zip(different, embed_prompts(base, different), strict=True))
+    return torch.stack([embeddings[prompt] for prompt in prompts])
 
 
 def _predict(base: Base, latents: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, k: int, scale: float) -> torch.Tensor:

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_serializer, field_validator, model_validator
 
 from loralab.spec.cells import BASE_ARM, Cell, parse_cell
 
@@ -125,7 +125,9 @@ class TrainSpec(Strict):
     steps: int = Field(64, ge=1, description="Optimiser steps.")
     batch: int = Field(4, ge=1, le=1024, description="Images a step.")
     replicates: int = Field(8, ge=1, le=256, description="How many times each arm is trained, each with its own seed.")
-    text_encoder_lr: Literal[0] = Field(0, description="Learning rate of the text encoder's adapter; only 0 (frozen) in this version.")
+    text_encoder_lr: float = Field(
+        0, ge=0, le=1, description="Learning rate of the text encoder's adapter; 0 = none, the encoder is frozen."
+    )
     weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
     warmup: int = Field(0, ge=0, description="Steps of linear warm-up.")
     schedule: Literal["constant", "cosine"] = Field("constant", description="Learning-rate schedule behind the warm-up.")
@@ -133,6 +135,15 @@ class TrainSpec(Strict):
     targets: Literal["transformer", "transformer+conv"] = Field(
         "transformer", description="Adapted layers: the transformer blocks (kohya's default), or the convolutions too."
     )
+
+    @field_serializer("text_encoder_lr")
+    def _frozen_is_whole(self, rate: float) -> int | float:
+        return rate or 0  # 0 and 0.0 are the same recipe, and must give the same key in the store
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether the text encoder is trained too."""
+        return self.text_encoder_lr > 0
 
     @property
     def scale(self) -> float:

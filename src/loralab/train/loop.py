@@ -10,7 +10,7 @@ import torch
 from diffusers import DDPMScheduler
 
 from loralab.adapters import Adapter, AdapterStack, adapter_sha256, make_adapter
-from loralab.bases import Base, predict
+from loralab.bases import Base, embed_tokens, predict
 from loralab.errors import lab_error
 from loralab.spec.models import TrainSpec
 from loralab.train.losses import make_noise_schedule, make_target, run_losses
@@ -21,13 +21,23 @@ from loralab.train.streams import init_seed, sample_noise, sample_order
 
 @dataclass(frozen=True)
 class TrainRun:
-    """One run to train: its recipe and its examples as latents (N, C, h, w) and embeddings (N, T, D)."""
+    """One run to train: its recipe and its examples as latents (N, C, h, w) and embeddings (N, T, D).
+
+    Where the text encoder is trained too, embeddings change with every step: there are ``tokens`` (N, T) in their place.
+    """
 
     run_id: str
     spec: TrainSpec
     latents: torch.Tensor
-    embeddings: torch.Tensor
+    embeddings: torch.Tensor | None
     replicate: int
+    tokens: torch.Tensor | None = None
+
+    @property
+    def text(self) -> torch.Tensor:
+        """The captions as the loop takes them: tokens where the text encoder is trained, else embeddings; empty where they are missing."""
+        found = self.tokens if self.spec.trains_text else self.embeddings
+        return torch.empty(0) if found is None else found
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Minibatch:
     """The inputs of one step for the whole stack, group-major."""
 
     latents: torch.Tensor  # (K*B, C, h, w)
-    embeddings: torch.Tensor  # (K*B, T, D)
+    text: torch.Tensor  # embeddings (K*B, T, D), or tokens (K*B, T)
     noise: torch.Tensor  # (K*B, C, h, w)
     timesteps: torch.Tensor  # (K*B,)
 
@@ -76,14 +86,15 @@ def train_stack(
     spec = runs[0].spec
     initial = [make_adapter(base, run.spec, init_seed(root_seed, run.replicate)) for run in runs]
     stack = AdapterStack(base, initial, trainable=True)
-    optimiser = StackedAdamW(stack.flat, [run.spec.weight_decay for run in runs], [run.spec.max_grad_norm for run in runs])
+    shares = _shares(stack, runs) if spec.trains_text else None
+    optimiser = StackedAdamW(stack.flat, [run.spec.weight_decay for run in runs], [run.spec.max_grad_norm for run in runs], shares)
     schedule = make_noise_schedule(base.scheduler_config)
     batches = _minibatches(base, runs, root_seed, schedule.config.num_train_timesteps)
     alive = torch.ones(len(runs), dtype=torch.bool, device=base.device)
     losses: list[list[float]] = [[] for _ in runs]
     failed: list[str | None] = [None] * len(runs)
     for step in range(1, spec.steps + 1):
-        values, gradient = _gradient(base, stack, schedule, next(batches))
+        values, gradient = _gradient(base, stack, schedule, next(batches), trains_text=spec.trains_text)
         norms = torch.linalg.vector_norm(gradient, dim=1)
         fine = torch.isfinite(values) & torch.isfinite(norms)
         for k in torch.nonzero(alive & ~fine).flatten().tolist():
@@ -113,9 +124,10 @@ def _check_runs(base: Base, runs: Sequence[TrainRun]) -> None:
     if len(signatures) != 1:
         raise lab_error("training", f"{len(signatures)} different shapes in one stack", "runs of equal batch, steps and targets")
     for run in runs:
-        if tuple(run.latents.shape[1:]) != base.latent_shape or not len(run.latents) == len(run.embeddings) > 0:
-            found = f"latents {list(run.latents.shape)} and embeddings {list(run.embeddings.shape)}"
-            expected = f"an embedding for each of at least one latent {list(base.latent_shape)}"
+        if tuple(run.latents.shape[1:]) != base.latent_shape or not len(run.latents) == len(run.text) > 0:
+            kind = "tokens" if run.spec.trains_text else "embeddings"
+            found = f"latents {list(run.latents.shape)} and {kind} {list(run.text.shape)}"
+            expected = f"{kind} for each of at least one latent {list(base.latent_shape)}"
             raise lab_error("training", found, expected, where=run.run_id)
 
 
@@ -130,18 +142,27 @@ def _minibatches(base: Base, runs: Sequence[TrainRun], root_seed: int, n_timeste
         drawn = {replicate: next(draw) for replicate, draw in draws.items()}
         yield Minibatch(
             latents=torch.cat([run.latents[index] for run, index in zip(runs, picked, strict=True)]).to(base.device),
-            embeddings=torch.cat([run.embeddings[index] for run, index in zip(runs, picked, strict=True)]).to(base.device),
+            text=torch.cat([run.text[index] for run, index in zip(runs, picked, strict=True)]).to(base.device),
             noise=torch.cat([drawn[run.replicate][0] for run in runs]).to(base.device),
             timesteps=torch.cat([drawn[run.replicate][1] for run in runs]).to(base.device),
         )
 
 
-def _gradient(base: Base, stack: AdapterStack, schedule: DDPMScheduler, batch: Minibatch) -> tuple[torch.Tensor, torch.Tensor]:
+def _shares(stack: AdapterStack, runs: Sequence[TrainRun]) -> torch.Tensor:
+    """Return the part of its run's learning rate that each value gets (K, P): 1 in the UNet, text_encoder_lr / lr in the text encoder."""
+    parts = torch.tensor([run.spec.text_encoder_lr / run.spec.lr for run in runs], device=stack.flat.device)
+    return torch.where(stack.text_columns, parts[:, None], 1.0)
+
+
+def _gradient(
+    base: Base, stack: AdapterStack, schedule: DDPMScheduler, batch: Minibatch, *, trains_text: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each run's loss (K,) and its gradient (K, P)."""
     noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
     target = make_target(schedule, batch.latents, batch.noise, batch.timesteps)
     with stack.attached():
-        predicted = predict(base, noisy, batch.timesteps, batch.embeddings)
+        text = embed_tokens(base, batch.text) if trains_text else batch.text
+        predicted = predict(base, noisy, batch.timesteps, text)
         losses = run_losses(predicted, target, stack.n_groups)
         return losses.detach(), stack.flat_gradient(losses)
 

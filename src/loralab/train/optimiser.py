@@ -13,8 +13,12 @@ EPSILON = 1e-8
 class StackedAdamW:
     """Decoupled AdamW (Loshchilov & Hutter 2019, algorithm 2) over K independent runs; no quantity couples two rows."""
 
-    def __init__(self, values: torch.Tensor, weight_decays: Sequence[float], max_norms: Sequence[float]) -> None:
+    def __init__(
+        self, values: torch.Tensor, weight_decays: Sequence[float], max_norms: Sequence[float], shares: torch.Tensor | None = None
+    ) -> None:
+        """``shares`` (K, P) says which part of its run's learning rate each value gets; None = all of it."""
         self.values = values  # (K, P)
+        self.shares = shares
         self.first = torch.zeros_like(values)
         self.second = torch.zeros_like(values)
         self.weight_decays = values.new_tensor(list(weight_decays))[:, None]
@@ -35,5 +39,7 @@ class StackedAdamW:
         corrected_first = self.first / (1 - BETAS[0] ** self.steps)
         corrected_second = self.second / (1 - BETAS[1] ** self.steps)
         rate = torch.where(alive, rates, 0.0)[:, None]
+        if self.shares is not None:
+            rate = rate * self.shares
         self.values.mul_(1 - rate * self.weight_decays)
         self.values.sub_(rate * corrected_first / (corrected_second.sqrt() + EPSILON))

@@ -25,4 +25,4 @@ def pack_runs(runs: Sequence[tuple[str, TrainSpec]], max_stack: int) -> list[lis
 
 def shape_signature(spec: TrainSpec) -> tuple[object, ...]:
     """Return what must be equal for two runs to share a stack; rank, alpha, rates, schedule and clipping may differ."""
-    return (spec.batch, spec.steps, spec.targets)
+    return (spec.batch, spec.steps, spec.targets, spec.trains_text)

@@ -14,7 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from loralab.adapters import Adapter, AdapterStack, adapted_layers, adapter_sha256, load_adapter, save_adapter
-from loralab.adapters.files import kohya_key, read_header
+from loralab.adapters.header import read_header
+from loralab.adapters.names import kohya_key
 from loralab.errors import LabError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -164,7 +165,7 @@ CHANGES = {
     "a key of no layer": (lambda t: t.update({"lora_unet_nowhere.lora_down.weight": torch.zeros(1, 4)}), "lora_unet_nowhere"),
     "a tensor that is no LoRA": (lambda t: t.update({"model.weight": torch.zeros(2)}), "model.weight"),
     "DoRA scales": (lambda t: t.update({f"{KEY}.dora_scale": torch.ones(16)}), "dora_scale"),
-    "a text encoder": (lambda t: t.update({"lora_te_text_model_a.alpha": torch.tensor(1.0)}), "no text-encoder layers"),
+    "SDXL's text encoders": (lambda t: t.update({"lora_te2_text_model_a.alpha": torch.tensor(1.0)}), "two text encoders"),
     "no up": (lambda t: t.pop(f"{KEY}.lora_up.weight"), "half of the pair is missing"),
     "no down": (lambda t: t.pop(f"{KEY}.lora_down.weight"), "half of the pair is missing"),
     "NaN": (lambda t: t[f"{KEY}.lora_up.weight"].fill_(float("nan")), "NaN or infinity"),
@@ -211,7 +212,7 @@ HEADERS = {
     "offsets behind the end": (lambda h: h[UP].update(data_offsets=[0, 1 << 40]), "does not lie inside"),
     "a shape of terabytes": (lambda h: h[UP].update(shape=[1 << 20, 1 << 20]), "does not lie inside"),
     "negative numbers": (lambda h: h[UP].update(data_offsets=[-4, 0]), "whole numbers"),
-    "text for a number": (lambda h: h[UP].update(shape="16"), "whole numbers"),
+    "text for a shape": (lambda h: h[UP].update(shape="16"), "must be a list"),
     "an entry without a type": (lambda h: h[UP].pop("dtype") and None, "cannot be read"),
     "shared bytes": (lambda h: h[UP].update(data_offsets=h[f"{KEY}.lora_down.weight"]["data_offsets"]), "overlap"),
     "a key twice": (lambda h: json.dumps(h)[:-1] + f', "{UP}": {json.dumps(h[UP])}}}', "twice"),
@@ -251,6 +252,6 @@ def test_files_that_are_no_safetensors(saved, tiny_base, tmp_path):
 def test_nothing_is_read_before_the_header_has_passed(saved, tiny_base, monkeypatch):
     path, _ = saved
     rewrite(path, lambda t: t.update({"strange": torch.zeros(1)}))
-    monkeypatch.setattr("loralab.adapters.files._read_tensor", lambda *_: pytest.fail("a tensor was read"))
+    monkeypatch.setattr("loralab.adapters.header._read_tensor", lambda *_: pytest.fail("a tensor was read"))
     error(path, tiny_base)
     assert "strange" in read_header(path)[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from loralab.adapters.files import read_header
+from loralab.adapters.header import read_header
 from loralab.errors import lab_error
 
 Role = Literal["file", "epochs", "seeds"]

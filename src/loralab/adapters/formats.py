@@ -1,0 +1,255 @@
+"""What the tensors of an adapter file are: names of other tools in, found layers with their factors and alphas out; reads no tensor.
+
+Read: LoRA and LoCon by kohya-ss/sd-scripts, LyCORIS, diffusers and PEFT, and LoHa by LyCORIS and PEFT. Everything else is refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from loralab.adapters.header import Entry, json_mapping, read_small_json, shown
+from loralab.adapters.names import PEFT_PREFIX
+from loralab.errors import LabError, Problem, lab_error
+
+#: what a tensor is, by the end of its name
+ROLES = {
+    ".lora_down.weight": "down", ".lora_up.weight": "up",  # kohya, LyCORIS
+    ".lora_A.weight": "down", ".lora_B.weight": "up",  # PEFT, diffusers
+    ".lora_A.default.weight": "down", ".lora_B.default.weight": "up",
+    ".lora.down.weight": "down", ".lora.up.weight": "up",  # diffusers' training scripts
+    ".lora_linear_layer.down.weight": "down", ".lora_linear_layer.up.weight": "up",
+    "_lora.down.weight": "down", "_lora.up.weight": "up",  # diffusers' attention processors, before 0.22
+    ".alpha": "alpha",
+    ".hada_w1_a": "w1_a", ".hada_w1_b": "w1_b", ".hada_w2_a": "w2_a", ".hada_w2_b": "w2_b",
+}  # fmt: skip
+PAIR, LOHA = frozenset({"down", "up"}), frozenset({"w1_a", "w1_b", "w2_a", "w2_b"})
+#: what cannot be applied as a LoRA, by the end of a name: a file that holds any of these is refused as that
+REFUSED = {
+    "LoKr (a Kronecker product)": (".lokr_w1", ".lokr_w2", ".lokr_w1_a", ".lokr_w1_b", ".lokr_w2_a", ".lokr_w2_b"),
+    "DoRA (a weight decomposition)": (".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight"),
+    "a Tucker decomposition": (".lora_mid.weight", ".hada_t1", ".hada_t2", ".lokr_t1", ".lokr_t2"),
+    "full differences": (".diff", ".diff_b"),
+    "changes of normalisation layers": (".w_norm", ".b_norm"),
+    "OFT (orthogonal rotations)": (".oft_blocks", ".oft_diag", ".oft_r", ".oft_R.weight"),
+    "GLoRA": (".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight", ".bm.weight"),
+    "(IA)3": (".on_input", ".ia3_l"),
+    "biases beside a LoRA": (".lora_B.bias", ".lora_up.bias", ".lora_A.bias", ".lora_down.bias"),
+    "embeddings": (".lora_embedding_A", ".lora_embedding_B", ".string_to_param.*"),
+}
+#: settings of a PEFT configuration that change what its weights mean, and the values that leave it a plain LoRA
+PLAIN_SETTINGS: Mapping[str, tuple[Any, ...]] = {
+    "peft_type": ("LORA", "LOHA"), "bias": ("none",), "modules_to_save": (None, []), "layer_replication": (None, []),
+    **dict.fromkeys(("use_dora", "lora_bias", "use_qalora", "use_bdlora", "use_effective_conv2d"), (None, False)),
+    **dict.fromkeys(("alora_invocation_tokens", "trainable_token_indices", "kasa_config"), (None,)),
+    **dict.fromkeys(("velora_config", "monteclora_config", "arrow_config"), (None,)),
+    # other ways to begin (PiSSA, OLoRA, LoftQ, CorDA) change the base's own weights too
+    "init_lora_weights": (None, True, False, "gaussian", "eva", "orthogonal"), "init_weights": (None, True, False),
+}  # fmt: skip
+PROCESSOR = re.compile(r"\.processor\.to_(q|k|v|out)$")
+MAX_ALPHA = 1e6
+
+
+@dataclass
+class FoundLayer:
+    """One adapted layer of a file: what the file calls it, and its tensors' names by role; ``alpha`` where a configuration gives it."""
+
+    path: str
+    name: str
+    tensors: dict[str, str] = field(default_factory=dict)
+    alpha: float | None = None
+    root_rank: bool = False  # rank-stabilised: the scale is alpha / sqrt(rank) (Kalajdzievski 2023, arXiv:2312.03732)
+
+    @property
+    def is_loha(self) -> bool:
+        """Whether the layer is a Hadamard product."""
+        return "w1_a" in self.tensors
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a configuration says of alphas: one for all, others by the end of a layer's name."""
+
+    alpha: float
+    patterns: Mapping[str, float]
+    root_rank: bool
+
+    def alpha_of(self, inner: str) -> float:
+        """Return the alpha of the layer of that path inside its model; as in PEFT, the first pattern that fits decides."""
+        for pattern, alpha in self.patterns.items():
+            if inner == pattern or inner.endswith("." + pattern):
+                return alpha
+        return self.alpha
+
+
+def find_layers(path: Path, header: Mapping[str, Entry], metadata: Mapping[str, str], names: Mapping[str, str]) -> list[FoundLayer]:
+    """Return the adapted layers of a file; ``names`` are the base's layers by every spelling.
+
+    Raises LabError("model") that names the tensors which are of a kind that is not applied, belong to no layer, or lack their other half.
+    """
+    _refuse_other_kinds(path, header)
+    layers: dict[str, FoundLayer] = {}
+    strangers: list[str] = []
+    for tensor in sorted(header):
+        name, role = _split(tensor)
+        if role is None or name not in names:
+            strangers.append(tensor)
+            continue
+        layer = layers.setdefault(names[name], FoundLayer(names[name], name))
+        if role in layer.tensors:
+            found = f"{shown(path.name)} has two tensors for one factor: {shown(tensor)}, {shown(layer.tensors[role])}"
+            raise lab_error("model", found, "one of each")
+        layer.tensors[role] = tensor
+    if strangers:
+        raise _strange(path, strangers, header)
+    _check_whole(path, header, layers)
+    _add_settings(path, metadata, list(layers.values()))
+    return list(layers.values())
+
+
+def _split(tensor: str) -> tuple[str, str | None]:
+    """Return (the layer's name in the file, the tensor's role); the role is None for a name of no known ending."""
+    for ending, role in ROLES.items():
+        if tensor.endswith(ending):
+            name = tensor.removesuffix(ending)
+            return (_processors_layer(name) if ending.startswith("_") else name), role
+    return tensor, None
+
+
+def _processors_layer(name: str) -> str:
+    """Return the layer that an attention processor's `...attn1.processor.to_out` stands for."""
+    found = PROCESSOR.search(name)
+    if found is None:
+        return name
+    return name[: found.start()] + f".to_{found[1]}" + (".0" if found[1] == "out" else "")
+
+
+def _refuse_other_kinds(path: Path, header: Mapping[str, Entry]) -> None:
+    problems = []
+    for kind, endings in REFUSED.items():
+        keys = sorted(name for name in header if name.endswith(endings))
+        if keys:
+            found = f"{shown(path.name)} holds {kind} in {_counted(keys)}"
+            problems.append(Problem(found, "LoRA, LoCon or LoHa", "this version cannot apply it; nothing of the file was used"))
+    if problems:
+        raise LabError("model", problems)
+
+
+def _counted(keys: Sequence[str]) -> str:
+    more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
+    return f"{len(keys)} tensors: {', '.join(shown(key) for key in keys[:5])}{more}"
+
+
+def _strange(path: Path, strangers: Sequence[str], header: Mapping[str, Entry]) -> LabError:
+    found = (
+        f"{shown(path.name)} has {len(strangers)} entries that fit nothing in the base: {', '.join(shown(name) for name in strangers[:5])}"
+    )
+    do = ""
+    if any(name.startswith(("lora_te1_", "lora_te2_")) for name in header):
+        do = "was it trained on SDXL? Its keys lora_te1 and lora_te2 need a base of two text encoders"
+    return lab_error("model", found, "a LoRA of this base's family", do)
+
+
+def _check_whole(path: Path, header: Mapping[str, Entry], layers: Mapping[str, FoundLayer]) -> None:
+    if not layers:
+        raise lab_error("model", f"{shown(path.name)} holds no LoRA", "lora_down and lora_up tensors")
+    halves = sorted(shown(layer.name) for layer in layers.values() if set(layer.tensors) - {"alpha"} not in (PAIR, LOHA))
+    if halves:
+        found = f"{shown(path.name)}: half of the pair is missing for {', '.join(halves[:5])}"
+        raise lab_error("model", found, "lora_down and lora_up (or the four factors of a LoHa) for each layer")
+    for layer in layers.values():
+        alpha = layer.tensors.get("alpha")
+        if alpha is not None and header[alpha].shape not in ((), (1,)):
+            raise lab_error("model", f"{shown(path.name)}: {shown(alpha)} has shape {list(header[alpha].shape)}", "a single number")
+
+
+# --- alphas from configurations -----------------------------------------------------------------------------------------------
+
+
+def _add_settings(path: Path, metadata: Mapping[str, str], layers: Sequence[FoundLayer]) -> None:
+    """Put the alphas of a configuration on their layers: PEFT's adapter_config.json, or diffusers' copy of it in the metadata."""
+    peft = [layer for layer in layers if layer.name.startswith(PEFT_PREFIX) and "alpha" not in layer.tensors]
+    if peft:
+        _apply(_peft_settings(path), peft, PEFT_PREFIX)
+    if "lora_adapter_metadata" in metadata:
+        told = json_mapping(metadata["lora_adapter_metadata"], f"{shown(path.name)}: lora_adapter_metadata")
+        for part in dict.fromkeys(layer.path.partition(".")[0] for layer in layers):
+            mine = {key.removeprefix(part + "."): value for key, value in told.items() if key.startswith(part + ".")}
+            if mine:
+                chosen = [layer for layer in layers if layer.name.startswith(part + ".") and "alpha" not in layer.tensors]
+                _apply(_settings(mine, f"{shown(path.name)}: lora_adapter_metadata"), chosen, part + ".")
+
+
+def _apply(settings: Settings, layers: Sequence[FoundLayer], prefix: str) -> None:
+    for layer in layers:
+        layer.alpha = settings.alpha_of(layer.name.removeprefix(prefix))
+        layer.root_rank = settings.root_rank
+
+
+def _peft_settings(path: Path) -> Settings:
+    config = path.with_name("adapter_config.json")
+    if not config.is_file():
+        found = f"{shown(path.name)} is in PEFT's format, and no adapter_config.json lies beside it"
+        raise lab_error("model", found, "both files that save_pretrained writes", "its alpha stands there and nowhere else")
+    return _settings(read_small_json(config), "adapter_config.json")
+
+
+def _settings(told: Mapping[str, Any], where: str) -> Settings:
+    odd = [f"{key}: {shown(str(told[key]), 40)}" for key, plain in PLAIN_SETTINGS.items() if key in told and not _is_in(told[key], plain)]
+    if odd:
+        raise lab_error("model", f"{where} says {', '.join(odd)}", "a plain LoRA or LoHa", "this version cannot apply it")
+    patterns = told.get("alpha_pattern") or {}
+    alphas = [told.get("lora_alpha", told.get("alpha")), *(patterns.values() if isinstance(patterns, dict) else [None])]
+    if not all(isinstance(alpha, int | float) and not isinstance(alpha, bool) and 0 < alpha < MAX_ALPHA for alpha in alphas):
+        raise lab_error("model", f"{where} has an alpha of {shown(str(alphas[0]), 40)}", "an alpha above 0 and below a million")
+    plain = {pattern.removeprefix("^").removesuffix("$"): float(alpha) for pattern, alpha in patterns.items()}
+    if not all(re.fullmatch(r"[\w.]+", pattern) for pattern in plain):  # a stranger's regular expression may run for years
+        raise lab_error("model", f"{where} has a regular expression in alpha_pattern", "ends of layers' names, such as attn1.to_q")
+    return Settings(float(alphas[0]), plain, bool(told.get("use_rslora")))
+
+
+def _is_in(value: Any, plain: tuple[Any, ...]) -> bool:
+    """Whether ``value`` is one of ``plain``, 1 and True being two things."""
+    return any(type(value) is type(other) and value == other for other in plain)
+
+
+# --- shapes -------------------------------------------------------------------------------------------------------------------
+
+
+def check_shapes(path: Path, layer: FoundLayer, header: Mapping[str, Entry], weight: tuple[int, ...]) -> int:
+    """Return the rank that a layer's LoRA will have; raises LabError("model") where its tensors do not fit the base's ``weight``."""
+    n_out, n_in = weight[0], math.prod(weight[1:])
+    if layer.is_loha:
+        shapes = {role: _flat(header[layer.tensors[role]].shape) for role in sorted(LOHA)}
+        wanted: dict[str, tuple[int, ...]]
+        ranks = [shapes["w1_b"][0], shapes["w2_b"][0]]
+        wanted = {"w1_a": (n_out, ranks[0]), "w1_b": (ranks[0], n_in), "w2_a": (n_out, ranks[1]), "w2_b": (ranks[1], n_in)}
+    else:
+        shapes = {role: header[layer.tensors[role]].shape for role in sorted(PAIR)}
+        ranks = [shapes["down"][0] if shapes["down"] else 0]
+        wanted = {"down": (ranks[0], *weight[1:]), "up": (n_out, ranks[0], *(1,) * (len(weight) - 2))}
+    for rank in ranks:
+        if not 1 <= rank <= min(n_out, n_in):
+            found = f"{shown(path.name)}: {shown(layer.name)} has rank {rank}"
+            raise lab_error("model", found, f"1 to {min(n_out, n_in)} for a layer of {list(weight)}")
+    if any(_squeezed(shapes[role]) != _squeezed(wanted[role]) for role in wanted):
+        found = f"{shown(path.name)}: {shown(layer.name)} has {_listed(shapes)}"
+        raise lab_error("model", found, _listed(wanted), "was it trained on another base?")
+    return min(math.prod(ranks), n_out, n_in)
+
+
+def _flat(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[0], math.prod(shape[1:])) if shape else (0, 0)
+
+
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return ``shape`` without a 1x1 kernel: a pointwise convolution and a linear layer are the same product."""
+    return shape[:2] if shape[2:] == (1, 1) else shape
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return " and ".join(f"{role} {list(shape)}" for role, shape in shapes.items())
