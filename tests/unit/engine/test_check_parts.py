@@ -11,15 +11,7 @@ import pytest
 
 from loralab.engine.check.found import find_files
 from loralab.engine.check.prompts import find_trigger, make_prompts, without_trigger
-from loralab.engine.check.scores import (
-    Scores,
-    copy_threshold,
-    estimate_mean,
-    mean_scores,
-    moved,
-    nearest_distance,
-    resemblance,
-    worth_keeping,
+from loralab.engine.check.scores import Scores, copy_threshold, estimate_mean, estimate_share, mean_scores, moved, nearest_distance, resemblance, worth_keeping
 )
 from loralab.errors import LabError
 
@@ -133,6 +125,14 @@ def test_the_interval_is_students():
     assert (found.low, found.high) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-5)
     with pytest.raises(ValueError, match="at least 2"):
         estimate_mean(np.array([1.0]))
+
+
+def test_the_interval_of_a_share_is_wilsons_and_has_a_width():
+    # 0 of 4: the upper end is z^2 / (n + z^2) = 3.8415 / 7.8415
+    none = estimate_share(np.zeros(4))
+    assert (none.low, none.high) == pytest.approx((0, 0.48989), abs=1e-5)
+    half = estimate_share(np.array([0.0, 1.0, 0.5, 0.5]))
+    assert half.low + half.high == pytest.approx(1)
 
 
 def scores_of(effect: float, damage: float, noise: float = 0.01) -> Scores:

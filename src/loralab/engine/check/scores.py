@@ -60,6 +60,20 @@ def estimate_mean(units: np.ndarray) -> Estimate:
     return Estimate(float(units.mean()), float(units.mean()) - half, float(units.mean()) + half, n)
 
 
+def estimate_share(units: np.ndarray) -> Estimate:
+    """Return a mean share with Wilson's score interval (1927, 95 %) over ``units`` (n,): never of zero width, never outside 0 to 1.
+
+    A unit is an image seed or a file, not a picture: pictures of one seed at several prompts are alike.
+    """
+    n, z = len(units), 1.959964
+    if n < 2:
+        raise ValueError(f"an interval needs at least 2 units, not {n}")
+    share = float(units.mean())
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half), n)
+
+
 def pairwise(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Return Euclidean distances (N, M) between rows of (N, D) and (M, D)."""
     squares = (one**2).sum(1)[:, None] + (other**2).sum(1)[None] - 2 * one @ other.T

@@ -14,7 +14,7 @@ from PIL import Image
 
 from loralab import __version__
 from loralab.engine.check.run import Checked, CheckOutcome, Result, file_sha256, pictures
-from loralab.engine.check.scores import Estimate, Scores, estimate_mean, mean_scores
+from loralab.engine.check.scores import Estimate, Scores, estimate_mean, estimate_share, mean_scores
 from loralab.report.check_input import Chart, CheckInput, Curve, FileRow, PictureRow, Point
 from loralab.report.check_page import make_card, render_check
 from loralab.report.input import Picture
@@ -123,7 +123,7 @@ def _copy_line(check: Checked, scores: Scores) -> str:
         return (
             "Copies of training pictures cannot be told here: the base\u2019s own pictures lie as near to the training set as a copy would."
         )
-    share = estimate_mean(scores.copies)
+    share = estimate_share(scores.copies)
     return (
         f"{_percent(share.value)} of the pictures at the trigger are as near to a training picture as a copy of it."
         if share.value
@@ -219,9 +219,11 @@ def _row(check: Checked, result: Result, index: int) -> FileRow:
     def point(units: np.ndarray | None) -> Point | None:
         return None if units is None else _point(file.label, units)
 
+    copies = None if scores.copies is None else estimate_share(scores.copies)
+
     return FileRow(
         file.label, file.path.name, file_sha256(file.path), _point(file.label, scores.effect), point(scores.firing),
-        _point(file.label, scores.damage), point(scores.copies), keep, why,
+        _point(file.label, scores.damage), None if copies is None else Point(file.label, copies.value, copies.low, copies.high), keep, why,
     )  # fmt: skip
 
 
@@ -283,8 +285,9 @@ def _card(check: Checked, chosen: int, sentence: str) -> bytes:
 
 
 def _numbers(scores: Scores) -> dict[str, Any]:
-    found = {name: getattr(scores, name) for name in ("resemblance", "firing", "change", "damage", "copies")}
-    return {name: None if units is None else estimate_mean(units).to_json() for name, units in found.items()}
+    found = {name: getattr(scores, name) for name in ("resemblance", "firing", "change", "damage")}
+    means = {name: None if units is None else estimate_mean(units).to_json() for name, units in found.items()}
+    return {**means, "copies": None if scores.copies is None else estimate_share(scores.copies).to_json()}
 
 
 def _document(check: Checked, result: Result, sentences: Sequence[str]) -> dict[str, Any]:
