@@ -11,7 +11,16 @@ import pytest
 
 from loralab.engine.check.found import find_files
 from loralab.engine.check.prompts import find_trigger, make_prompts, without_trigger
-from loralab.engine.check.scores import Scores, copy_threshold, estimate_mean, estimate_share, mean_scores, moved, nearest_distance, resemblance, worth_keeping
+from loralab.engine.check.scores import (
+    Scores,
+    copy_threshold,
+    estimate_mean,
+    estimate_share,
+    mean_scores,
+    moved,
+    nearest_distance,
+    resemblance,
+    worth_keeping,
 )
 from loralab.errors import LabError
 
