@@ -123,6 +123,23 @@ def check(
 
 
 @app.command()
+def audit(
+    dataset: Annotated[
+        Path, typer.Argument(help="A folder of training pictures (kohya's or with metadata.jsonl), or a kohya dataset .toml.")
+    ],
+    base: Annotated[str, typer.Option("--base", help="Also hold sizes and captions against this base: petri, or a folder.")] = "",
+    trigger: Annotated[str, typer.Option("--trigger", help="The trigger word. Default: what most captions begin with.")] = "",
+    out: Annotated[Path | None, typer.Option("--out", help="The page to write. Default: NAME-audit.html here.", metavar="FILE")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at a training set before anyone trains: captions, trigger, twins, balance, and what the pictures share in silence."""
+    from loralab.engine.auditing import run_audit
+    from loralab.screen import print_audit
+
+    print_audit(*run_audit(dataset, base=base, trigger=trigger, out=out), as_json)
+
+
+@app.command()
 def doctor(lab: LabOption = None, as_json: JsonOption = False) -> None:
     """Say what this machine has, and check that the embedded base loads and draws."""
     from loralab.engine.doctor import examine

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from loralab.audit import Audit
     from loralab.engine.events import Event
     from loralab.engine.whole import Outcome
 
@@ -152,6 +153,23 @@ def print_check(document: Mapping[str, Any], page: Path, card: Path, as_json: bo
 
 def _estimate(found: Mapping[str, float] | None) -> str:
     return "can't be told" if found is None else f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
+def print_audit(audit: Audit, page: Path, as_json: bool) -> None:
+    """Print what an audit found and, last, the path of its page."""
+    if as_json:
+        print(json.dumps({**audit.to_json(), "page": str(page)}, indent=1))
+        return
+    console = Console()
+    for remark in audit.remarks:
+        console.print(f"[yellow]{remark.n} of {remark.of}[/]  [bold]{escape(remark.says)}[/]")
+        console.print(Padding(f"[dim]{escape(remark.do)}[/]", (0, 0, 0, 6)))
+    if not audit.remarks:
+        console.print("Nothing stands out.")
+    for note in audit.notes:
+        console.print(f"[dim]file: {escape(note)}[/]")
+    console.print(f"\n{len(audit.pictures)} pictures, {len(audit.remarks)} remarks. The page:")
+    print(page)
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:

@@ -1,9 +1,14 @@
 """Training pictures with their captions and known factors: generated, or read from folders; written as kohya folders."""
 
 from loralab.data.captions import caption_for
+from loralab.data.dataset import DatasetContents, Subset, read_dataset
+from loralab.data.draws import draw_caption
 from loralab.data.example import Example
 from loralab.data.folders import FolderContents, read_folder
 from loralab.data.generators import make_examples
 from loralab.data.kohya import write_kohya_folder
 
-__all__ = ["Example", "FolderContents", "caption_for", "make_examples", "read_folder", "write_kohya_folder"]
+__all__ = [
+    "DatasetContents", "Example", "FolderContents", "Subset", "caption_for", "draw_caption", "make_examples", "read_dataset",
+    "read_folder", "write_kohya_folder",
+]  # fmt: skip

@@ -12,9 +12,13 @@ Factor = str | int | float
 
 @dataclass(frozen=True)
 class Example:
-    """A picture (H, W, 3) uint8 with its own caption; ``factors`` are the ground truth and the placeholders of captions."""
+    """A picture (H, W, 3) uint8 with its own caption; ``factors`` are the ground truth and the placeholders of captions.
+
+    ``mask`` (H, W) uint8 says how much each pixel counts in the loss; None = all alike.
+    """
 
     image: np.ndarray
     caption: str
     factors: Mapping[str, Factor]
     source: str
+    mask: np.ndarray | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,13 @@ FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".bm
 OPENED = ("PNG", "JPEG", "WEBP", "BMP")
 REPEATS_FOLDER = re.compile(r"^(\d+)(?:_(.*))?$")
 MAX_PIXELS = 64_000_000
+#: EXIF's tag
+ORIENTATION = 0x0112
 NAMES_IN_A_NOTE = 8
+CAPTION_ENDINGS = (".txt", ".caption")
+
+#: an upright picture (RGB), or its mask (L), in; the same cut to what is trained on, out
+Cut = Callable[[Image.Image], Image.Image]
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,23 @@ class _Found:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a folder is read beyond kohya's habits: ending of captions ("" = both), what stands in for them, lines, masks."""
+
+    caption_ending: str = ""
+    class_tokens: str | None = None  # None = what the folder's name says
+    all_lines: bool = False
+    alpha_masks: bool = False
+    masks: Path | None = None
+    flat: bool = False  # the pictures lie in the folder itself, whatever is beside them
+
+
+@dataclass(frozen=True)
 class _Folder:
     """The folder that is read, with what is wrong in it and what is worth a note."""
 
     root: Path
+    how: Reading = Reading()
     problems: list[Problem] = field(default_factory=list)
     noted: dict[str, list[str]] = field(default_factory=dict)
 
@@ -86,7 +105,12 @@ def _some(names: Sequence[str]) -> str:
 
 
 def read_folder(folder: Path, size_px: int) -> FolderContents:
-    """Return the pictures of ``folder`` with their captions, cropped to the central square and resized (Lanczos) to ``size_px``.
+    """Return the pictures of ``folder`` with their captions, cropped to the central square and resized (Lanczos) to ``size_px``."""
+    return read_pictures(folder, lambda picture: ImageOps.fit(picture, (size_px, size_px), Image.Resampling.LANCZOS))
+
+
+def read_pictures(folder: Path, cut: Cut, how: Reading = Reading()) -> FolderContents:
+    """Return the pictures of ``folder`` with their captions, each as ``cut`` leaves it; its own size stays in its factors.
 
     A caption is the first line of `.txt` or `.caption` beside the picture, else the folder's name behind the number of repeats, as in
     kohya's sd-scripts (`library/train_util.py`); or the `text` of `metadata.jsonl`. Orientation in EXIF is applied, alpha laid on white.
@@ -97,9 +121,9 @@ def read_folder(folder: Path, size_px: int) -> FolderContents:
         raise lab_error(
             "data", f"no folder at {folder}", "a folder of training pictures", f"folders there: {', '.join(near)}" if near else ""
         )
-    reading = _Folder(folder)
+    reading = _Folder(folder, how)
     found = list(_metadata_files(reading) if (folder / "metadata.jsonl").is_file() else _kohya_files(reading))
-    examples = [example for item in found if (example := _decode(item, size_px, reading)) is not None]
+    examples = [example for item in found if (example := _decode(item, cut, reading)) is not None]
     if reading.problems:
         raise LabError("data", reading.problems)
     if not examples:
@@ -111,6 +135,9 @@ def read_folder(folder: Path, size_px: int) -> FolderContents:
 
 
 def _kohya_files(folder: _Folder) -> Iterator[_Found]:
+    if folder.how.flat:
+        yield from _sidecar_files(folder.root, folder)
+        return
     inner = sorted(item for item in folder.root.iterdir() if item.is_dir() and item.suffix.lower() not in FORMATS)
     named = [item for item in inner if (match := REPEATS_FOLDER.match(item.name)) and int(match[1]) > 0]
     for item in inner:
@@ -136,18 +163,41 @@ def _pictures(inside: Path, folder: _Folder) -> list[Path]:
 def _sidecar_files(inside: Path, folder: _Folder) -> Iterator[_Found]:
     match = REPEATS_FOLDER.match(inside.resolve().name)
     repeats, tokens = (int(match[1]), match[2] or "") if match else (1, "")
-    for file in _pictures(inside, folder):
-        texts = [file.with_suffix(suffix) for suffix in (".txt", ".caption")]
+    tokens = tokens if folder.how.class_tokens is None else folder.how.class_tokens
+    endings = (folder.how.caption_ending,) if folder.how.caption_ending else CAPTION_ENDINGS
+    pictures = _pictures(inside, folder)
+    _check_stems(inside, pictures, folder)
+    for file in pictures:
+        texts = [file.with_suffix(suffix) for suffix in endings]
         captions = [_first_line(text, folder) for text in texts if text.is_file() or text.is_symlink()]
         if len(set(captions)) > 1:
             found = f"{file.stem}.txt and {file.stem}.caption say different things"
             folder.refuse(file, found, "one caption", "kohya reads .caption unless told otherwise; delete one")
-        yield _Found(file, next(iter(captions), tokens), repeats)
+        caption = next(iter(captions), tokens)
+        if captions and not caption:
+            folder.note("an empty caption: the picture is shown without words", file)
+        yield _Found(file, caption, repeats)
+
+
+def _check_stems(inside: Path, pictures: Sequence[Path], folder: _Folder) -> None:
+    """Refuse pictures that would share one caption file, and note captions that no picture has."""
+    named: dict[str, list[Path]] = {}
+    for file in pictures:
+        named.setdefault(file.stem, []).append(file)
+    for same in named.values():
+        if len(same) > 1:
+            found = f"{' and '.join(file.name for file in same)} have one name but for the ending, and so one caption"
+            folder.refuse(same[0], found, "a name for each picture", "rename or delete one; other trainers also mix up their caches")
+    for text in sorted(item for item in inside.iterdir() if item.suffix in CAPTION_ENDINGS and item.stem not in named):
+        if not text.name.startswith("."):
+            folder.note("left out: captions without a picture", text)
 
 
 def _first_line(text: Path, folder: _Folder) -> str:
     """Return the caption in ``text``; behind its first line kohya's trainer reads nothing, and so does the lab, but says so."""
     lines = _read_text(text, folder).strip().split("\n")
+    if folder.how.all_lines:
+        return "\n".join(line.strip() for line in lines if line.strip())
     if len(lines) > 1:
         folder.note("only the first line is the caption, as in kohya", text)
     return lines[0].strip()
@@ -194,7 +244,7 @@ def _record(line: str) -> tuple[str, str]:
 # --- pixels -------------------------------------------------------------------------------------------------------------
 
 
-def _decode(item: _Found, size_px: int, folder: _Folder) -> Example | None:
+def _decode(item: _Found, cut: Cut, folder: _Folder) -> Example | None:
     if not folder.holds(item.file):
         return None
     if item.file.stat().st_size == 0:
@@ -204,7 +254,7 @@ def _decode(item: _Found, size_px: int, folder: _Folder) -> Example | None:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            example = _example(item, size_px, folder)
+            example = _example(item, cut, folder)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         folder.refuse(item.file, "a picture of far too many pixels", f"at most {MAX_PIXELS // 1_000_000} million", "make it smaller")
     except UnidentifiedImageError:
@@ -219,7 +269,7 @@ def _decode(item: _Found, size_px: int, folder: _Folder) -> Example | None:
     return None
 
 
-def _example(item: _Found, size_px: int, folder: _Folder) -> Example:
+def _example(item: _Found, cut: Cut, folder: _Folder) -> Example:
     with Image.open(item.file, formats=OPENED) as opened:
         if opened.width * opened.height > MAX_PIXELS:
             raise Image.DecompressionBombError
@@ -227,14 +277,47 @@ def _example(item: _Found, size_px: int, folder: _Folder) -> Example:
         stored = "JPEG" if opened.format == "MPO" else str(opened.format)
         if stored != FORMATS.get(item.file.suffix.lower()):
             folder.note(f"a {stored} file under another ending", item.file)
+        if opened.getexif().get(ORIENTATION, 1) != 1:
+            folder.note("turned upright, as the camera noted in EXIF", item.file)
         upright = ImageOps.exif_transpose(opened)
         if has_alpha(upright):
             folder.note("transparent places were laid on white", item.file)
         elif upright.mode not in ("RGB", "P"):
             folder.note(f"stored as {upright.mode}, turned into RGB", item.file)
-        square = ImageOps.fit(to_rgb(upright), (size_px, size_px), Image.Resampling.LANCZOS)
-    factors: dict[str, Factor] = {"repeats": item.repeats, "file": item.file.name}
-    return Example(np.asarray(square), item.caption, factors, folder.where(item.file))
+        pixels, mask = cut(to_rgb(upright)), _mask(item.file, upright, folder)
+    factors: dict[str, Factor] = {
+        "repeats": item.repeats, "file": item.file.name, "width": upright.width, "height": upright.height,
+    }  # fmt: skip
+    cut_mask = None if mask is None else np.asarray(cut(mask))
+    return Example(np.asarray(pixels), item.caption, factors, folder.where(item.file), cut_mask)
+
+
+def _mask(file: Path, upright: Image.Image, folder: _Folder) -> Image.Image | None:
+    """Return how much each pixel counts in the loss, as L of the picture's size: the mask folder's picture, else alpha."""
+    if folder.how.masks is not None:
+        return _mask_file(file, upright.size, folder, folder.how.masks)
+    if folder.how.alpha_masks and has_alpha(upright):
+        return upright.convert("RGBA").getchannel("A")
+    return None
+
+
+def _mask_file(file: Path, size: tuple[int, int], folder: _Folder, masks: Path) -> Image.Image | None:
+    inside = _Folder(masks)
+    found = [masks / f"{file.stem}{ending}" for ending in FORMATS if (masks / f"{file.stem}{ending}").is_file()]
+    if len(found) != 1:
+        folder.refuse(file, f"{len(found)} masks", f"one picture {file.stem}.png in the mask folder", "white where the loss counts")
+        return None
+    if not inside.holds(found[0]):
+        folder.problems.extend(inside.problems)
+        return None
+    with Image.open(found[0], formats=OPENED) as opened:
+        if opened.width * opened.height > MAX_PIXELS:
+            raise Image.DecompressionBombError
+        mask = to_rgb(ImageOps.exif_transpose(opened)).convert("L")
+    if mask.size != size:
+        folder.refuse(file, f"a mask of {mask.width} x {mask.height} px", f"the picture's {size[0]} x {size[1]} px", "save it at that size")
+        return None
+    return mask
 
 
 def has_alpha(image: Image.Image) -> bool:

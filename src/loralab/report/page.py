@@ -78,7 +78,12 @@ def write_report(input: ReportInput, path: Path) -> Path:
 
     Raises LabError("measurement") where a verdict and its interval disagree, LabError("store") where the page would exceed 10 MB.
     """
-    page = render_report(input).encode("utf-8")
+    return write_page(render_report(input), path)
+
+
+def write_page(text: str, path: Path) -> Path:
+    """Return ``path``, behind writing ``text`` there in one step."""
+    page = text.encode("utf-8")
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -6,9 +6,10 @@ import math
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_serializer, field_validator, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, field_serializer, field_validator, model_validator
 
 from loralab.spec.cells import BASE_ARM, Cell, parse_cell
+from loralab.spec.strict import Strict
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}$")
 #: file names that Windows reserves: an arm of that name could not be exported there.
@@ -29,12 +30,6 @@ Shape = Literal["circle", "square", "triangle", "star", "heart", "diamond", "hex
 Background = Literal["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "black", "white", "grey"]
 Finding = Literal["higher", "lower", "no change", "unclear"]
 Expectation = Literal["higher", "lower", "no change"]
-
-
-class Strict(BaseModel):
-    """A frozen model in which an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
 class ShapesData(Strict):

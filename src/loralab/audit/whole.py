@@ -1,0 +1,176 @@
+"""The whole audit: a data set's path in; its facts and every remark out. Nothing is trained, and no base is needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from loralab.audit.likeness import check_copies
+from loralab.audit.remark import LEAST_PICTURES, Facts, Remark, indices
+from loralab.audit.shared import check_disagreements, check_shared
+from loralab.audit.words import check_balance, check_captions, guess_trigger, tag_shares, terms_of
+from loralab.data import DatasetContents, read_dataset
+from loralab.data.draws import says
+from loralab.measure.picture import Picture, make_labs
+
+#: pictures are looked at with this shorter side; smaller ones as they are, down to what the instruments need
+SHORT_SIDE_PX, LEAST_SIDE_PX = 96, 32
+#: a square crop takes much from a picture above this share of its area
+MOST_CROPPED = 0.25
+
+
+@dataclass(frozen=True)
+class TagRow:
+    """A tag with how many pictures have it, and its share of what training shows."""
+
+    tag: str
+    pictures: int
+    share_of_training: float
+
+
+@dataclass(frozen=True)
+class FolderRow:
+    """A folder with its pictures, repeats, showings in an epoch, and its share of them."""
+
+    folder: str
+    pictures: int
+    repeats: int
+    showings: int
+    share_of_training: float
+
+
+@dataclass(frozen=True)
+class PictureFacts:
+    """One picture as the page shows it."""
+
+    file: str
+    caption: str
+    width: int
+    height: int
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What was found in a data set."""
+
+    name: str
+    trigger: str
+    trigger_guessed: bool
+    trigger_captions: int
+    trigger_first: int
+    remarks: tuple[Remark, ...]
+    tags: tuple[TagRow, ...]
+    folders: tuple[FolderRow, ...]
+    pictures: tuple[PictureFacts, ...]
+    notes: tuple[str, ...]
+    regularisation_pictures: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the pixels; remarks name their pictures' files."""
+        files = [picture.file for picture in self.pictures]
+        return {
+            "dataset": self.name, "pictures": len(self.pictures), "regularisation_pictures": self.regularisation_pictures,
+            "trigger": {"word": self.trigger, "guessed": self.trigger_guessed, "captions": self.trigger_captions,
+                        "first": self.trigger_first},
+            "remarks": [{**asdict(remark), "pictures": [files[index] for index in remark.pictures]} for remark in self.remarks],
+            "tags": [asdict(row) for row in self.tags], "folders": [asdict(row) for row in self.folders], "notes": list(self.notes),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BaseFacts:
+    """What the audit may know of the base: its picture size, and how many tokens a caption has and may have."""
+
+    size_px: int
+    most_tokens: int
+    count_tokens: Callable[[str], int]
+
+
+def audit_dataset(path: Path, trigger: str = "", base: BaseFacts | None = None) -> Audit:
+    """Return the audit of the data set at ``path`` (a folder, or a kohya dataset file); without ``trigger`` it is guessed.
+
+    Raises LabError("data") that lists every file that cannot be read.
+    """
+    contents = read_dataset(path, lambda _: _shrink)
+    facts = list(_facts(contents))
+    terms = terms_of(facts)
+    word = trigger or guess_trigger(terms)
+    remarks = (
+        *check_captions(facts, word), *check_shared(facts), *check_disagreements(facts), *check_copies(facts), *check_balance(facts),
+        *_check_sizes(facts, contents, base),
+    )  # fmt: skip
+    return Audit(
+        name=path.resolve().name, trigger=word, trigger_guessed=bool(word) and not trigger,
+        trigger_captions=sum(says(each.caption, word) for each in facts) if word else 0,
+        trigger_first=sum(bool(own) and says(own[0], word) for own in terms) if word else 0, remarks=remarks,
+        tags=tuple(TagRow(*row) for row in tag_shares(facts)), folders=tuple(_folders(facts)),
+        pictures=tuple(_shown(each) for each in facts), notes=contents.notes,
+        regularisation_pictures=sum(len(subset.examples) for subset in contents.subsets if subset.options.is_reg),
+    )  # fmt: skip
+
+
+def _shrink(picture: Image.Image) -> Image.Image:
+    short = min(picture.size)
+    if LEAST_SIDE_PX <= short <= SHORT_SIDE_PX:
+        return picture
+    ratio = (SHORT_SIDE_PX if short > SHORT_SIDE_PX else LEAST_SIDE_PX) / short
+    size = (max(LEAST_SIDE_PX, round(picture.width * ratio)), max(LEAST_SIDE_PX, round(picture.height * ratio)))
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _facts(contents: DatasetContents) -> Iterator[Facts]:
+    """Yield the training pictures; regularisation pictures are no part of what is taught."""
+    for subset in contents.subsets:
+        if not subset.options.is_reg:
+            options = subset.options.captions()
+            for example in subset.examples:
+                yield Facts(example, subset.name, options, Picture(make_labs(example.image[None])[0]), subset.options.num_repeats)
+
+
+def _folders(facts: Sequence[Facts]) -> Iterator[FolderRow]:
+    total = sum(each.showings for each in facts)
+    for name, count in Counter(each.folder for each in facts).items():
+        own = [each.showings for each in facts if each.folder == name]
+        yield FolderRow(name, count, own[0], sum(own), sum(own) / total)
+
+
+def _shown(facts: Facts) -> PictureFacts:
+    factors = facts.example.factors
+    return PictureFacts(facts.example.source, facts.caption, int(factors["width"]), int(factors["height"]), facts.example.image)
+
+
+def _check_sizes(facts: Sequence[Facts], contents: DatasetContents, base: BaseFacts | None) -> Iterator[Remark]:
+    """Yield remarks about crops, and, with a base, about pictures that are too small and captions that are too long for it."""
+    sizes = [(int(each.example.factors["width"]), int(each.example.factors["height"])) for each in facts]
+    bucketed = {subset.name for subset in contents.subsets if subset.options.enable_bucket}
+    cut = indices([
+        each.folder not in bucketed and 1 - min(size) / max(size) > MOST_CROPPED for each, size in zip(facts, sizes, strict=True)
+    ])  # fmt: skip
+    if len(cut) >= LEAST_PICTURES:
+        yield Remark(
+            "cropped", f"{len(cut)} of {len(facts)} pictures lose more than {MOST_CROPPED:.0%} of their area to the square crop.", len(cut),
+            len(facts), "Train with aspect buckets (enable_bucket), or crop them yourself so that the subject stays whole.",
+            f"from {LEAST_PICTURES} pictures, without buckets", cut,
+        )  # fmt: skip
+    if base is None:
+        return
+    small = indices([min(size) < base.size_px for size in sizes])
+    if len(small) >= LEAST_PICTURES:
+        yield Remark(
+            "too-small", f"{len(small)} of {len(facts)} pictures are smaller than the base's {base.size_px} px and will be enlarged.",
+            len(small), len(facts), "Find larger originals: blur is learned too.", f"shorter side below {base.size_px} px", small,
+        )  # fmt: skip
+    long = indices([base.count_tokens(each.caption) > base.most_tokens for each in facts])
+    if len(long) >= LEAST_PICTURES:
+        yield Remark(
+            "too-long", f"{len(long)} of {len(facts)} captions are longer than the {base.most_tokens} tokens that the base reads.",
+            len(long), len(facts), "Shorten them, the important words first: what is beyond is not read.",
+            f"more than {base.most_tokens} tokens", long,
+        )  # fmt: skip

@@ -1,0 +1,208 @@
+"""What the captions say: tags and how often they really are shown, the trigger's coverage and place, fused tags, spellings."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from loralab.audit.remark import LEAST_PICTURES, Facts, Remark, indices
+from loralab.data.draws import says
+
+#: the words of a caption written as a sentence; small words say nothing about a picture
+WORD = re.compile(r"\w+")
+SMALL = frozenset(("a", "an", "the", "of", "on", "in", "at", "with", "and", "or", "to", "is", "are", "by", "for", "from", "its", "it"))
+#: a first word counts as the trigger, when none is named, from this share of the captions
+LEAST_TRIGGER_SHARE = 0.5
+#: a tag counts as fused with the trigger from this share of the trigger's captions
+FUSED_SHARE, LEAST_FUSED = 0.95, 4
+#: a caption or a folder weighs otherwise than it looks from this ratio
+UNEQUAL = 3.0
+MOST_LISTED = 4
+
+
+def terms_of(facts: Sequence[Facts]) -> list[tuple[str, ...]]:
+    """Return each caption's terms in order: its tags, or its words where no caption of the set has a separator."""
+    tagged = any(len(each.tags) > 1 for each in facts)
+    return [each.tags if tagged else _words(each.caption) for each in facts]
+
+
+def _words(caption: str) -> tuple[str, ...]:
+    return tuple(word for word in WORD.findall(caption.lower()) if word not in SMALL)
+
+
+def guess_trigger(terms: Sequence[tuple[str, ...]]) -> str:
+    """Return the term that most captions begin with, or "" where fewer than half begin alike."""
+    first = Counter(each[0] for each in terms if each)
+    if not first:
+        return ""
+    term, count = min(first.items(), key=lambda item: (-item[1], item[0]))
+    return term if count >= max(LEAST_PICTURES, LEAST_TRIGGER_SHARE * len(terms)) else ""
+
+
+def check_captions(facts: Sequence[Facts], trigger: str) -> Iterator[Remark]:
+    """Yield what is to be said about the captions of a set."""
+    terms = terms_of(facts)
+    if trigger:
+        yield from _coverage(facts, trigger)
+        yield from _place(facts, terms, trigger)
+        yield from _fused(facts, terms, trigger)
+    yield from _wordless(facts)
+    yield from _same_captions(facts)
+    yield from _spellings(terms)
+
+
+def _coverage(facts: Sequence[Facts], trigger: str) -> Iterator[Remark]:
+    without = indices([not says(each.caption, trigger) for each in facts])
+    if without and len(facts) >= LEAST_PICTURES:
+        yield Remark(
+            "trigger-missing", f"The trigger {trigger!r} is missing in {_captions(len(without))} of {len(facts)}.",
+            len(without), len(facts),
+            "Add it to these captions, or take the pictures out: what they show is learned without the trigger.",
+            "said from the first caption without it; whole words, capitals and underscores do not matter", without,
+        )  # fmt: skip
+
+
+def _place(facts: Sequence[Facts], terms: Sequence[tuple[str, ...]], trigger: str) -> Iterator[Remark]:
+    having = [says(each.caption, trigger) for each in facts]
+    late = indices([has and bool(own) and not says(own[0], trigger) for has, own in zip(having, terms, strict=True)])
+    if len(late) >= LEAST_PICTURES:
+        yield Remark(
+            "trigger-not-first", f"The trigger {trigger!r} does not come first in {_captions(len(late))} of {sum(having)}.", len(late),
+            sum(having), "Put it first in every caption: keep_tokens and the cut of long captions both work from the front.",
+            f"from {LEAST_PICTURES} captions", late,
+        )  # fmt: skip
+    moved = indices([
+        has and each.options.shuffle_caption and each.options.keep_tokens == 0 and not each.options.keep_tokens_separator
+        for has, each in zip(having, facts, strict=True)
+    ])  # fmt: skip
+    if len(moved) >= LEAST_PICTURES:
+        yield Remark(
+            "trigger-shuffled", f"Shuffling also moves the trigger {trigger!r} in {_captions(len(moved))} of {len(facts)}.", len(moved),
+            len(facts), "Set keep_tokens = 1 (or a keep_tokens_separator), so that the trigger stays in front.",
+            "shuffle_caption without keep_tokens", moved,
+        )  # fmt: skip
+
+
+def _fused(facts: Sequence[Facts], terms: Sequence[tuple[str, ...]], trigger: str) -> Iterator[Remark]:
+    having = [index for index, each in enumerate(facts) if says(each.caption, trigger)]
+    counts = Counter(term for index in having for term in {_folded(term) for term in terms[index]} if not says(term, trigger))
+    own = {_folded(word) for word in _words(trigger)}
+    for term, count in sorted(counts.items()):
+        if len(having) >= LEAST_FUSED and count >= FUSED_SHARE * len(having) and term not in own:
+            yield Remark(
+                "fused-tag", f"{count} of the {len(having)} captions with {trigger!r} also say {term!r}.", count, len(having),
+                f"The LoRA cannot tell the two words apart: each gets a share of what is learned. Drop {term!r} to let the trigger have it "
+                "all, or add pictures without it.",
+                f"from {LEAST_FUSED} captions, {FUSED_SHARE:.0%} of those with the trigger",
+                tuple(index for index in having if term in {_folded(each) for each in terms[index]}),
+            )  # fmt: skip
+
+
+def _wordless(facts: Sequence[Facts]) -> Iterator[Remark]:
+    empty = indices([not each.caption.strip() for each in facts])
+    if len(empty) >= LEAST_PICTURES:
+        yield Remark(
+            "no-caption", f"{len(empty)} of {len(facts)} pictures have no caption.", len(empty), len(facts),
+            "Write captions, or at least the trigger: what is shown without words comes out without being asked for.",
+            f"from {LEAST_PICTURES} pictures", empty,
+        )  # fmt: skip
+
+
+def _same_captions(facts: Sequence[Facts]) -> Iterator[Remark]:
+    groups: dict[frozenset[str], list[int]] = defaultdict(list)
+    for index, each in enumerate(facts):
+        if each.tags:
+            groups[frozenset(_folded(tag) for tag in each.tags)].append(index)
+    same = [index for group in groups.values() if len(group) >= LEAST_PICTURES for index in group]
+    if same:
+        n_kinds = sum(len(group) >= LEAST_PICTURES for group in groups.values())
+        whole = len(groups) == 1 and len(same) == len(facts)
+        found = (
+            "All captions are the same."
+            if whole
+            else f"{len(same)} of {len(facts)} captions are written more than once ({n_kinds} text{'' if n_kinds == 1 else 's'})."
+        )
+        yield Remark(
+            "same-captions", found, len(same), len(facts),
+            "That is fine for one thing under one trigger. Otherwise say what differs between these pictures, or all of it goes "
+            "into the same words.",
+            "the same tags in any order, capitals aside", tuple(sorted(same)),
+        )  # fmt: skip
+
+
+def _spellings(terms: Sequence[tuple[str, ...]]) -> Iterator[Remark]:
+    written: dict[str, Counter[str]] = defaultdict(Counter)
+    where: dict[str, set[int]] = defaultdict(set)
+    for index, each in enumerate(terms):
+        for term in each:
+            key = re.sub(r"[\s_-]+", "", term.lower()).removesuffix("s")
+            written[key][term] += 1
+            where[key].add(index)
+    several = [key for key, forms in sorted(written.items()) if len(forms) > 1 and len(where[key]) >= LEAST_PICTURES]
+    if several:
+        shown = "; ".join(" or ".join(f"{form!r} ({count})" for form, count in written[key].most_common()) for key in several[:MOST_LISTED])
+        more = f"; and {len(several) - MOST_LISTED} more" if len(several) > MOST_LISTED else ""
+        pictures = tuple(sorted(set().union(*(where[key] for key in several))))
+        yield Remark(
+            "spellings", f"{len(several)} tag{' is' if len(several) == 1 else 's are'} written in more than one way: {shown}{more}.",
+            len(pictures), len(terms), "Choose one spelling of each: to the trainer these are different words.",
+            "equal but for capitals, blanks, - and _, and an s at the end", pictures,
+        )  # fmt: skip
+
+
+def _folded(term: str) -> str:
+    return " ".join(term.lower().replace("_", " ").split())
+
+
+def _captions(n: int) -> str:
+    return f"{n} caption{'' if n == 1 else 's'}"
+
+
+def tag_shares(facts: Sequence[Facts]) -> list[tuple[str, int, float]]:
+    """Return (tag, pictures, share of all showings), most frequent first: what repeats make of the counts."""
+    pictures: Counter[str] = Counter()
+    showings: Counter[str] = Counter()
+    for each, terms in zip(facts, terms_of(facts), strict=True):
+        for term in {_folded(term) for term in terms}:
+            pictures[term] += 1
+            showings[term] += each.showings
+    total = sum(each.showings for each in facts)
+    return [(term, count, showings[term] / total) for term, count in sorted(pictures.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def check_balance(facts: Sequence[Facts]) -> Iterator[Remark]:
+    """Yield a remark for folders whose shares of training are far apart, and for tags that repeats make weigh otherwise."""
+    total, shares = sum(each.showings for each in facts), Counter[str]()
+    for each in facts:
+        shares[each.folder] += each.showings
+    if len(shares) > 1 and len(facts) >= LEAST_PICTURES:
+        ranked = shares.most_common()
+        (most, high), (least, low) = ranked[0], ranked[-1]
+        if high >= UNEQUAL * low:
+            counts = Counter(each.folder for each in facts)
+            yield Remark(
+                "unequal-folders",
+                f"{counts[most]} of {len(facts)} pictures ({most}) make {high / total:.0%} of the training, {counts[least]} ({least}) "
+                f"make {low / total:.0%}.",
+                counts[most], len(facts), "Set the repeats so that pictures times repeats come out alike, unless you mean it.",
+                f"from {UNEQUAL:g} times as many showings", indices([each.folder == most for each in facts]),
+            )  # fmt: skip
+    heavy = [
+        (term, count, share) for term, count, share in tag_shares(facts)
+        if count >= LEAST_PICTURES and share >= UNEQUAL * count / len(facts)
+    ]  # fmt: skip
+    if heavy:
+        listed = "; ".join(
+            f"{term!r}: {count / len(facts):.0%} of the pictures, {share:.0%} of training" for term, count, share in heavy[:MOST_LISTED]
+        )
+        pictures = tuple(sorted({index for term, _, _ in heavy for index in _with_term(facts, term)}))
+        yield Remark(
+            "unequal-tag", f"Repeats make {len(heavy)} tag{' weigh' if len(heavy) == 1 else 's weigh'} more than it looks ({listed}).",
+            len(pictures), len(facts), "Lower the repeats of that folder, unless you mean it.",
+            f"from {UNEQUAL:g} times the share of pictures", pictures,
+        )  # fmt: skip
+
+
+def _with_term(facts: Sequence[Facts], term: str) -> tuple[int, ...]:
+    return indices([term in {_folded(each) for each in terms} for terms in terms_of(facts)])

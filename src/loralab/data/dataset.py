@@ -1,0 +1,173 @@
+"""A whole data set, whatever it is written as: a folder, several of them, a list, or a kohya dataset file; subsets and notes out."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from loralab.data.example import Example
+from loralab.data.folders import Cut, FolderContents, Reading, read_pictures
+from loralab.errors import LabError, Problem, lab_error
+from loralab.spec.datasets import SubsetSpec
+
+MAX_TOML_BYTES = 1 << 20
+#: of a dataset file, what belongs to the whole training and is set elsewhere here
+ELSEWHERE = {"batch_size": "`train.batch` in the study"}
+#: options that kohya knows and the lab does not, with the value that asks for nothing
+INERT: Mapping[str, tuple[Any, ...]] = {
+    "color_aug": (False,), "face_crop_aug_range": (None, []), "token_warmup_min": (0, 1), "token_warmup_step": (0,), "cache_info": (False,),
+    "network_multiplier": (1, 1.0), "skip_image_resolution": (None,), "metadata_file": (None,), "in_json": (None,),
+    "resize_interpolation": (None,), "validation_split": (0, 0.0), "validation_seed": (None,), "custom_attributes": (None, {}),
+}  # fmt: skip
+TOP = ("general", "datasets")
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The pictures of one folder with the options they are trained under; ``name`` is the folder's."""
+
+    name: str
+    options: SubsetSpec
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class DatasetContents:
+    """What a data set holds; ``notes`` are things that other trainers would pass over in silence."""
+
+    subsets: tuple[Subset, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """The pictures of all subsets, in order."""
+        return tuple(example for subset in self.subsets for example in subset.examples)
+
+
+def read_dataset(path: Path, cut_for: Callable[[SubsetSpec], Cut]) -> DatasetContents:
+    """Return the data set at ``path``: a folder as ``read_folder`` knows it, or a kohya dataset file (.toml).
+
+    Each `N_name` folder of a root is a subset of its own. Raises LabError("data") that lists every problem of every subset together.
+    """
+    if path.suffix.lower() == ".toml":
+        return _read_subsets(load_dataset_file(path), path.parent, cut_for)
+    options = SubsetSpec(image_dir=path.name or ".")
+    contents = read_pictures(path, cut_for(options))
+    return DatasetContents(tuple(_by_folder(path, options, contents)), tuple(contents.notes))
+
+
+def _by_folder(root: Path, options: SubsetSpec, contents: FolderContents) -> Iterator[Subset]:
+    """Yield the folders of a root with their repeats; what lies in the root itself goes by the root's name."""
+    grouped: dict[tuple[str, int], list[Example]] = {}
+    for example in contents.examples:
+        parent = Path(example.source).parent.as_posix()
+        name = root.resolve().name if parent == "." else parent
+        grouped.setdefault((name, int(example.factors["repeats"])), []).append(example)
+    for (name, repeats), examples in grouped.items():
+        yield Subset(name, options.model_copy(update={"image_dir": name, "num_repeats": repeats}), tuple(examples))
+
+
+# --- kohya's dataset file -----------------------------------------------------------------------------------------------
+
+
+def load_dataset_file(path: Path) -> list[SubsetSpec]:
+    """Return the subsets of a kohya dataset file, options of `[general]` and of their data set filled in.
+
+    Raises LabError("data") that names every key that is unknown, or that asks for what the lab does not do.
+    """
+    tree = _parse_toml(path)
+    problems = [_unknown(key, TOP, path.name) for key in tree if key not in TOP]
+    subsets: list[SubsetSpec] = []
+    general = _flat(tree.get("general", {}), f"{path.name}, [general]", problems)
+    for number, dataset in enumerate(_tables(tree.get("datasets", []), f"{path.name}, datasets", problems), start=1):
+        where = f"{path.name}, [[datasets]] {number}"
+        shared = general | _flat({key: value for key, value in dataset.items() if key != "subsets"}, where, problems)
+        for index, subset in enumerate(_tables(dataset.get("subsets", []), f"{where}, subsets", problems), start=1):
+            place = f"{where}, [[subsets]] {index}"
+            subsets += _subset(shared | _flat(subset, place, problems), place, problems)
+    if not subsets and not problems:
+        raise lab_error("data", f"no subsets in {path.name}", "[[datasets]] with [[datasets.subsets]], each with an image_dir")
+    if problems:
+        raise LabError("data", problems)
+    return subsets
+
+
+def _parse_toml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise lab_error("data", f"no dataset file at {path}", "the path of a kohya dataset file (.toml)")
+    if path.stat().st_size > MAX_TOML_BYTES:
+        raise lab_error("data", f"{path.name} is larger than 1 MiB", "a dataset file")
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise lab_error("data", f"not valid TOML: {error}", where=path.name) from error
+
+
+def _tables(value: Any, where: str, problems: list[Problem]) -> list[dict[str, Any]]:
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return value
+    problems.append(Problem("no list of tables", "[[datasets]] and [[datasets.subsets]]", where=where))
+    return []
+
+
+def _flat(options: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
+    """Return the options that the lab acts on; the others become problems, unless they ask for nothing."""
+    if not isinstance(options, dict):
+        problems.append(Problem("no table", "key = value lines", where=where))
+        return {}
+    kept = {}
+    for key, value in options.items():
+        if key in SubsetSpec.model_fields and key != "trigger":
+            kept[key] = value
+        elif key in INERT and value not in INERT[key]:
+            problems.append(Problem(f"{key} = {value!r} is not supported", "this key left out", where=where))
+        elif key not in INERT and key not in ELSEWHERE:
+            problems.append(_unknown(key, (*SubsetSpec.model_fields, *ELSEWHERE), where))
+    return kept
+
+
+def _unknown(key: str, known: tuple[str, ...], where: str) -> Problem:
+    near = difflib.get_close_matches(key, known, n=1)
+    do = f"did you mean {near[0]}?" if near else "check the spelling"
+    return Problem(f"unknown key {key!r}", f"one of {', '.join(known)}", do, where)
+
+
+def _subset(options: dict[str, Any], where: str, problems: list[Problem]) -> list[SubsetSpec]:
+    try:
+        return [SubsetSpec.model_validate(options)]
+    except ValidationError as error:
+        for item in error.errors():
+            name = ".".join(str(part) for part in item["loc"])
+            problems.append(Problem(f"{name}: {item['msg'].removeprefix('Value error, ')}", where=where))
+        return []
+
+
+def _read_subsets(subsets: list[SubsetSpec], beside: Path, cut_for: Callable[[SubsetSpec], Cut]) -> DatasetContents:
+    found: list[Subset] = []
+    notes: list[str] = []
+    problems: list[Problem] = []
+    for options in subsets:
+        try:
+            contents = read_pictures(beside / options.image_dir, cut_for(options), _reading(options, beside))
+        except LabError as error:
+            problems.extend(error.problems)
+            continue
+        found.append(Subset(Path(options.image_dir).name, options, tuple(contents.examples)))
+        notes += [f"{Path(options.image_dir).name}: {note}" for note in contents.notes]
+    if problems:
+        raise LabError("data", problems)
+    return DatasetContents(tuple(found), tuple(notes))
+
+
+def _reading(options: SubsetSpec, beside: Path) -> Reading:
+    masks = beside / options.conditioning_data_dir if options.conditioning_data_dir else None
+    return Reading(
+        caption_ending=options.caption_extension, class_tokens=options.class_tokens, all_lines=options.enable_wildcard,
+        alpha_masks=options.alpha_mask, masks=masks, flat=True,
+    )  # fmt: skip

@@ -1,0 +1,156 @@
+"""Whole data sets: roots of kohya folders, kohya dataset files, and what is refused in them by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from loralab.data import read_dataset
+from loralab.data.dataset import load_dataset_file
+from loralab.data.folders import Cut
+from loralab.errors import LabError
+from loralab.spec.datasets import SubsetSpec
+
+TOML = """
+[general]
+shuffle_caption = true
+caption_extension = ".txt"
+keep_tokens = 1
+color_aug = false
+
+[[datasets]]
+resolution = 512
+batch_size = 4
+enable_bucket = true
+keep_tokens = 2
+
+  [[datasets.subsets]]
+  image_dir = "mine"
+  num_repeats = 10
+  keep_tokens = 3
+
+  [[datasets.subsets]]
+  is_reg = true
+  image_dir = "reg"
+  class_tokens = "person"
+"""
+
+
+def as_it_is(_: SubsetSpec) -> Cut:
+    return lambda picture: picture
+
+
+def save(file: Path, caption: str | None = None, size: tuple[int, int] = (20, 10)) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, "red").save(file)
+    if caption is not None:
+        file.with_suffix(".txt").write_text(caption, encoding="utf-8")
+
+
+@pytest.fixture
+def toml(tmp_path: Path) -> Path:
+    save(tmp_path / "mine" / "a.png", "one, two")
+    save(tmp_path / "reg" / "b.png")
+    (tmp_path / "sets.toml").write_text(TOML, encoding="utf-8")
+    return tmp_path / "sets.toml"
+
+
+def problems_of(file: Path, text: str) -> list[str]:
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(LabError) as caught:
+        load_dataset_file(file)
+    assert caught.value.kind == "data"
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_options_go_from_general_to_dataset_to_subset(toml: Path):
+    mine, reg = load_dataset_file(toml)
+    assert (mine.keep_tokens, mine.shuffle_caption, mine.resolution, mine.num_repeats, mine.is_reg) == (3, True, 512, 10, False)
+    assert (reg.keep_tokens, reg.enable_bucket, reg.num_repeats, reg.is_reg, reg.class_tokens) == (2, True, 1, True, "person")
+
+
+def test_the_subsets_are_read_with_captions_and_sizes(toml: Path):
+    mine, reg = read_dataset(toml, as_it_is).subsets
+    assert [(example.caption, example.image.shape) for example in mine.examples] == [("one, two", (10, 20, 3))]
+    assert [example.caption for example in reg.examples] == ["person"]
+
+
+def test_every_unknown_or_unsupported_key_is_named_at_once(toml: Path):
+    text = TOML.replace("color_aug = false", "color_aug = true").replace("num_repeats = 10", "num_repeat = 10") + "[more]\n"
+    found = problems_of(toml, text)
+    assert any("unknown key 'num_repeat'" in each and "did you mean num_repeats?" in each and "[[subsets]] 1" in each for each in found)
+    assert any("color_aug = True is not supported" in each and "[general]" in each for each in found)
+    assert any("unknown key 'more'" in each for each in found)
+
+
+@pytest.mark.parametrize("text", ["= 3", "[[datasets]]\nresolution = 64", "datasets = 3", "[[datasets]]\nsubsets = [1]"])
+def test_files_that_are_none_are_refused(toml: Path, text: str):
+    assert problems_of(toml, text)
+
+
+@pytest.mark.parametrize(
+    "line", ["num_repeats = 0", "caption_dropout_rate = 1.5", "resolution = 'big'", "min_bucket_reso = 512\nmax_bucket_reso = 256"]
+)
+def test_values_out_of_range_are_refused(toml: Path, line: str):
+    assert problems_of(toml, f'[[datasets]]\n[[datasets.subsets]]\nimage_dir = "mine"\n{line}\n')
+
+
+def test_the_problems_of_all_subsets_are_reported_together(toml: Path):
+    (toml.parent / "mine" / "broken.png").write_bytes(b"")
+    (toml.parent / "reg" / "cut.png").write_bytes(b"no picture")
+    with pytest.raises(LabError) as caught:
+        read_dataset(toml, as_it_is)
+    assert [problem.where for problem in caught.value.problems] == ["broken.png", "cut.png"]
+
+
+def test_a_root_of_several_folders_is_several_subsets(tmp_path: Path):
+    save(tmp_path / "10_one" / "a.png", "x")
+    save(tmp_path / "2_two" / "b.png")
+    contents = read_dataset(tmp_path, as_it_is)
+    assert [(subset.name, subset.options.num_repeats, len(subset.examples)) for subset in contents.subsets] == [
+        ("10_one", 10, 1),
+        ("2_two", 2, 1),
+    ]
+
+
+def test_pictures_that_share_a_name_and_captions_without_a_picture(tmp_path: Path):
+    save(tmp_path / "a.png", "x")
+    (tmp_path / "orphan.txt").write_text("y", encoding="utf-8")
+    (tmp_path / "a.txt").write_text("", encoding="utf-8")
+    notes = read_dataset(tmp_path, as_it_is).notes
+    assert "left out: captions without a picture: orphan.txt" in notes
+    assert "an empty caption: the picture is shown without words: a.png" in notes
+    save(tmp_path / "a.jpg")
+    with pytest.raises(LabError, match=r"a\.jpg and a\.png have one name but for the ending"):
+        read_dataset(tmp_path, as_it_is)
+
+
+def test_masks_are_read_and_missing_or_misfitting_ones_are_all_reported(tmp_path: Path):
+    (tmp_path / "s.toml").write_text(
+        '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "in"\nconditioning_data_dir = "masks"\n', encoding="utf-8"
+    )
+    for name in ("a", "b", "c"):
+        save(tmp_path / "in" / f"{name}.png", "x")
+    (tmp_path / "masks").mkdir()
+    Image.new("L", (20, 10), 128).save(tmp_path / "masks" / "a.png")
+    Image.new("L", (5, 5), 128).save(tmp_path / "masks" / "b.png")
+    with pytest.raises(LabError) as caught:
+        read_dataset(tmp_path / "s.toml", as_it_is)
+    assert [(problem.where, problem.found) for problem in caught.value.problems] == [("b.png", "a mask of 5 x 5 px"), ("c.png", "0 masks")]
+    for name in ("b", "c"):
+        Image.new("L", (20, 10), 128).save(tmp_path / "masks" / f"{name}.png")
+    masks = [example.mask for example in read_dataset(tmp_path / "s.toml", as_it_is).examples]
+    assert [(mask.shape, int(mask[0, 0])) for mask in masks if mask is not None] == [((10, 20), 128)] * 3
+
+
+def test_alpha_is_a_mask_where_it_is_asked_for(tmp_path: Path):
+    (tmp_path / "s.toml").write_text('[[datasets]]\n[[datasets.subsets]]\nimage_dir = "in"\nalpha_mask = true\n', encoding="utf-8")
+    (tmp_path / "in").mkdir()
+    Image.new("RGBA", (8, 8), (255, 0, 0, 64)).save(tmp_path / "in" / "a.png")
+    save(tmp_path / "in" / "b.png")
+    first, second = (example.mask for example in read_dataset(tmp_path / "s.toml", as_it_is).examples)
+    assert first is not None
+    assert int(first[0, 0]) == 64
+    assert second is None
