@@ -12,6 +12,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from safetensors.torch import save as safetensors_bytes
 
 from loralab.adapters import Adapter, AdapterStack, adapted_layers, adapter_sha256, load_adapter, save_adapter
 from loralab.adapters.header import read_header
@@ -91,6 +92,19 @@ def test_metadata_and_hashes(saved):
     assert (metadata["modelspec.title"], metadata["modelspec.resolution"]) == ("arm-r0", "16x16")
     assert metadata["sshs_model_hash"] == hashlib.sha256(data).hexdigest()
     assert metadata["sshs_legacy_hash"] == "e3b0c442"  # sha256 of nothing: the file ends before 1 MiB
+
+
+def test_the_legacy_hash_is_that_of_the_library_for_a_file_beyond_1_mib(tmp_path):
+    """kohya's definition (library/train_util.py, addnet_hash_legacy): over the file that safetensors writes with the ss_ metadata alone."""
+    generator = torch.Generator().manual_seed(0)
+    pairs = {f"unet.{name}": (torch.randn(8, 9000, generator=generator), torch.randn(9000, 8, generator=generator)) for name in "abc"}
+    save_adapter(tmp_path / "large.safetensors", Adapter(pairs, 4.0, 8), metadata=METADATA)
+    with safe_open(tmp_path / "large.safetensors", "pt") as file:
+        metadata = file.metadata()
+    training = {key: value for key, value in metadata.items() if key.startswith("ss_")}
+    theirs = safetensors_bytes(load_file(tmp_path / "large.safetensors"), training)
+    assert len(theirs) > 0x110000
+    assert metadata["sshs_legacy_hash"] == hashlib.sha256(theirs[0x100000:0x110000]).hexdigest()[:8] != "e3b0c442"
 
 
 def test_the_same_adapter_gives_the_same_bytes(saved):
