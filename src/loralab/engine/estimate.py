@@ -90,6 +90,7 @@ def describe_plan(loaded: Loaded, lab: Path) -> dict[str, Any]:
 def _arm_row(loaded: Loaded, name: str) -> dict[str, Any]:
     arm, recipe = loaded.spec.arms[name], train_spec_of(loaded.spec, loaded.spec.arms[name])
     text = f"rank {recipe.rank}, lr {recipe.lr:g}, {recipe.steps} steps of {recipe.batch}"
+    text += f", text encoder at {recipe.text_encoder_lr:g}" if recipe.trains_text else ""
     return {"name": name, "data": arm.data, "captions": arm.captions or "the data's own", "runs": recipe.replicates, "recipe": text}
 
 

@@ -165,6 +165,22 @@ def test_one_layer_under_two_spellings_is_refused(tmp_path, other_tools_base):
         load_adapter(tmp_path / "twice.safetensors", other_tools_base)
 
 
+def test_a_linear_layer_may_be_written_as_a_pointwise_convolution_and_the_other_way_round(tmp_path, other_tools_base, change_of):
+    source = FIXTURES / "lycoris-locon.safetensors"
+    swapped = {name: swap(value) for name, value in load_file(source).items()}
+    assert {swapped[name].ndim - value.ndim for name, value in load_file(source).items()} == {-2, 0, 2}
+    save_file(swapped, tmp_path / "swapped.safetensors")
+    ours, expected = (change_of(load_adapter(path, other_tools_base)) for path in (tmp_path / "swapped.safetensors", source))
+    assert all(torch.equal(ours[path], expected[path]) for path in expected)
+
+
+def swap(factor: torch.Tensor) -> torch.Tensor:
+    """Return a linear layer's factor as that of a 1x1 convolution, or the other way round; anything else as it is."""
+    if factor.ndim == 2:
+        return factor[:, :, None, None].contiguous()
+    return factor.flatten(1) if factor.shape[2:] == (1, 1) else factor
+
+
 # --- LoHa -----------------------------------------------------------------------------------------------------------------------
 
 
