@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from loralab.engine.cards import round_trip_of
 from loralab.engine.local import StudyRun
@@ -13,22 +14,39 @@ from loralab.infer.verdict import Verdict
 from loralab.measure import TABLE, Card
 from loralab.spec import ExperimentSpec, StudySpec
 from loralab.spec.load import preset_of
-from loralab.store import write_atomically
+from loralab.spec.questions import Records, is_exploratory, version_of
+from loralab.store import read_lines, write_atomically
 
 
 def judge_study(run: StudyRun) -> list[Verdict]:
     """Return the verdict on every claim of the study, in the order of the file; also written to `verdicts.json`."""
     measures = study_measures(run.plan.spec)
+    data_of_arm = {name: arm.data for name, arm in run.plan.spec.arms.items()}
     with run.clock.stage("judge"):
-        training = training_means(run.datasets, measures, round_trip_of(run.base))
+        training = training_means(run.datasets, data_of_arm, measures, round_trip_of(run.base))
         verdicts = judge(
             qualified_experiments(run.plan.spec), run.readings, training=training, instruments=instrument_facts(measures, run.cards),
             controls=run.plan.controls, curves=run.plan.curves, alpha=preset_of(run.loaded).alpha,
         )  # fmt: skip
-    document = {"study": run.plan.spec.study, "study_sha256": run.loaded.sha256, "preset": run.loaded.preset or "none"}
+    records = read_lines(run.ledger)
+    verdicts = [_labelled(run, verdict, records) for verdict in verdicts]
+    version = version_of(records, run.loaded.sha256, run.base.fingerprint)
+    document = {"study": run.plan.spec.study, "study_sha256": run.loaded.sha256, "preset": run.loaded.preset or "none", "version": version}
     text = json.dumps({**document, "verdicts": [verdict.to_json() for verdict in verdicts]}, indent=1, sort_keys=True, allow_nan=False)
     write_atomically(run.folder / "verdicts.json", (text + "\n").encode())
     return verdicts
+
+
+def _labelled(run: StudyRun, verdict: Verdict, records: Records) -> Verdict:
+    """Return the verdict, called exploratory where its question was added after the first run."""
+    n_claims = len(run.plan.spec.experiments[verdict.experiment].claims)
+    asked = run.loaded.questions
+    kind, index = ("claim", verdict.index)
+    if verdict.index >= n_claims:
+        drawn = sorted(i for owner, i in run.plan.curves if owner == verdict.experiment)
+        kind, index = "curve", drawn[verdict.index - n_claims]
+    fingerprint = asked.get((verdict.experiment, kind, index))
+    return verdict if fingerprint is None else replace(verdict, exploratory=is_exploratory(fingerprint, records))
 
 
 def qualified_experiments(spec: StudySpec) -> dict[str, ExperimentSpec]:

@@ -18,13 +18,15 @@ from loralab.engine.datasets import Dataset, make_dataset
 from loralab.engine.events import Event, StageClock
 from loralab.engine.images import KeyedBlock, block_key, draw_blocks, load_images
 from loralab.engine.measuring import SCHEMA, measure_blocks, study_measures
-from loralab.engine.plan import BlockPlan, StudyPlan, checkpoint_id, make_plan
+from loralab.engine.plan import BlockPlan, StudyPlan, checkpoint_id, make_plan, run_id_of, twin_of
+from loralab.engine.plumbing import Plumbing, check_plumbing
 from loralab.engine.sheets import contact_sheet
 from loralab.engine.training import KIND as ADAPTERS
-from loralab.engine.training import adapter_file, adapter_key, load_run, stacks_of, train_runs
+from loralab.engine.training import adapter_file, adapter_key, load_or_make_twin, load_run, stacks_of, train_runs
 from loralab.measure import Card
+from loralab.seeds import seed_for
 from loralab.spec import BASE_ARM
-from loralab.spec.load import Loaded
+from loralab.spec.load import Loaded, preset_of
 from loralab.store import Store, append_line, disk_errors, read_lines, write_atomically
 
 
@@ -45,6 +47,7 @@ class StudyRun:
     readings: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCHEMA))
     cards: dict[str, Card] = field(default_factory=dict)
     attempt: int = 1
+    plumbing: Plumbing | None = None
 
     @property
     def folder(self) -> Path:
@@ -79,11 +82,12 @@ def resolve_base(loaded: Loaded) -> str:
 
 def freeze(run: StudyRun) -> None:
     """Write the study as it is run into its folder and append the attempt to the ledger."""
-    before = read_lines(run.ledger)
+    before, verdicts = read_lines(run.ledger), preset_of(run.loaded).verdicts
     run.attempt = 1 + sum(1 for record in before if record.get("event") == "started")
     write_atomically(run.folder / "study.yaml", run.loaded.text.encode())
     append_line(run.ledger, {
         "event": "started", "attempt": run.attempt, "study_sha256": run.loaded.sha256, "preset": run.loaded.preset or "none",
+        "verdicts": verdicts, "questions": sorted(set(run.loaded.questions.values())) if verdicts else None,
         "base_sha256": run.base.fingerprint, "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     })  # fmt: skip
 
@@ -135,10 +139,10 @@ def _keyed(run: StudyRun, block: BlockPlan) -> KeyedBlock:
 
 def _make_data(run: StudyRun) -> Iterator[Event]:
     with run.clock.stage("make the training sets"):
-        for index, arm in enumerate(run.plan.arms, start=1):
+        for index, arm in enumerate(run.plan.trained_arms, start=1):
             run.datasets[arm] = make_dataset(run.store, run.base, run.plan.spec, arm, run.loaded.folder)
             _copy_dataset(run, arm)
-            yield Event("data", index, len(run.plan.arms), arm)
+            yield Event("data", index, len(run.plan.trained_arms), arm)
     for planned in run.plan.runs:
         for step in (None, *run.plan.kept_steps(planned.arm)):
             key = adapter_key(run.base, planned, run.datasets[planned.arm], run.plan.spec.seed, step)
@@ -161,6 +165,9 @@ def _draw_stack(run: StudyRun, stack: list[str], embeddings: Mapping[str, torch.
             run.failures[run_id] = str(run.store.manifest(ADAPTERS, run.run_keys[run_id])["failed"])
         else:
             adapters[run_id] = adapter
+    if run.plumbing is None and adapters:
+        _check_plumbing(run, adapters, embeddings)
+    adapters |= _null_twins(run, adapters)
     blocks = [_keyed(run, block) for block in run.plan.blocks if block.run_id in adapters]
     for name in {block.plan.adapter_id for block in blocks} - {None, *adapters}:
         checkpoint = load_run(run.store, run.base, run.run_keys[str(name)])
@@ -169,6 +176,31 @@ def _draw_stack(run: StudyRun, stack: list[str], embeddings: Mapping[str, torch.
     with run.clock.stage("draw the LoRAs' images"):
         for done, total in draw_blocks(run.store, run.base, run.plan.spec.sample, blocks, adapters, embeddings):
             yield Event("draw", index * total + done, n_stacks * total, f"the LoRAs' pictures, stack {index + 1} of {n_stacks}")
+
+
+def _check_plumbing(run: StudyRun, adapters: Mapping[str, Adapter], embeddings: Mapping[str, torch.Tensor]) -> None:
+    """Compare strength 0 and 1 with the base, for the first run of every arm in the stack."""
+    first = {planned.arm: planned.run_id for planned in reversed(run.plan.runs) if planned.run_id in adapters}
+    chosen = {run_id: adapters[run_id] for run_id in sorted(first.values())}
+    prompt = next(cell.prompt for cell in run.plan.cells if cell.arm != BASE_ARM)
+    with run.clock.stage("check the plumbing"):
+        run.plumbing = check_plumbing(run.store, run.base, run.plan.spec.sample, chosen, run.run_keys, prompt, embeddings)
+
+
+def _null_twins(run: StudyRun, adapters: Mapping[str, Adapter]) -> dict[str, Adapter]:
+    """Return the random twins of those runs of a stack whose arm has one, made where the store lacks them."""
+    twins: dict[str, Adapter] = {}
+    for planned in run.plan.runs:
+        if planned.run_id in adapters and twin_of(planned.arm) in run.plan.arms:
+            name = run_id_of(twin_of(planned.arm), planned.replicate)
+            with run.clock.stage("make random adapters"):
+                key, trained = run.run_keys[planned.run_id], adapters[planned.run_id]
+                seed = seed_for(run.plan.spec.seed, "null", planned.arm, planned.replicate)
+                run.run_keys[name] = load_or_make_twin(run.store, run.base, key, trained, run.datasets[planned.arm], seed)
+            twin = load_run(run.store, run.base, run.run_keys[name])
+            if twin is not None:
+                twins[name] = twin
+    return twins
 
 
 def _link_adapters(run: StudyRun) -> None:

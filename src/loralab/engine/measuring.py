@@ -37,9 +37,10 @@ def plain_measure(measure: str) -> str:
 def study_measures(spec: StudySpec) -> list[str]:
     """Return the qualified names of all that the study's claims and curves measure, in order."""
     names = [qualified_measure(spec, claim.measure, claim.cell.arm) for e in spec.experiments.values() for claim in e.claims]
-    curves = [curve for e in spec.experiments.values() for curve in e.curves]
+    curves = [curve for e in spec.experiments.values() for curve in e.curves if curve.at]
     names += [qualified_measure(spec, curve.measure, curve.cell.arm) for curve in curves]
     names += [qualified_measure(spec, curve.damage, curve.cell.arm) for curve in curves if spec.sample.unrelated]
+    names += ["change"] if spec.sample.unrelated else []  # side damage is told of every study that names unrelated prompts
     return list(dict.fromkeys(names))
 
 
@@ -93,18 +94,22 @@ def _measure(
 
 
 def training_means(
-    datasets: Mapping[str, Dataset], measures: Sequence[str], round_trip: Callable[[np.ndarray], np.ndarray]
+    datasets: Mapping[str, Dataset], data_of_arm: Mapping[str, str], measures: Sequence[str], round_trip: Callable[[np.ndarray], np.ndarray]
 ) -> dict[tuple[str, str], float | None]:
     """Return the mean reading of each arm's training images (as the base's VAE gives them back), by (arm, measure).
 
-    Through the VAE, since that is the most that a LoRA on this base can reach; None where more than one in seven cannot be measured.
+    Through the VAE, since that is the most that a LoRA on this base can reach; None where more than one in seven cannot be measured. What
+    a reading of copying says of the training pictures themselves is its positive control: a perfect copy reads no more.
     """
     means: dict[tuple[str, str], float | None] = {}
     for arm, dataset in datasets.items():
+        seen = round_trip(dataset.images)
         own = [measure for measure in measures if not TABLE[plain_measure(measure)].needs]
-        found = measure_images(round_trip(dataset.images), own)
-        for measure in own:
-            means[arm, measure] = _mean(TABLE[measure].kind, [reading.value for reading in found[measure]])
+        found = measure_images(seen, own)
+        for measure in (measure for measure in measures if _data_of(measure) == data_of_arm[arm]):
+            found[measure] = measure_images(seen, [plain_measure(measure)], training_images=dataset.images)[plain_measure(measure)]
+        for measure, readings in found.items():
+            means[arm, measure] = _mean(TABLE[plain_measure(measure)].kind, [reading.value for reading in readings])
     return means
 
 

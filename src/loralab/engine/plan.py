@@ -58,6 +58,11 @@ class StudyPlan:
     notes: tuple[str, ...]
     curves: Mapping[tuple[str, int], CurveCells]
 
+    @property
+    def trained_arms(self) -> tuple[str, ...]:
+        """The arms that are trained; the others are random twins of trained ones."""
+        return tuple(arm for arm in self.arms if self.spec.arms[arm].control != "null")
+
     def kept_steps(self, arm: str) -> tuple[int, ...]:
         """Return the earlier steps of an arm's trainings that are drawn from, rising."""
         return tuple(sorted({cell.step for cell in self.cells if cell.arm == arm and cell.step is not None}))
@@ -93,7 +98,8 @@ def make_plan(spec: StudySpec) -> StudyPlan:
     cells = tuple(dict.fromkeys(_cells(spec, controls, curves)))
     arms = tuple(arm for arm in spec.arms if any(cell.arm == arm for cell in cells))
     n_replicates = {arm: train_spec_of(spec, spec.arms[arm]).replicates for arm in arms}
-    runs = tuple(_runs(spec, n_replicates))
+    trained = {arm: n for arm, n in n_replicates.items() if spec.arms[arm].control != "null"}
+    runs = tuple(_runs(spec, trained))
     blocks = tuple(_blocks(spec, cells, n_replicates))
     return StudyPlan(spec, cells, runs, blocks, controls, arms, tuple(_notes(spec, arms)), curves)
 
@@ -102,7 +108,7 @@ def _curves(spec: StudySpec) -> Iterator[tuple[tuple[str, int], CurveCells]]:
     for name, experiment in spec.experiments.items():
         for index, curve in enumerate(experiment.curves):
             doses = doses_of(spec, curve)
-            if doses:
+            if doses:  # none in this preset: not drawn, not judged
                 yield (name, index), CurveCells(doses, tuple(_dose_cell(spec, curve, dose) for dose in doses), spec.sample.unrelated)
 
 
@@ -158,7 +164,7 @@ def _cells(
             wanted += [claim.cell, claim.versus_cell]
         wanted += experiment.show
     for control in controls.values():
-        wanted += [cell for cell in (control.placebo, control.no_trigger) if cell is not None]
+        wanted += [cell for cell in (control.placebo, control.no_trigger, control.null) if cell is not None]
     for curve in curves.values():
         wanted += curve.cells
         wanted += [cell for index in range(len(curve.doses)) for cell in curve.damage_cells(index)]
@@ -177,6 +183,11 @@ def placebo_of(spec: StudySpec) -> str | None:
     return next((name for name, arm in spec.arms.items() if arm.control == "placebo"), None)
 
 
+def twin_of(arm: str) -> str:
+    """Return the name of an arm's twin of random adapters."""
+    return f"null-{arm}"
+
+
 def control_cells(spec: StudySpec, claim: ClaimSpec) -> ControlCells:
     """Return where a claim's controls are read: the placebo at the same prompt, and the arm without its trigger.
 
@@ -190,6 +201,7 @@ def control_cells(spec: StudySpec, claim: ClaimSpec) -> ControlCells:
     return ControlCells(
         claim.cell.on(placebo) if placebo and placebo != arm else None,
         claim.cell.at(without) if without is not None else None,
+        claim.cell.on(twin_of(arm)) if twin_of(arm) in spec.arms and claim.cell.step is None else None,
     )
 
 

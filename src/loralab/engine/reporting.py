@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from loralab import __version__
+from loralab.engine.controls import control_rows
 from loralab.engine.images import KeyedBlock, load_images
 from loralab.engine.local import StudyRun
 from loralab.engine.measuring import plain_measure, study_measures
@@ -34,6 +35,7 @@ from loralab.report import (
 )  # fmt: skip
 from loralab.spec import BASE_ARM, Cell, CurveSpec
 from loralab.spec.load import preset_of, train_spec_of
+from loralab.spec.questions import run_sentence
 from loralab.store import read_lines
 
 STRIP_COLUMNS = 8
@@ -49,12 +51,13 @@ def report_input(run: StudyRun, verdicts: Sequence[Verdict]) -> ReportInput:
         preset=run.loaded.preset or "none",
         verdicts_printed=preset_of(run.loaded).verdicts,
         experiments=tuple(_section(run, name, verdicts) for name in spec.experiments),
-        arms=tuple(_arm_summary(run, name) for name in run.plan.arms),
+        arms=tuple(_arm_summary(run, name) for name in run.plan.trained_arms),
         cards=tuple(_cards(run)),
         exclusions=tuple(_exclusions(run)),
         not_measured=tuple(_not_measured(run, verdicts)),
         provenance=_provenance(run),
         notes=run.plan.notes,
+        controls=control_rows(run, verdicts),
     )
 
 
@@ -92,6 +95,8 @@ def _strip(run: StudyRun, experiment: str, cell: Cell) -> Strip:
             cells.setdefault(controls.no_trigger, f"{cell.arm}, without its trigger")
         if controls.placebo is not None:
             cells.setdefault(controls.placebo, "placebo")
+        if controls.null is not None:
+            cells.setdefault(controls.null, "random adapter")
     return _make_strip(run, str(cell), cell, cells, columns)
 
 
@@ -231,6 +236,7 @@ def _provenance(run: StudyRun) -> Provenance:
         seeds_rule=f"training r of every arm, and the base beside it, draw seeds r*{run.plan.spec.sample.seeds} to "
         f"r*{run.plan.spec.sample.seeds}+{run.plan.spec.sample.seeds - 1} (r counts from 0)",
         started=str(started[-1]["at"]), stages=tuple(stages), attempts=tuple(_attempts(started, records)),
+        run_says=run_sentence(records, run.loaded.sha256, run.base.fingerprint) if preset_of(run.loaded).verdicts else "",
         commands=(f"loralab run {run.plan.spec.study}" + (f" --{run.loaded.preset}" if run.loaded.preset else ""),),
     )  # fmt: skip
 

@@ -15,8 +15,10 @@ from loralab.engine.plan import MAX_STACK, RunPlan, StudyPlan, checkpoint_id
 from loralab.spec import TrainSpec
 from loralab.store import Store, artefact_key, canonical_json
 from loralab.train import TrainedRun, TrainRun, pack_runs, train_stack
+from loralab.train.null import make_null_twins
 
 TRAIN_VERSION = 1
+NULL_VERSION = 1
 KIND = "adapters"
 
 
@@ -142,6 +144,18 @@ def _base_hashes(base: Base) -> dict[str, str]:
     if base.weights is None or hashes is None:
         return {}
     return {"ss_sd_model_hash": hashes.short, "ss_new_sd_model_hash": hashes.sha256, "loralab.base_file": base.weights.name}
+
+
+def load_or_make_twin(store: Store, base: Base, key: str, trained: Adapter, dataset: Dataset, seed: int) -> str:
+    """Return the key of the random twin of the adapter under ``key``, made if the store lacks it."""
+    own = artefact_key("null", NULL_VERSION, {"seed": seed}, [key, dataset.key])
+    if not store.has(KIND, own):
+        (twin,) = make_null_twins(base, [trained], *_training_tensors(base, dataset), [seed])
+        manifest = {"twin_of": key, "failed": None, "trained_change": twin.trained_change, "change": twin.change}
+        with store.publish(KIND, own, manifest) as scratch:
+            metadata = {"loralab.null_twin_of": key, "loralab.base_sha256": base.fingerprint}
+            save_adapter(scratch / "adapter.safetensors", twin.adapter, metadata=metadata)
+    return own
 
 
 def load_run(store: Store, base: Base, key: str) -> Adapter | None:

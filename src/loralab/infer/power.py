@@ -104,7 +104,9 @@ def plan_claims(
     spreads = load_run_sds() if run_sds is None else run_sds
     plans = []
     for name, experiment in experiments.items():
-        curves = [(curve.as_claim(curve.cell), float(np.linalg.norm(trend_weights(len(curve.at))))) for curve in experiment.curves]
+        curves = [
+            (curve.as_claim(curve.cell), float(np.linalg.norm(trend_weights(len(curve.at))))) for curve in experiment.curves if curve.at
+        ]
         asked = [*((claim, 1.0) for claim in experiment.claims), *(curve for curve in curves if curve[1] > 0)]
         for index, (claim, widening) in enumerate(asked):
             arms = [cell.arm for cell in (claim.cell, claim.versus_cell) if cell.arm != BASE_ARM]

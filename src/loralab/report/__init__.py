@@ -4,6 +4,7 @@ from loralab.report.audit_page import write_audit
 from loralab.report.input import (
     ArmSummary,
     CardSummary,
+    ControlRow,
     ExperimentSection,
     Picture,
     Provenance,
@@ -15,6 +16,6 @@ from loralab.report.input import (
 from loralab.report.page import write_report
 
 __all__ = [
-    "ArmSummary", "CardSummary", "ExperimentSection", "Picture", "Provenance", "ReportInput", "StageTime", "Strip", "StripRow",
-    "write_audit", "write_report",
+    "ArmSummary", "CardSummary", "ControlRow", "ExperimentSection", "Picture", "Provenance", "ReportInput", "StageTime", "Strip",
+    "StripRow", "write_audit", "write_report",
 ]  # fmt: skip

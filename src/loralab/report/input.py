@@ -82,6 +82,16 @@ class CardSummary:
 
 
 @dataclass(frozen=True)
+class ControlRow:
+    """One control: what it asks, what came out, and whether it was passed (None where there is nothing to pass)."""
+
+    name: str
+    says: str
+    told: str
+    passed: bool | None
+
+
+@dataclass(frozen=True)
 class StageTime:
     """Wall time of one stage."""
 
@@ -107,6 +117,7 @@ class Provenance:
     stages: tuple[StageTime, ...]
     attempts: tuple[str, ...]
     commands: tuple[str, ...]
+    run_says: str = ""  # "third run of this question"
 
 
 @dataclass(frozen=True)
@@ -124,3 +135,4 @@ class ReportInput:
     not_measured: tuple[str, ...]
     provenance: Provenance
     notes: tuple[str, ...] = ()
+    controls: tuple[ControlRow, ...] = ()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from loralab.spec.models import (
     StudySpec,
     TrainSpec,
 )
+from loralab.spec.questions import fingerprints
 
 Location = tuple[str | int, ...]
 DATA_KINDS = frozenset({"shapes", "grids", "images_of", "folder"})
@@ -39,12 +40,16 @@ Model = TypeVar("Model", TrainSpec, SampleSpec)
 
 @dataclass(frozen=True)
 class Loaded:
-    """A checked study, the text that it came from, and the folder that relative paths refer to."""
+    """A checked study, the text that it came from, and the folder that relative paths refer to.
+
+    ``questions`` are the fingerprints of all claims and curves of the file, whatever the preset.
+    """
 
     spec: StudySpec
     text: str
     folder: Path
     preset: str | None
+    questions: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
@@ -76,7 +81,7 @@ def load_study(path: Path, preset: str | None = None) -> Loaded:
     late = [] if preset is not None and not spec.presets[preset].verdicts else list(_step_problems(resolved))  # type: ignore[index]
     if late:
         raise LabError("spec", [Problem(found, expected, do, _where(tree, where, path.name)) for where, found, expected, do in late])
-    return Loaded(resolved, text, path.resolve().parent, preset)
+    return Loaded(resolved, text, path.resolve().parent, preset, fingerprints(spec))
 
 
 def apply_preset(spec: StudySpec, preset: str | None) -> StudySpec:
@@ -86,12 +91,13 @@ def apply_preset(spec: StudySpec, preset: str | None) -> StudySpec:
         return spec.model_copy(update={"experiments": experiments})
     chosen = spec.presets[preset]  # type: ignore[index]  # checked by the caller
     changed = {"train": merged(spec.train, chosen.train), "sample": merged(spec.sample, chosen.sample)}
-    return spec.model_copy(update={**changed, "experiments": experiments})
+    twins = {f"null-{arm}": spec.arms[arm].model_copy(update={"control": "null"}) for arm in chosen.null_of}
+    return spec.model_copy(update={**changed, "experiments": experiments, "arms": {**spec.arms, **twins}})
 
 
 def _with_doses(experiment: ExperimentSpec, preset: str | None) -> ExperimentSpec:
     curves = tuple(curve.model_copy(update={"at": curve.doses(preset), "more": {}}) for curve in experiment.curves)
-    return experiment.model_copy(update={"curves": tuple(curve for curve in curves if curve.at)})
+    return experiment.model_copy(update={"curves": curves})
 
 
 def merged(recipe: Model, changes: dict[str, Any]) -> Model:
@@ -254,6 +260,8 @@ def _reference_problems(spec: StudySpec) -> Iterator[Finding]:
                 "data with `images_of: base`",
                 "",
             )
+    for name in (name for name, arm in spec.arms.items() if arm.control == "null"):
+        yield ("arms", name, "control"), f"arm {name!r} is marked as null", "`null_of: [ARM]` in a preset, which makes the arm", ""
     placebos = [name for name, arm in spec.arms.items() if arm.control == "placebo"]
     if len(placebos) > 1:
         yield ("arms", placebos[1], "control"), f"two placebos: {', '.join(placebos)}", "one placebo", ""
@@ -281,7 +289,7 @@ def _step_problems(spec: StudySpec) -> Iterator[Finding]:
     for name, experiment in spec.experiments.items():
         for index, curve in enumerate(experiment.curves):
             steps = train_spec_of(spec, spec.arms[curve.cell.arm]).steps
-            if curve.over == "step" and max(curve.at) > steps:
+            if curve.over == "step" and max(curve.at, default=0) > steps:
                 place = ("experiments", name, "curves", index, "at")
                 yield place, f"step {max(curve.at):g}, where the training has {steps} steps", f"steps up to {steps}", ""
 

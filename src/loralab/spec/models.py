@@ -187,7 +187,9 @@ class ArmSpec(Strict):
         None, description="Caption template with {placeholders} of the data's factors; none = the data's own captions."
     )
     train: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `train` for this arm.")
-    control: Literal["placebo"] | None = Field(None, description="Marks the arm as the placebo: training on the base's own images.")
+    control: Literal["placebo", "null"] | None = Field(
+        None, description="placebo: marks the arm that is trained on the base's own images. null is set by a preset's `null_of`."
+    )
 
 
 class ClaimSpec(Strict):

@@ -1,0 +1,108 @@
+"""The controls of a finished study as rows for its report: plumbing, placebo, assay window, trigger removed, unrelated prompts, null."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from loralab.engine.local import StudyRun
+from loralab.engine.measuring import study_measures
+from loralab.engine.plan import control_cells, placebo_of
+from loralab.infer.decidable import MIN_RUNS
+from loralab.infer.estimate import estimate_contrast
+from loralab.infer.pairs import cell_readings, run_effects
+from loralab.infer.verdict import Verdict
+from loralab.infer.words import amount
+from loralab.measure import TABLE
+from loralab.report import ControlRow
+from loralab.spec import BASE_ARM, Cell
+
+LEVEL = 0.95
+
+
+def control_rows(run: StudyRun, verdicts: Sequence[Verdict]) -> tuple[ControlRow, ...]:
+    """Return what each control of the study came to, in the order of the checks; a control that the study lacks says so."""
+    return (*_plumbing(run), *_placebo(run), *_null(run), *_assay(run, verdicts), *_no_trigger(run), *_unrelated(run))
+
+
+def _plumbing(run: StudyRun) -> Iterator[ControlRow]:
+    found = run.plumbing
+    if found is None:
+        yield ControlRow("plumbing", "", "not checked: no LoRA was trained with success", None)
+        return
+    n = len(found.same_at_zero)
+    wrong = [run_id for run_id, same in found.same_at_zero.items() if not same]
+    told = f"the base's picture pixel for pixel, for {n - len(wrong)} of {n} LoRAs (one of each arm)"
+    yield ControlRow("strength 0", "a LoRA at strength 0 must be the base", told, not wrong)
+    still = [run_id for run_id, moved in found.moved_at_one.items() if moved == 0]
+    least, most = min(found.moved_at_one.values()), max(found.moved_at_one.values())
+    told = f"strength 1 moves a pixel by {least:.1f} to {most:.1f} of 255 on average" + (
+        f"; not at all: {', '.join(still)}" if still else ""
+    )
+    yield ControlRow("strength 1", "a trained LoRA must change the picture", told, not still)
+
+
+def _placebo(run: StudyRun) -> Iterator[ControlRow]:
+    says = "the same training on the base's own pictures: what training as such does"
+    placebo = placebo_of(run.plan.spec)
+    if placebo is None or placebo not in run.plan.arms:
+        yield ControlRow("placebo", says, "this study has none: nothing can be called learned", False)
+        return
+    prompts = list(dict.fromkeys(cell.prompt for cell in run.plan.cells if cell.arm == placebo))
+    told = "; ".join(f"“{prompt}” {moved}" for prompt in prompts if (moved := _moved(run, Cell(placebo, prompt))))
+    yield ControlRow("placebo", says, told or "drawn at the claims' prompts; `change` was not measured", True)
+
+
+def _null(run: StudyRun) -> Iterator[ControlRow]:
+    for arm in (arm for arm in run.plan.arms if run.plan.spec.arms[arm].control == "null"):
+        prompts = dict.fromkeys(cell.prompt for cell in run.plan.cells if cell.arm == arm)
+        told = "; ".join(f"“{prompt}” {moved}" for prompt in prompts if (moved := _moved(run, Cell(arm, prompt))))
+        says = "random adapters that change the predicted noise as much as the trained ones"
+        yield ControlRow(arm, says, told or "drawn; `change` was not measured", True)
+
+
+def _assay(run: StudyRun, verdicts: Sequence[Verdict]) -> Iterator[ControlRow]:
+    """Yield, for each instrument and arm of a claim, what it reads on the base (floor) and on the training set (ceiling)."""
+    shown = set()
+    for verdict in verdicts:
+        arm, gap = verdict.cell.split(" @ ")[0], verdict.gap
+        if gap is None or verdict.training_mean is None or (arm, verdict.measure) in shown:
+            continue
+        shown.add((arm, verdict.measure))
+        name = verdict.measure.split("[")[0]
+        unit, error = TABLE[name].unit, max(run.cards[name].error, abs(run.cards[name].bias))
+        told = f"base {amount(verdict.training_mean - gap, unit)}, training set {amount(verdict.training_mean, unit)}"
+        told += f": {abs(gap) / error:.1f} times the instrument's error" if error else ""
+        yield ControlRow(f"window of {verdict.measure}", f"can it tell the training set of {arm} from the base?", told, abs(gap) > error)
+
+
+def _no_trigger(run: StudyRun) -> Iterator[ControlRow]:
+    spec = run.plan.spec
+    cells = [control_cells(spec, claim).no_trigger for experiment in spec.experiments.values() for claim in experiment.claims]
+    for cell in dict.fromkeys(cell for cell in cells if cell is not None):
+        moved = _moved(run, cell)
+        prompt = f"“{cell.prompt}”" if cell.prompt else "no prompt"
+        if moved:
+            yield ControlRow(f"{cell.arm} without its trigger", f"{prompt}: how far do its pictures move?", moved, None)
+
+
+def _unrelated(run: StudyRun) -> Iterator[ControlRow]:
+    for prompt in run.plan.spec.sample.unrelated:
+        for arm in run.plan.arms:
+            moved = _moved(run, Cell(arm, prompt))
+            if moved:
+                yield ControlRow(f"{arm}, unrelated", f"“{prompt}”: side damage", moved, None)
+
+
+def _moved(run: StudyRun, cell: Cell) -> str:
+    """Return how far a cell's pictures moved from the base's, with a 95 % interval over trainings; empty where that was not measured."""
+    if "change" not in study_measures(run.plan.spec):
+        return ""
+    readings = run.readings.filter(run.readings["measure"] == "change")
+    sides = [cell_readings(readings, side, "change") for side in (cell, cell.on(BASE_ARM))]
+    effects = run_effects(sides, (1, -1), "continuous")
+    if effects.n_runs < MIN_RUNS:
+        return f"{amount(float(np.mean(effects.effects)), 'deltaE')}, trained {effects.n_runs} times" if effects.n_runs else ""
+    found = estimate_contrast(effects.effects, n_images=effects.n_pairs, level=LEVEL, floor=1e-9)
+    return f"{found.effect:.1f} deltaE ({found.low:.1f} to {found.high:.1f})"

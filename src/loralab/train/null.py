@@ -1,0 +1,101 @@
+"""Random twins of trained adapters: as large a change of the predicted noise, in no direction that was learned.
+
+In: trained adapters with the latents and embeddings that they were trained on. Out: adapters of the same shapes with random factors. Each
+layer's random change gets the norm of the trained one's; then all are scaled together until the root mean square change of the
+predicted noise, over fixed noisy latents of the training set, is the trained adapter's. A weight norm alone would not do: random
+directions of the same norm change a prediction far less than trained ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from loralab.adapters import Adapter, AdapterStack
+from loralab.bases import Base
+from loralab.errors import lab_error
+from loralab.train.losses import make_noise_schedule
+
+PROBES = 16
+#: the twin's change may differ from the trained adapter's by this share.
+TOLERANCE = 0.01
+MOST_ROUNDS = 24
+
+
+@dataclass(frozen=True)
+class NullTwin:
+    """A random adapter, and the root mean square change of the predicted noise that the trained one and the twin make."""
+
+    adapter: Adapter
+    trained_change: float
+    change: float
+
+
+@dataclass(frozen=True)
+class _Probe:
+    noisy: torch.Tensor  # (M, C, h, w)
+    timesteps: torch.Tensor  # (M,)
+    text: torch.Tensor  # (M, T, D)
+    predicted: torch.Tensor  # (M, C, h, w), by the base alone
+
+
+@torch.no_grad()
+def make_null_twins(
+    base: Base, trained: Sequence[Adapter], latents: torch.Tensor, embeddings: torch.Tensor, seeds: Sequence[int]
+) -> list[NullTwin]:
+    """Return a twin of each of ``trained``, drawn from its own seed; ``latents`` (N, C, h, w) and ``embeddings`` (N, T, D) of their arm.
+
+    Raises LabError("training") for an adapter that changes nothing, or whose twin cannot be made to change as much.
+    """
+    probe = _make_probe(base, latents, embeddings)
+    return [_make_twin(base, adapter, probe, seed) for adapter, seed in zip(trained, seeds, strict=True)]
+
+
+def _make_probe(base: Base, latents: torch.Tensor, embeddings: torch.Tensor) -> _Probe:
+    """Return fixed noisy latents: the training set in turn, timesteps spread evenly."""
+    schedule = make_noise_schedule(base.scheduler_config)
+    n_timesteps = schedule.config.num_train_timesteps
+    which = torch.arange(PROBES) % len(latents)
+    timesteps = ((torch.arange(PROBES) + 0.5) / PROBES * n_timesteps).long().to(base.device)
+    noise = torch.randn((PROBES, *latents.shape[1:]), generator=torch.Generator().manual_seed(0)).to(base.device)
+    noisy, text = schedule.add_noise(latents[which].to(base.device), noise, timesteps), embeddings[which].to(base.device)
+    return _Probe(noisy, timesteps, text, base.unet(noisy, timesteps, text, return_dict=False)[0])
+
+
+def _change(base: Base, adapter: Adapter, strength: float, probe: _Probe) -> float:
+    """Return the root mean square change of the prediction that an adapter makes at a strength."""
+    with AdapterStack(base, [adapter]).attached([strength]):
+        predicted = base.unet(probe.noisy, probe.timesteps, probe.text, return_dict=False)[0]
+    return float((predicted - probe.predicted).square().mean().sqrt())
+
+
+def _make_twin(base: Base, trained: Adapter, probe: _Probe, seed: int) -> NullTwin:
+    target = _change(base, trained, 1.0, probe)
+    if target == 0:
+        raise lab_error("training", "a trained adapter that changes no prediction", "an adapter that changes something", "train longer")
+    twin = _random_like(trained, seed)
+    scale, found = 1.0, 0.0
+    for _ in range(MOST_ROUNDS):
+        found = _change(base, twin, scale, probe)
+        if abs(found - target) <= TOLERANCE * target:
+            return NullTwin(_scaled(twin, scale), target, found)
+        # nearly proportional while the change is small; damped, since a saturated prediction would overshoot
+        scale *= min(4.0, max(0.25, target / found)) ** 0.8
+    raise lab_error("training", f"a random adapter that changes predictions by {found:.3g}", f"a change of {target:.3g}")
+
+
+def _random_like(trained: Adapter, seed: int) -> Adapter:
+    """Return random factors of the same shapes, each layer's product with the norm of the trained one's."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = {}
+    for path, (down, up) in trained.weights.items():
+        new_down, new_up = (torch.randn(factor.shape, generator=generator) for factor in (down, up))
+        norms = [float((u.flatten(1) @ d.flatten(1)).norm()) for d, u in ((down.cpu(), up.cpu()), (new_down, new_up))]
+        weights[path] = (new_down.to(down.device), (new_up * (norms[0] / norms[1])).to(up.device))
+    return Adapter(weights, trained.alpha, trained.rank)
+
+
+def _scaled(adapter: Adapter, scale: float) -> Adapter:
+    return Adapter({path: (down, up * scale) for path, (down, up) in adapter.weights.items()}, adapter.alpha, adapter.rank)
