@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from loralab.adapters import Adapter, AdapterStack
-from loralab.bases import Base
+from loralab.bases import Base, embed_tokens, predict
 from loralab.errors import lab_error
 from loralab.train.losses import make_noise_schedule
 
@@ -37,48 +37,55 @@ class NullTwin:
 class _Probe:
     noisy: torch.Tensor  # (M, C, h, w)
     timesteps: torch.Tensor  # (M,)
-    text: torch.Tensor  # (M, T, D)
-    predicted: torch.Tensor  # (M, C, h, w), by the base alone
+    text: torch.Tensor  # embeddings (M, T, D), or tokens (M, T) where the text encoder is adapted too
+    is_tokens: bool
 
 
 @torch.no_grad()
 def make_null_twins(
-    base: Base, trained: Sequence[Adapter], latents: torch.Tensor, embeddings: torch.Tensor, seeds: Sequence[int]
+    base: Base, trained: Sequence[Adapter], latents: torch.Tensor, text: torch.Tensor, seeds: Sequence[int], *, is_tokens: bool = False
 ) -> list[NullTwin]:
-    """Return a twin of each of ``trained``, drawn from its own seed; ``latents`` (N, C, h, w) and ``embeddings`` (N, T, D) of their arm.
+    """Return a twin of each of ``trained``, drawn from its own seed.
 
+    ``latents`` (N, C, h, w) and ``text`` of their arm: embeddings (N, T, D), or tokens (N, T) where the text encoder was trained too.
     Raises LabError("training") for an adapter that changes nothing, or whose twin cannot be made to change as much.
     """
-    probe = _make_probe(base, latents, embeddings)
-    return [_make_twin(base, adapter, probe, seed) for adapter, seed in zip(trained, seeds, strict=True)]
+    probe = _make_probe(base, latents, text, is_tokens)
+    plain = _predict(base, probe)
+    return [_make_twin(base, adapter, probe, plain, seed) for adapter, seed in zip(trained, seeds, strict=True)]
 
 
-def _make_probe(base: Base, latents: torch.Tensor, embeddings: torch.Tensor) -> _Probe:
+def _make_probe(base: Base, latents: torch.Tensor, text: torch.Tensor, is_tokens: bool) -> _Probe:
     """Return fixed noisy latents: the training set in turn, timesteps spread evenly."""
     schedule = make_noise_schedule(base.scheduler_config)
     n_timesteps = schedule.config.num_train_timesteps
     which = torch.arange(PROBES) % len(latents)
     timesteps = ((torch.arange(PROBES) + 0.5) / PROBES * n_timesteps).long().to(base.device)
     noise = torch.randn((PROBES, *latents.shape[1:]), generator=torch.Generator().manual_seed(0)).to(base.device)
-    noisy, text = schedule.add_noise(latents[which].to(base.device), noise, timesteps), embeddings[which].to(base.device)
-    return _Probe(noisy, timesteps, text, base.unet(noisy, timesteps, text, return_dict=False)[0])
+    noisy = schedule.add_noise(latents[which].to(base.device), noise, timesteps)
+    return _Probe(noisy, timesteps, text[which].to(base.device), is_tokens)
 
 
-def _change(base: Base, adapter: Adapter, strength: float, probe: _Probe) -> float:
+def _predict(base: Base, probe: _Probe) -> torch.Tensor:
+    """Return the prediction (M, C, h, w) of the base as it stands, with whatever is attached to it."""
+    text = embed_tokens(base, probe.text) if probe.is_tokens else probe.text
+    return predict(base, probe.noisy, probe.timesteps, text)
+
+
+def _change(base: Base, adapter: Adapter, strength: float, probe: _Probe, plain: torch.Tensor) -> float:
     """Return the root mean square change of the prediction that an adapter makes at a strength."""
     with AdapterStack(base, [adapter]).attached([strength]):
-        predicted = base.unet(probe.noisy, probe.timesteps, probe.text, return_dict=False)[0]
-    return float((predicted - probe.predicted).square().mean().sqrt())
+        return float((_predict(base, probe) - plain).square().mean().sqrt())
 
 
-def _make_twin(base: Base, trained: Adapter, probe: _Probe, seed: int) -> NullTwin:
-    target = _change(base, trained, 1.0, probe)
+def _make_twin(base: Base, trained: Adapter, probe: _Probe, plain: torch.Tensor, seed: int) -> NullTwin:
+    target = _change(base, trained, 1.0, probe, plain)
     if target == 0:
         raise lab_error("training", "a trained adapter that changes no prediction", "an adapter that changes something", "train longer")
     twin = _random_like(trained, seed)
     scale, found = 1.0, 0.0
     for _ in range(MOST_ROUNDS):
-        found = _change(base, twin, scale, probe)
+        found = _change(base, twin, scale, probe, plain)
         if abs(found - target) <= TOLERANCE * target:
             return NullTwin(_scaled(twin, scale), target, found)
         # nearly proportional while the change is small; damped, since a saturated prediction would overshoot
