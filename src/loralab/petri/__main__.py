@@ -1,13 +1,17 @@
 """The commands that make petri: in goes a step's name, out come files in the build folder or the shipped weights.
 
-python -m loralab.petri world --icons FOLDER   sprites and a pool of pictures
+python -m loralab.petri world --icons FOLDER   sprites and a pool of pictures; `--sibling no-grids` for another world
+python -m loralab.petri begin                  instead of vae and the tokenizer: petri's own (siblings)
 python -m loralab.petri vae --minutes 16       autoencoder
 python -m loralab.petri latents                tokenizer and latents of the pool
 python -m loralab.petri text --minutes 1.2     a start for the text encoder
 python -m loralab.petri train --minutes 60     UNet and text encoder; resumes
 python -m loralab.petri export                 the moving averages as fp16 weights
-python -m loralab.petri fidelity --n 64        the fidelity table
-python -m loralab.petri sheet                  a contact sheet
+python -m loralab.petri fidelity               the fidelity table, 2,000 pictures
+python -m loralab.petri curve --states A B     fidelity of earlier states of the training
+python -m loralab.petri sheet                  a contact sheet; `--triggers`: one for each study that ships
+python -m loralab.petri speed                  load time, size, pictures a second
+python -m loralab.petri card                   the measured tables into CARD.md
 """
 
 # mypy: disable-error-code="attr-defined,arg-type,dict-item"
@@ -17,26 +21,40 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
+from loralab.bases import Base, load_base
+from loralab.bases.load import fingerprint_of
+from loralab.engine.cards import round_trip_of
 from loralab.petri import petri_folder
+from loralab.petri.card import fill_card, write_result
 from loralab.petri.clock import Deadline, seconds_until
-from loralab.petri.concepts import load_reader, measure_accuracy
-from loralab.petri.fidelity import measure_fidelity, write_table
+from loralab.petri.concepts import load_reader
+from loralab.petri.diversity import Ratio, compare_diversity
+from loralab.petri.draw import make_picture
+from loralab.petri.fidelity import Answer, Readers, RoundTrip, make_questions, measure_fidelity, write_curve, write_table
+from loralab.petri.focus import fit_focus_reader
 from loralab.petri.latents import load_latents, save_latents, tokenize
 from loralab.petri.patches import fit_patch_matrix, set_patch_encoder
 from loralab.petri.pipeline import make_pipeline, make_text_encoder, make_unet, save_pipeline
 from loralab.petri.pool import load_captions, load_pictures, save_pool
-from loralab.petri.sampling import load_pipeline, make_sheet, sample_pictures
-from loralab.petri.sprites import load_sprites, render_sprites, save_sprites
+from loralab.petri.sampling import AS_STUDIES, draw_as_studies, load_pipeline, make_sheet, sample_pictures
+from loralab.petri.siblings import SIBLINGS, begin, write_world
+from loralab.petri.speed import write_speed
+from loralab.petri.sprites import Sprites, load_sprites, render_sprites, save_sprites
 from loralab.petri.text import load_tokenizer, save_tokenizer
 from loralab.petri.text_start import train_text_start
 from loralab.petri.train import Recipe, TrainingState, train_steps
+from loralab.petri.triggers import encode_small, make_labelled_sheet, read_triggers, write_token_table
 from loralab.petri.vae import centre_latents, make_vae, measure_error, to_pixels, train_decoder
+from loralab.petri.world import sample_truth
 
 SHEET_PROMPTS = (
     "red circle", "blue square, white background", "green triangle", "outlined yellow star", "purple heart",
@@ -54,8 +72,17 @@ def seconds_of(args: argparse.Namespace) -> float:
 
 def run_world(args: argparse.Namespace) -> None:
     """Render the sprites and draw the pool."""
-    save_sprites(render_sprites(args.icons), args.build / "sprites.npz")
-    save_pool(args.build / "sprites.npz", args.build / "pool", args.shards)
+    world = write_world(args.sibling, args.build)
+    if args.icons is not None:
+        save_sprites(render_sprites(args.icons), args.build / "sprites.npz")
+    elif args.sprites is not None:
+        shutil.copyfile(args.sprites, args.build / "sprites.npz")
+    save_pool(args.build / "sprites.npz", args.build / "pool", args.shards, args.processes, world)
+
+
+def run_begin(args: argparse.Namespace) -> None:
+    """Take petri's own tokenizer and autoencoder, and with --trained its UNet and text encoder, instead of training them."""
+    begin(args.build, args.trained)
 
 
 def run_vae(args: argparse.Namespace) -> None:
@@ -110,7 +137,7 @@ def run_text(args: argparse.Namespace) -> None:
 
 def run_train(args: argparse.Namespace) -> None:
     """Train until the deadline, with a checkpoint every few minutes."""
-    recipe = Recipe()
+    recipe = Recipe(workers=args.workers)
     state = load_state(args.build, recipe)
     deadline = Deadline(seconds_of(args), state.spent_seconds)
     empty = tokenize(load_tokenizer(args.build / "tokenizer"), [""])[0]
@@ -132,18 +159,108 @@ def run_export(args: argparse.Namespace) -> None:
     print(f"{state.examples} examples, {state.spent_seconds:.0f} s -> {args.weights}")
 
 
+def readers_of(build: Path, round_trip: RoundTrip) -> tuple[Readers, Sprites | None]:
+    """Return the fitted readers, and the sprites where the build folder holds them: without, rows about concepts are left out."""
+    focus = fit_focus_reader(round_trip)
+    if not (build / "sprites.npz").exists():
+        return Readers(focus=focus), None
+    sprites = load_sprites(build / "sprites.npz")
+    return Readers(load_reader(sprites, build / "concepts.npz"), focus), sprites
+
+
 def run_fidelity(args: argparse.Namespace) -> None:
-    """Print the fidelity table; the concept's row where the build folder holds sprites."""
-    reader = None
-    if (args.build / "sprites.npz").exists():
-        sprites = load_sprites(args.build / "sprites.npz")
-        reader = load_reader(sprites, args.build / "concepts.npz")
-        print(f"concept reader on the world's own pictures: {measure_accuracy(reader, sprites):.3f}")
-    print(write_table(measure_fidelity(load_pipeline(args.weights), args.n, read_concept=reader)))
+    """Measure the fidelity table and print it; rows about concepts and diversity where the build folder holds sprites."""
+    base = load_base(str(args.weights))
+    answers, ratios = fidelity_of(args.weights, base, args)
+    table = write_table(answers, ratios)
+    if args.out is not None:
+        command = f"python -m loralab.petri fidelity --images {args.images}"
+        setting = f"{AS_STUDIES.steps} steps of {AS_STUDIES.sampler}, guidance {AS_STUDIES.guidance:g}, as the studies draw."
+        write_result(args.out, "petri's fidelity by count", f"{setting}\n\n{table}", base.fingerprint, command)
+    print(table)
+
+
+def fidelity_of(weights: Path, base: Base, args: argparse.Namespace) -> tuple[list[Answer], list[tuple[str, float, Ratio]]]:
+    """Return the table's counts and the ratios of diversity, over `args.images` pictures in all."""
+    round_trip = round_trip_of(base)
+    readers, sprites = readers_of(args.build, round_trip)
+    n_rows = len(make_questions(1, readers=readers)) + (sprites is not None)
+    n = -(-args.images // n_rows)
+    questions = [q for q in make_questions(n, readers=readers) if args.only in q.name]
+    answers = measure_fidelity(partial(draw_as_studies, weights, n_processes=args.processes), questions, sprites, round_trip)
+    if sprites is None or args.only:
+        return answers, []
+    free = AS_STUDIES.model_copy(update={"guidance": 1.0})
+    own = draw_as_studies(weights, [""] * n, list(range(90_000, 90_000 + n)), free, args.processes)
+    world = round_trip(np.stack([make_picture(sample_truth(seed), sprites) for seed in range(40_000_000, 40_000_000 + n)]))
+    return answers, [("diversity without a prompt, ratio to the world's", 0.9, compare_diversity(own, world))]
+
+
+def run_curve(args: argparse.Namespace) -> None:
+    """Measure the fidelity of several states of the training and write them side by side."""
+    columns: dict[str, list[Answer]] = {}
+    for named in args.states:
+        path, _, factor = named.partition("=")
+        folder = args.build / "curve" / Path(path).stem
+        label = export_state(Path(path), args.build, folder, float(factor or 1))
+        columns[label] = fidelity_of(folder, load_base(str(folder)), args)[0]
+        print(label, flush=True)
+    command = f"python -m loralab.petri curve --images {args.images} --states ..."
+    write_result(args.out, "petri's fidelity over its training", write_curve(columns), fingerprint_of(args.weights), command)
+    print(write_curve(columns))
+
+
+def export_state(path: Path, build: Path, folder: Path, scale_factor: float) -> str:
+    """Write a state's moving averages as a pipeline and return how many examples it has seen.
+
+    `scale_factor` is the size of the latents that it was trained on over that of the build folder's own.
+    """
+    tokenizer = load_tokenizer(build / "tokenizer")
+    state = TrainingState(make_unet(), make_text_encoder(tokenizer), Recipe())
+    state.load(path)
+    vae = AutoencoderKL.from_pretrained(build / "vae")
+    vae.register_to_config(scaling_factor=vae.config.scaling_factor * scale_factor)
+    save_pipeline(make_pipeline(state.ema["unet"], state.ema["text_encoder"], vae, tokenizer), folder)
+    return f"{state.examples:,} examples"
+
+
+def run_speed(args: argparse.Namespace) -> None:
+    """Measure load time, pictures a second, and sizes, and print them."""
+    table = write_speed(args.weights, args.rounds)
+    if args.out is not None:
+        base = load_base(str(args.weights))
+        write_result(args.out, "petri's size and speed", table, base.fingerprint, "python -m loralab.petri speed")
+    print(table)
+
+
+def run_card(args: argparse.Namespace) -> None:
+    """Fill the card's marked places from the result files."""
+    path = Path(__file__).parent / "CARD.md"
+    filled = fill_card(path.read_text(encoding="utf-8"), args.results, fingerprint_of(args.weights))
+    path.write_text(filled, encoding="utf-8")
+
+
+def run_trigger_sheets(args: argparse.Namespace) -> None:
+    """Write a labelled sheet for each study that runs on petri, and the table of token splits."""
+    triggers = read_triggers(args.studies)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for study, prompts in triggers.items():
+        spread = [prompt for prompt in prompts for _ in range(args.rows)]
+        drawn = draw_as_studies(args.weights, spread, [seed for _ in prompts for seed in range(args.rows)], n_processes=args.processes)
+        sheet = make_labelled_sheet(prompts, drawn.reshape(len(prompts), args.rows, *drawn.shape[1:]))
+        (args.out / f"{study}.png").write_bytes(encode_small(sheet))
+        print(args.out / f"{study}.png", flush=True)
+    table = write_token_table(load_tokenizer(args.weights / "tokenizer"), triggers)
+    command = "python -m loralab.petri sheet --triggers"
+    write_result(args.results / "petri-tokens.md", "How petri reads the triggers", table, fingerprint_of(args.weights), command)
 
 
 def run_sheet(args: argparse.Namespace) -> None:
-    """Write a contact sheet, one column for each prompt."""
+    """Write a contact sheet, one column for each prompt; with --triggers one sheet for each study."""
+    if args.triggers:
+        run_trigger_sheets(args)
+        return
+    args.out = args.out / "sheet.png" if args.out.suffix == "" else args.out
     prompts = [prompt for _ in range(args.rows) for prompt in SHEET_PROMPTS]
     seeds = [row for row in range(args.rows) for _ in SHEET_PROMPTS]
     pictures = sample_pictures(load_pipeline(args.weights), prompts, seeds)
@@ -161,31 +278,64 @@ def make_parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         command.add_argument("--build", type=Path, default=Path("build/petri"), help="scratch folder")
         command.add_argument("--weights", type=Path, default=petri_folder(), help="folder of the pipeline")
-        if name in ("vae", "text", "train"):
-            command.add_argument("--until", help="HH:MM of the local clock")
-            command.add_argument("--minutes", type=float, default=10.0)
-        if name == "train":
-            command.add_argument("--checkpoint-minutes", type=float, default=5.0)
-        if name == "world":
-            command.add_argument("--icons", type=Path, required=True, help="folder of the @iconify-json packages")
-            command.add_argument("--shards", type=int, default=12, help="of 4096 pictures each")
-        if name == "fidelity":
-            command.add_argument("--n", type=int, default=64, help="pictures per question")
-        if name == "sheet":
-            command.add_argument("--rows", type=int, default=6)
-            command.add_argument("--out", type=Path, default=Path("build/petri/sheet.png"))
+        for option, settings in OPTIONS.get(name, {}).items():
+            command.add_argument(option, **settings)
     return parser
 
 
+CLOCK: dict[str, dict[str, Any]] = {
+    "--until": {"help": "HH:MM of the local clock"},
+    "--minutes": {"type": float, "default": 10.0, "help": "length of the run"},
+}
+PROCESSES: dict[str, Any] = {"type": int, "default": 2, "help": "processes that draw, of one thread each"}
+RESULTS = Path("docs/results")
+COUNTING: dict[str, dict[str, Any]] = {
+    "--images": {"type": int, "default": 2000, "help": "pictures in all"},
+    "--only": {"default": "", "help": "only the rows whose name holds this"},
+    "--processes": PROCESSES,
+}
+OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "world": {
+        "--icons": {"type": Path, "help": "folder of the @iconify-json packages"},
+        "--sprites": {"type": Path, "help": "sprites.npz of another build folder, instead"},
+        "--shards": {"type": int, "default": 12, "help": "of 4096 pictures each"},
+        "--sibling": {"choices": sorted(SIBLINGS), "default": "petri", "help": "which world"},
+        "--processes": PROCESSES,
+    },
+    "begin": {"--trained": {"action": "store_true", "help": "begin with petri's UNet and text encoder too"}},
+    "vae": CLOCK,
+    "text": CLOCK,
+    "train": CLOCK | {"--checkpoint-minutes": {"type": float, "default": 5.0}, "--workers": {"type": int, "default": 2}},
+    "fidelity": COUNTING | {"--out": {"type": Path, "help": "result file (Markdown)"}},
+    "curve": COUNTING
+    | {
+        "--states": {"nargs": "+", "required": True, "help": "files; FILE=2: its latents were twice the size of the build folder's"},
+        "--out": {"type": Path, "default": RESULTS / "petri-curve.md"},
+    },
+    "speed": {"--rounds": {"type": int, "default": 5}, "--out": {"type": Path, "help": "result file (Markdown)"}},
+    "card": {"--results": {"type": Path, "default": RESULTS}},
+    "sheet": {
+        "--rows": {"type": int, "default": 6, "help": "seeds"},
+        "--triggers": {"action": "store_true", "help": "every prompt of the studies that ship"},
+        "--studies": {"type": Path, "default": Path("studies")},
+        "--results": {"type": Path, "default": RESULTS},
+        "--out": {"type": Path, "default": Path("docs/pictures/petri"), "help": "folder, or a .png"},
+        "--processes": PROCESSES,
+    },
+}
 COMMANDS = {
     "world": run_world,
+    "begin": run_begin,
     "vae": run_vae,
     "latents": run_latents,
     "text": run_text,
     "train": run_train,
     "export": run_export,
     "fidelity": run_fidelity,
+    "curve": run_curve,
     "sheet": run_sheet,
+    "speed": run_speed,
+    "card": run_card,
 }
 
 if __name__ == "__main__":

@@ -1,24 +1,28 @@
-"""Fidelity by count: in goes a pipeline, out come shares of pictures that show what the prompt said, with intervals.
+"""Fidelity by count: in goes a folder of weights, out come shares of pictures that show what the prompt said, with intervals.
 
-Half of the colour prompts are pairs that were never drawn together in training. The same instruments read the world's
-own pictures after a round trip through the autoencoder: that is the ceiling.
+Half of the colour prompts are pairs that were never drawn together in training. Pictures are drawn as the shipped studies
+draw theirs. The same instruments read the world's own pictures of the same things after a round trip through the
+autoencoder: that is the ceiling, below which a row says something of the instrument or of the autoencoder.
 """
-
-# mypy: disable-error-code="attr-defined,arg-type,dict-item"
-# diffusers builds its classes with decorators that hide their attributes from mypy
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from diffusers import StableDiffusionPipeline
 
+from loralab.petri.diversity import Ratio
+from loralab.petri.draw import make_picture
 from loralab.petri.instruments import count_parts, read_background, read_shape, read_subject_colour, read_tint
-from loralab.petri.sampling import sample_pictures
-from loralab.petri.words import COLOURS, CONCEPTS, HELD_OUT, HELD_OUT_CONCEPTS, HELD_OUT_SHAPES, SHAPES, TINTS, plural
+from loralab.petri.sprites import Sprites
+from loralab.petri.words import COLOURS, CONCEPTS, CREATURES, HELD_OUT, HELD_OUT_CONCEPTS, HELD_OUT_SHAPES, SHAPES, STYLES, TINTS, plural
+from loralab.petri.world import IMAGE_PX, Background, Thing, Truth
+
+Reader = Callable[[np.ndarray], str | None]
+RoundTrip = Callable[[np.ndarray], np.ndarray]
+CHROMATIC = tuple(colour for colour in COLOURS if colour not in ("black", "white", "gray"))
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,41 @@ class Share:
 
 @dataclass(frozen=True)
 class Question:
-    """A row of the table: prompts, and what must be read from each picture."""
+    """A row of the table: prompts, what must be read from each picture, and a picture of the world that shows just that."""
 
     name: str
+    goal: float
     prompts: list[str]
     expected: list[str]
-    read: Callable[[np.ndarray], str | None]
+    read: Reader
+    truths: list[Truth]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question with its count and, where the world could be drawn, the count on the world's own pictures."""
+
+    share: Share
+    goal: float
+    ceiling: Share | None = None
+
+    @property
+    def met(self) -> str:
+        """Whether the goal is met; "not yet known" where the interval holds it."""
+        return meets(self.share.interval, self.goal)
+
+
+def meets(interval: tuple[float, float], goal: float) -> str:
+    """Return "yes" or "no" where the whole interval lies on one side of the goal."""
+    return "yes" if interval[0] >= goal else "no" if interval[1] < goal else "not yet known"
+
+
+@dataclass(frozen=True)
+class Readers:
+    """The two readers that are fitted to the world's own pictures; a row whose reader is missing is left out."""
+
+    concept: Reader | None = None  # one of 30; needs sprites
+    focus: Reader | None = None  # "sharp", "blurry" or "background"
 
 
 def read_grid(picture: np.ndarray) -> str:
@@ -54,66 +87,118 @@ def read_grid(picture: np.ndarray) -> str:
     return "grid" if count_parts(picture) >= 4 else "single"
 
 
-def make_questions(n: int, seed: int = 0, read_concept: Callable[[np.ndarray], str | None] | None = None) -> list[Question]:
-    """Return the rows of the table with n prompts each; the concept's row needs its reader."""
+def make_questions(n: int, seed: int = 0, readers: Readers = Readers()) -> list[Question]:
+    """Return the rows of the table with n prompts each."""
     rng = np.random.default_rng(seed)
 
-    def draw(options: list) -> list:
+    def draw(options: Sequence) -> list:
         return [options[int(i)] for i in rng.integers(len(options), size=n)]
 
-    chromatic = [c for c in COLOURS if c not in ("black", "white", "gray")]
-    seen_shapes = [(c, s) for c in chromatic for s in SHAPES if (c, s) not in HELD_OUT]
+    seen_shapes = [(c, s) for c in CHROMATIC for s in SHAPES if (c, s) not in HELD_OUT]
     seen_concepts = [(c, s) for c in TINTS for s in CONCEPTS if (c, s) not in HELD_OUT]
     rows = [
-        ask_colour("shape colour, seen pairs", draw(seen_shapes), read_subject_colour),
-        ask_colour("shape colour, held-out pairs", draw(sorted(HELD_OUT_SHAPES)), read_subject_colour),
-        ask_shape("shape, seen pairs", draw(seen_shapes)),
-        ask_shape("shape, held-out pairs", draw(sorted(HELD_OUT_SHAPES))),
-        ask_colour("concept colour, seen pairs", draw(seen_concepts), read_tint),
-        ask_colour("concept colour, held-out pairs", draw(sorted(HELD_OUT_CONCEPTS)), read_tint),
-        ask_colour("monster colour", [(c, "monster") for c in draw(list(TINTS))], read_tint),
+        ask_pair("shape colour, seen pairs", draw(seen_shapes), read_subject_colour, "colour", 0.95),
+        ask_pair("shape colour, held-out pairs", draw(sorted(HELD_OUT_SHAPES)), read_subject_colour, "colour", 0.95),
+        ask_pair("shape, seen pairs", draw(seen_shapes), read_shape, "noun", 0.95),
+        ask_pair("shape, held-out pairs", draw(sorted(HELD_OUT_SHAPES)), read_shape, "noun", 0.95),
+        ask_pair("concept colour, seen pairs", draw(seen_concepts), read_tint, "colour", 0.95),
+        ask_pair("concept colour, held-out pairs", draw(sorted(HELD_OUT_CONCEPTS)), read_tint, "colour", 0.95),
+        ask_pair("monster colour", [(c, "monster") for c in draw(TINTS)], read_tint, "colour", 0.95),
     ]
-    things = draw([*SHAPES, *CONCEPTS])
-    grounds = draw(list(COLOURS))
-    behind = [f"{thing}, {ground} background" for thing, ground in zip(things, grounds, strict=True)]
-    rows.append(Question("background colour", behind, grounds, read_background))
-    white = [f"{thing}, white background" for thing in draw([*SHAPES, *CONCEPTS])]
-    rows.append(Question("white background", white, ["white"] * n, read_background))
-    grids = [f"grid of {plural(noun)} on a white background" for noun in draw([*SHAPES, *CONCEPTS])]
-    rows.append(Question("grid when asked", grids, ["grid"] * n, read_grid))
-    rows.append(Question("no grid when not asked", white, ["single"] * n, read_grid))
-    if read_concept is not None:
-        nouns = draw(list(CONCEPTS))
-        prompts = [f"{noun}, white background" for noun in nouns]
-        rows.append(Question("concept, one of 30", prompts, nouns, read_concept))
+    things, grounds = draw((*SHAPES, *CONCEPTS)), draw(COLOURS)
+    rows.append(ask_background("background colour", things, grounds))
+    white = ask_background("white background", draw((*SHAPES, *CONCEPTS)), ["white"] * n)
+    rows.append(white)
+    rows.append(ask_grid(draw((*SHAPES, *CONCEPTS)), draw((2, 3, 4, 5, 6))))
+    rows.append(Question("no grid when not asked", 0.9, white.prompts, ["single"] * n, read_grid, white.truths))
+    if readers.concept is not None:
+        rows.append(ask_concept("concept, one of 30", [(None, noun) for noun in draw(tuple(CONCEPTS))], readers.concept))
+        rows.append(ask_concept("concept, held-out colours", draw(sorted(HELD_OUT_CONCEPTS)), readers.concept))
+    if readers.focus is not None:
+        rows += [ask_focus(focus, draw(seen_shapes), readers.focus) for focus in FOCUS_PROMPTS]
     return rows
 
 
-def ask_colour(name: str, pairs: list[tuple[str, str]], read: Callable[[np.ndarray], str | None]) -> Question:
-    """Return a question about the subject's colour, on white, where no other colour is in the picture."""
+def ask_pair(name: str, pairs: list[tuple[str, str]], read: Reader, about: str, goal: float) -> Question:
+    """Return a question about the subject's "colour" or "noun", on white, where no other colour is in the picture."""
     prompts = [f"a {colour} {noun} on a white background" for colour, noun in pairs]
-    return Question(name, prompts, [colour for colour, _ in pairs], read)
+    expected = [colour if about == "colour" else noun for colour, noun in pairs]
+    return Question(name, goal, prompts, expected, read, [make_truth(i, noun, colour) for i, (colour, noun) in enumerate(pairs)])
 
 
-def ask_shape(name: str, pairs: list[tuple[str, str]]) -> Question:
-    """Return a question about the subject's shape."""
-    prompts = [f"a {colour} {noun} on a white background" for colour, noun in pairs]
-    return Question(name, prompts, [noun for _, noun in pairs], read_shape)
+def ask_background(name: str, nouns: list[str], grounds: list[str]) -> Question:
+    """Return a question about the background's colour."""
+    prompts = [f"{noun}, {ground} background" for noun, ground in zip(nouns, grounds, strict=True)]
+    truths = [
+        make_truth(i, noun, other_colour(ground) if noun in SHAPES else None, ground)
+        for i, (noun, ground) in enumerate(zip(nouns, grounds, strict=True))
+    ]
+    return Question(name, 0.97, prompts, grounds, read_background, truths)
 
 
-def measure_fidelity(
-    pipeline: StableDiffusionPipeline,
-    n: int,
-    first_seed: int = 0,
-    read_concept: Callable[[np.ndarray], str | None] | None = None,
-) -> list[Share]:
-    """Return the table for n pictures per question; picture i of question q has seed first_seed + q * n + i."""
-    shares = []
-    for q, question in enumerate(make_questions(n, read_concept=read_concept)):
-        seeds = [first_seed + q * n + i for i in range(n)]
-        pictures = sample_pictures(pipeline, question.prompts, seeds)
-        shares.append(count_answers(question, pictures))
-    return shares
+def ask_grid(nouns: list[str], columns: list[int]) -> Question:
+    """Return the question whether a grid is there when asked for."""
+    prompts = [f"grid of {plural(noun)} on a white background" for noun in nouns]
+    truths = [make_grid_truth(i, noun, n) for i, (noun, n) in enumerate(zip(nouns, columns, strict=True))]
+    return Question("grid when asked", 0.9, prompts, ["grid"] * len(nouns), read_grid, truths)
+
+
+def ask_concept(name: str, pairs: Sequence[tuple[str | None, str]], read: Reader) -> Question:
+    """Return the question which concept it is, in the sprite's own colours where no colour is given."""
+    prompts = [f"{noun}, white background" if colour is None else f"a {colour} {noun} on a white background" for colour, noun in pairs]
+    truths = [make_truth(i, noun, colour) for i, (colour, noun) in enumerate(pairs)]
+    return Question(name, 0.85, prompts, [noun for _, noun in pairs], read, truths)
+
+
+# what is read -> the row's name, the prompt
+FOCUS_PROMPTS = {
+    "blurry": ("blurry when asked", "a blurry {colour} {noun}"),
+    "background": ("sharp before a blurred background when asked", "{colour} {noun}, blurred background, depth of field"),
+    "sharp": ("sharp when nothing is said", "a {colour} {noun}"),
+}
+
+
+def ask_focus(focus: str, pairs: list[tuple[str, str]], read: Reader) -> Question:
+    """Return the question whether the picture is sharp, blurry, or sharp before a blurred background, as asked."""
+    name, template = FOCUS_PROMPTS[focus]
+    prompts = [template.format(colour=colour, noun=noun) for colour, noun in pairs]
+    truths = [make_focus_truth(i, noun, colour, focus) for i, (colour, noun) in enumerate(pairs)]
+    return Question(name, 0.9, prompts, [focus] * len(pairs), read, truths)
+
+
+def other_colour(colour: str) -> str:
+    """Return a colour that can be told from this one."""
+    return "blue" if colour in ("white", "yellow", "orange", "red", "pink", "gray") else "yellow"
+
+
+def make_truth(number: int, noun: str, colour: str | None, ground: str = "white") -> Truth:
+    """Return the truth of one object in the middle; sizes and styles go round with the number."""
+    noun = tuple(CREATURES)[number % len(CREATURES)] if noun == "monster" else noun
+    background = Background("plain", (ground,))
+    if noun in SHAPES:
+        return Truth(number, (Thing(noun, True, colour, "filled", None, 32 + 6 * (number % 5), 32, 32),), background)
+    style = tuple(STYLES)[number % len(STYLES)]
+    return Truth(number, (Thing(noun, False, colour, "sprite", style, 44 + 3 * (number % 5), 32, 32),), background)
+
+
+def make_grid_truth(number: int, noun: str, columns: int) -> Truth:
+    """Return the truth of a grid of columns x columns objects on white."""
+    cell = IMAGE_PX / columns
+    one = make_truth(number, noun, CHROMATIC[number % len(CHROMATIC)] if noun in SHAPES else None).things[0]
+    centres = [(i + 0.5) * cell for i in range(columns)]
+    things = tuple(Thing(**{**vars(one), "size_px": cell * 0.84, "x_px": x, "y_px": y}) for y in centres for x in centres)
+    return Truth(number, things, Background("plain", ("white",)), grid_columns=columns)
+
+
+def make_focus_truth(number: int, noun: str, colour: str, focus: str) -> Truth:
+    """Return the truth of one shape that is sharp, blurry, or sharp before a blurred texture."""
+    one = make_truth(number, noun, colour)
+    if focus == "background":
+        colours = other_colour(colour), "black" if number % 2 else "white"
+        return Truth(number, one.things, Background("textured", colours, pattern_seed=number), blur="background", blur_sigma_px=3.25)
+    if focus == "blurry":
+        return Truth(number, one.things, one.background, blur="whole", blur_sigma_px=1.5 + 1.5 * (number % 6) / 5)
+    return one
 
 
 def count_answers(question: Question, pictures: np.ndarray) -> Share:
@@ -122,11 +207,54 @@ def count_answers(question: Question, pictures: np.ndarray) -> Share:
     return Share(question.name, yes, len(pictures))
 
 
-def write_table(shares: list[Share]) -> str:
-    """Return the shares as a Markdown table."""
-    lines = ["| question | yes / n | share | 95 % interval |", "|---|---|---|---|"]
-    for share in shares:
+def count_ceiling(question: Question, sprites: Sprites | None, round_trip: RoundTrip) -> Share | None:
+    """Return the count on the world's own pictures behind the autoencoder; None where they need sprites that are not there."""
+    if sprites is None and not all(thing.is_shape for truth in question.truths for thing in truth.things):
+        return None
+    return count_answers(question, round_trip(np.stack([make_picture(truth, sprites) for truth in question.truths])))
+
+
+def measure_fidelity(
+    draw: Callable[[list[str], list[int]], np.ndarray],
+    questions: list[Question],
+    sprites: Sprites | None,
+    round_trip: RoundTrip | None,
+    first_seed: int = 0,
+) -> list[Answer]:
+    """Return the table; picture i of the whole table has seed first_seed + i. `draw` takes prompts and seeds to pictures."""
+    prompts = [prompt for question in questions for prompt in question.prompts]
+    pictures = draw(prompts, list(range(first_seed, first_seed + len(prompts))))
+    answers, start = [], 0
+    for question in questions:
+        end = start + len(question.prompts)
+        ceiling = count_ceiling(question, sprites, round_trip) if round_trip is not None else None
+        answers.append(Answer(count_answers(question, pictures[start:end]), question.goal, ceiling))
+        start = end
+    return answers
+
+
+def write_table(answers: list[Answer], ratios: Sequence[tuple[str, float, Ratio]] = ()) -> str:
+    """Return counts and ratios (name, goal, ratio) as a Markdown table."""
+    lines = ["| question | goal | yes / n | share | 95 % interval | the world's own pictures | met |", "|---|---|---|---|---|---|---|"]
+    for answer in answers:
+        share, ceiling = answer.share, answer.ceiling
         low, high = share.interval
+        best = "" if ceiling is None else f"{ceiling.yes / ceiling.n:.3f}"
         counts = f"{share.yes} / {share.n} | {share.yes / share.n:.3f}"
-        lines.append(f"| {share.question} | {counts} | {low:.3f}-{high:.3f} |")
+        lines.append(f"| {share.question} | {answer.goal:g} | {counts} | {low:.3f}-{high:.3f} | {best} | {answer.met} |")
+    for name, goal, ratio in ratios:
+        low, high = ratio.interval
+        lines.append(
+            f"| {name} | {goal:g} | {ratio.n} pictures | {ratio.value:.3f} | {low:.3f}-{high:.3f} | 1 | {meets(ratio.interval, goal)} |"
+        )
+    return "\n".join(lines)
+
+
+def write_curve(columns: dict[str, list[Answer]]) -> str:
+    """Return one row a question and one column a state of the training, in shares, as a Markdown table."""
+    n = next(iter(columns.values()))[0].share.n
+    lines = [f"| share of {n} | goal | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
+    for row, answer in enumerate(next(iter(columns.values()))):
+        shares = " | ".join(f"{answers[row].share.yes / answers[row].share.n:.2f}" for answers in columns.values())
+        lines.append(f"| {answer.share.question} | {answer.goal:g} | {shares} |")
     return "\n".join(lines)

@@ -16,18 +16,18 @@ import numpy as np
 from loralab.petri.captions import make_captions
 from loralab.petri.draw import make_picture
 from loralab.petri.sprites import load_sprites
-from loralab.petri.world import sample_truth
+from loralab.petri.world import SMALL, World, sample_truth
 
 SHARD = 4096
 
 
-def save_shard(sprite_path: Path, folder: Path, index: int) -> Path:
+def save_shard(sprite_path: Path, folder: Path, index: int, world: World = SMALL) -> Path:
     """Draw one shard, write it and return its path; a finished shard is left as it is."""
     path = folder / f"{index:04d}.npy"
     if path.exists():
         return path
     sprites = load_sprites(sprite_path)
-    truths = [sample_truth(seed) for seed in range(index * SHARD, (index + 1) * SHARD)]
+    truths = [sample_truth(seed, world) for seed in range(index * SHARD, (index + 1) * SHARD)]
     path.with_suffix(".json").write_text(json.dumps([make_captions(truth) for truth in truths]), encoding="utf-8")
     unfinished = path.with_suffix(".part")
     with unfinished.open("wb") as file:
@@ -36,11 +36,11 @@ def save_shard(sprite_path: Path, folder: Path, index: int) -> Path:
     return path
 
 
-def save_pool(sprite_path: Path, folder: Path, n_shards: int, n_processes: int = 2) -> None:
+def save_pool(sprite_path: Path, folder: Path, n_shards: int, n_processes: int = 2, world: World = SMALL) -> None:
     """Draw and write the first shards of the pool."""
     folder.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(n_processes) as workers:
-        for path in workers.map(partial(save_shard, sprite_path, folder), range(n_shards)):
+        for path in workers.map(partial(save_shard, sprite_path, folder, world=world), range(n_shards)):
             print(path.name, flush=True)
 
 

@@ -1,0 +1,42 @@
+"""The model card's measured tables: in go result files, out comes the card with each table between its markers, none typed by hand.
+
+A result file is Markdown whose first line is a heading; what follows is the table. The card says `<!-- fidelity -->` where the file
+`petri-fidelity.md` goes, and `<!-- /fidelity -->` behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+
+from loralab.store import write_atomically
+
+MARKED = re.compile(r"<!-- (?P<name>[a-z-]+) -->\n.*?<!-- /(?P=name) -->", re.DOTALL)
+WEIGHTS = re.compile(r"weights `(?P<hash>[0-9a-f]{12})`")
+
+
+def write_result(path: Path, title: str, body: str, fingerprint: str, command: str) -> None:
+    """Write a result file: heading, where it comes from, table."""
+    made = f"Made on {date.today().isoformat()} by `{command}`; weights `{fingerprint[:12]}`."
+    write_atomically(path, f"# {title}\n\n{made}\n\n{body.strip()}\n".encode())
+
+
+def fill_card(card: str, results: Path, fingerprint: str) -> str:
+    """Return the card with every marked place filled from `results`; a table of other weights is marked as such, a missing one said."""
+
+    def fill(match: re.Match[str]) -> str:
+        name = match["name"]
+        return f"<!-- {name} -->\n{_content(results / f'petri-{name}.md', fingerprint)}\n<!-- /{name} -->"
+
+    return MARKED.sub(fill, card)
+
+
+def _content(path: Path, fingerprint: str) -> str:
+    if not path.is_file():
+        return f"Not measured yet (`{path.name}`)."
+    body = path.read_text(encoding="utf-8").split("\n", 1)[1].strip()
+    measured_on = WEIGHTS.search(body)
+    if measured_on is not None and measured_on["hash"] != fingerprint[:12]:
+        return f"**Measured on other weights than these.**\n\n{body}"
+    return body

@@ -1,0 +1,62 @@
+"""Siblings of petri: worlds that differ from its own in one thing, by name; out goes a `World`, or the files to begin a training with.
+
+A sibling is for causal questions: does a LoRA draw 5x5 grids because the base has seen grids? Only a base that was trained from nothing
+on a world without them has never seen one. Training petri's own weights further on that world (`begin(..., trained=True)`) is quicker,
+and answers another question: what a base that once knew grids does when it is no longer shown any.
+"""
+
+# mypy: disable-error-code="attr-defined,arg-type,dict-item"
+# diffusers builds its classes with decorators that hide their attributes from mypy
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+
+from loralab.petri import petri_folder
+from loralab.petri.patches import fit_patch_matrix
+from loralab.petri.pool import load_pictures
+from loralab.petri.sampling import load_pipeline
+from loralab.petri.text import load_tokenizer, save_files
+from loralab.petri.train import Recipe, TrainingState
+from loralab.petri.vae import to_pixels
+from loralab.petri.words import CONCEPTS, CREATURES
+from loralab.petri.world import SMALL, World
+
+# name -> the world. With the same seed `no-grids` draws the very picture that petri's world draws, but for its grids.
+SIBLINGS: dict[str, World] = {
+    "petri": SMALL,
+    "no-grids": replace(SMALL, share_grids=0.0),
+    "no-grids-no-boards": replace(SMALL, share_grids=0.0, share_checkered=0.0),  # a checkered background is a grid to the eye
+    "no-monsters": World(concepts=tuple(noun for noun in CONCEPTS if noun not in CREATURES)),
+    "no-depth-of-field": replace(SMALL, share_depth_of_field=0.0),
+    "more-depth-of-field": replace(SMALL, share_blurry=0.01, share_depth_of_field=0.09),  # as many blurred pictures, the other way round
+}
+
+
+def write_world(name: str, folder: Path) -> World:
+    """Write which world a build folder holds and return it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "world.json").write_text(json.dumps({"name": name, **asdict(SIBLINGS[name])}, indent=1) + "\n", encoding="utf-8")
+    return SIBLINGS[name]
+
+
+def begin(build: Path, trained: bool, source: Path | None = None) -> None:
+    """Lay petri's tokenizer and autoencoder into a build folder that holds a pool, and with `trained` its UNet and text encoder too.
+
+    The tokenizer is shared so that every prompt has the same tokens in both bases. The autoencoder codes 8 px patches and was trained on
+    the whole world: where even its decoder must not have seen a concept, run the step `vae` instead. `source` is petri's folder.
+    """
+    source = petri_folder() if source is None else source
+    save_files(load_tokenizer(source / "tokenizer"), build / "tokenizer")
+    shutil.copytree(source / "vae", build / "vae", dirs_exist_ok=True)
+    vae = AutoencoderKL.from_pretrained(build / "vae", torch_dtype=torch.float32)
+    torch.save(fit_patch_matrix(vae, to_pixels(load_pictures(build / "pool")[:512])), build / "matrix.pt")
+    if trained:
+        pipeline = load_pipeline(source)
+        TrainingState(pipeline.unet.train(), pipeline.text_encoder.train(), Recipe()).save(build / "train.pt")
