@@ -9,10 +9,13 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from loralab.bases import embed_prompts, load_base
 from loralab.measure import measure_images
 from loralab.petri import petri_folder
 from loralab.petri.instruments import read_background
 from loralab.petri.sampling import load_pipeline, sample_pictures
+from loralab.sample import Batch, image_noise, sample_batch
+from loralab.spec.models import SampleSpec
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +55,16 @@ def test_a_picture_depends_on_its_own_seed_alone(pipeline: StableDiffusionPipeli
     alone = sample_pictures(pipeline, ["house"], [4], steps=4)
     assert np.abs(together[1].astype(int) - alone[0].astype(int)).max() <= 2  # sums run in another order
     assert torch.get_default_dtype() == torch.float32
+
+
+def test_plain_diffusers_draws_the_labs_picture_from_the_same_noise(pipeline: StableDiffusionPipeline) -> None:
+    base = load_base("petri")
+    words = ["a red circle on a white background", ""]
+    embeddings = dict(zip(words, embed_prompts(base, words), strict=True))
+    batch = Batch(((None, 0.0),), (((words[0], 11), (words[0], 12)),))
+    lab = sample_batch(base, batch, {}, SampleSpec(steps=6, guidance=5, sampler="ddim"), embeddings)[0]
+    drawn = pipeline(
+        [words[0]] * 2, num_inference_steps=6, guidance_scale=5, latents=image_noise([11, 12], base.latent_shape), output_type="np"
+    ).images
+    assert np.abs((drawn * 255).round() - lab.astype(float)).max() <= 2
+    assert lab.std() > 20
