@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test install lint types unit clean
+.PHONY: demo test install lint types unit organism clean
 
 install: $(VENV)/.installed
 
@@ -29,6 +29,10 @@ types: install
 
 unit: install
 	$(BIN)/python -m pytest -m "not slow"
+
+organism: install
+	$(BIN)/python -W ignore benchmarks/organism.py --lab lab --out docs/results/petri-organism.md
+	$(BIN)/python -W ignore -m loralab.petri card
 
 clean:
 	rm -rf lab build dist

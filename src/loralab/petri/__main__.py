@@ -243,6 +243,11 @@ def run_card(args: argparse.Namespace) -> None:
 def run_trigger_sheets(args: argparse.Namespace) -> None:
     """Write a labelled sheet for each study that runs on petri, and the table of token splits."""
     triggers = read_triggers(args.studies)
+    table = write_token_table(load_tokenizer(args.weights / "tokenizer"), triggers)
+    command = "python -m loralab.petri sheet --triggers"
+    write_result(args.results / "petri-tokens.md", "How petri reads the triggers", table, fingerprint_of(args.weights), command)
+    if args.rows == 0:
+        return
     args.out.mkdir(parents=True, exist_ok=True)
     for study, prompts in triggers.items():
         spread = [prompt for prompt in prompts for _ in range(args.rows)]
@@ -250,9 +255,6 @@ def run_trigger_sheets(args: argparse.Namespace) -> None:
         sheet = make_labelled_sheet(prompts, drawn.reshape(len(prompts), args.rows, *drawn.shape[1:]))
         (args.out / f"{study}.png").write_bytes(encode_small(sheet))
         print(args.out / f"{study}.png", flush=True)
-    table = write_token_table(load_tokenizer(args.weights / "tokenizer"), triggers)
-    command = "python -m loralab.petri sheet --triggers"
-    write_result(args.results / "petri-tokens.md", "How petri reads the triggers", table, fingerprint_of(args.weights), command)
 
 
 def run_sheet(args: argparse.Namespace) -> None:
@@ -315,7 +317,7 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "speed": {"--rounds": {"type": int, "default": 5}, "--out": {"type": Path, "help": "result file (Markdown)"}},
     "card": {"--results": {"type": Path, "default": RESULTS}},
     "sheet": {
-        "--rows": {"type": int, "default": 6, "help": "seeds"},
+        "--rows": {"type": int, "default": 6, "help": "seeds; with --triggers 0 draws nothing and writes the token table alone"},
         "--triggers": {"action": "store_true", "help": "every prompt of the studies that ship"},
         "--studies": {"type": Path, "default": Path("studies")},
         "--results": {"type": Path, "default": RESULTS},

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from loralab.store import write_atomically
 
-MARKED = re.compile(r"<!-- (?P<name>[a-z-]+) -->\n.*?<!-- /(?P=name) -->", re.DOTALL)
+MARKED = re.compile(r"<!-- (?P<name>[a-z-]+) -->\n(?P<old>.*?)<!-- /(?P=name) -->", re.DOTALL)
 WEIGHTS = re.compile(r"weights `(?P<hash>[0-9a-f]{12})`")
 
 
@@ -23,18 +23,20 @@ def write_result(path: Path, title: str, body: str, fingerprint: str, command: s
 
 
 def fill_card(card: str, results: Path, fingerprint: str) -> str:
-    """Return the card with every marked place filled from `results`; a table of other weights is marked as such, a missing one said."""
+    """Return the card with every marked place filled from `results`; a table of other weights is marked as such.
+
+    Where there is no result file, what stands in the place stays, and an empty place says that nothing was measured.
+    """
 
     def fill(match: re.Match[str]) -> str:
-        name = match["name"]
-        return f"<!-- {name} -->\n{_content(results / f'petri-{name}.md', fingerprint)}\n<!-- /{name} -->"
+        name, path = match["name"], results / f"petri-{match['name']}.md"
+        content = _content(path, fingerprint) if path.is_file() else match["old"].strip() or f"Not measured yet (`{path.name}`)."
+        return f"<!-- {name} -->\n{content}\n<!-- /{name} -->"
 
     return MARKED.sub(fill, card)
 
 
 def _content(path: Path, fingerprint: str) -> str:
-    if not path.is_file():
-        return f"Not measured yet (`{path.name}`)."
     body = path.read_text(encoding="utf-8").split("\n", 1)[1].strip()
     measured_on = WEIGHTS.search(body)
     if measured_on is not None and measured_on["hash"] != fingerprint[:12]:

@@ -114,6 +114,7 @@ def test_diversity_of_one_set_against_itself_is_one_and_copies_have_none() -> No
 
 def test_the_card_is_filled_between_its_markers(tmp_path: Path) -> None:
     card = "# petri\n\n<!-- fidelity -->\nold\n<!-- /fidelity -->\n\nkept\n\n<!-- curve -->\n<!-- /curve -->\n"
+    card += "<!-- size -->\nstays\n<!-- /size -->\n"
     write_result(tmp_path / "petri-fidelity.md", "Fidelity", "| a |", "0123456789abcdef", "make it")
     filled = fill_card(card, tmp_path, "0123456789abcdef")
     assert "old" not in filled
@@ -121,6 +122,7 @@ def test_the_card_is_filled_between_its_markers(tmp_path: Path) -> None:
     assert "| a |\n<!-- /fidelity -->" in filled
     assert "`make it`" in filled
     assert "Not measured yet (`petri-curve.md`)." in filled
+    assert "<!-- size -->\nstays\n<!-- /size -->" in filled
     assert fill_card(filled, tmp_path, "0123456789abcdef") == filled
     assert "Measured on other weights" in fill_card(card, tmp_path, "f" * 64)
 
