@@ -1,4 +1,4 @@
-"""A frozen pipeline and what is asked of it: prompts to embeddings, images to latents and back, noisy latents to predictions.
+"""A frozen pipeline and what is asked of it: images to latents and back, noisy latents to predictions.
 
 A prompt's embedding is one tensor (T, D). SDXL reads a pooled vector beside its tokens: it stands in one more row, zeros behind it,
 so that whoever stacks, cuts or stores embeddings need not know the family; `predict` takes the row off again.
@@ -46,15 +46,8 @@ class Base:
 VAE_PIXELS = 1 << 20
 
 
-@torch.no_grad()
-def embed_prompts(base: Base, prompts: list[str]) -> torch.Tensor:
-    """Return the text embeddings (N, T, D), float32; raises LabError("spec") where a prompt has more tokens than the base reads."""
-    # one by one: an embedding must not depend, by a last bit, on which prompts were embedded beside it
-    return torch.cat([embed_tokens(base, tokens[None]) for tokens in tokenise(base, prompts)])
-
-
 def tokenise(base: Base, prompts: list[str]) -> torch.Tensor:
-    """Return the tokens (N, T) of ``prompts``, padded; where there are two encoders, the second one's behind the first one's (N, 2T).
+    """Return the tokens (N, T) of ``prompts``, letter by letter, padded, in one chunk; where there are two encoders, the second one's behind the first one's (N, 2T).
 
     Raises LabError("spec") where a prompt has more tokens than the base reads.
     """
@@ -80,7 +73,7 @@ def tokenise(base: Base, prompts: list[str]) -> torch.Tensor:
 
 
 def prompt_limit(base: Base) -> int:
-    """Return how many tokens a prompt may have, start and end included."""
+    """Return how many tokens one chunk of a text holds, start and end included."""
     return min(int(base.tokenizer.model_max_length), int(base.text_encoder.config.max_position_embeddings))
 
 

@@ -65,6 +65,8 @@ def _dataset_key(base: Base, spec: StudySpec, arm: ArmSpec, study_folder: Path) 
     spec_slice = {"data": data.model_dump(mode="json"), "captions": arm.captions, "size_px": base.size_px}
     if isinstance(data, FolderData):
         spec_slice["data"] = {"content": _folder_sha256(folder_path(data, study_folder))}
+    if isinstance(data, ImagesOfData) and spec.sample.clip_skip != 1:
+        spec_slice["clip_skip"] = spec.sample.clip_skip
     inputs = [base.fingerprint] if isinstance(data, ImagesOfData) else []
     return artefact_key("data", DATA_VERSION, spec_slice, inputs)
 
@@ -90,19 +92,19 @@ def _folder_sha256(folder: Path) -> str:
 def _examples(base: Base, spec: StudySpec, arm: ArmSpec, study_folder: Path) -> tuple[Sequence[Example], list[str]]:
     data = spec.data[arm.data]
     if isinstance(data, ImagesOfData):
-        return _own_images(base, data), []
+        return _own_images(base, data, spec.sample.clip_skip), []
     if isinstance(data, FolderData):
         contents = read_folder(folder_path(data, study_folder), base.size_px)
         return contents.examples, list(contents.notes)
     return make_examples(data, base.size_px), []
 
 
-def _own_images(base: Base, data: ImagesOfData) -> list[Example]:
+def _own_images(base: Base, data: ImagesOfData, clip_skip: int) -> list[Example]:
     """Draw the base's own images, one a prompt, each with a seed of its own."""
     recipe = SampleSpec(steps=data.steps, guidance=data.guidance, seeds=1)
     blocks = [ImageBlock(None, prompt, 0.0, (OWN_IMAGES_FIRST_SEED + index,)) for index, prompt in enumerate(data.prompts)]
     prompts = [*dict.fromkeys([*data.prompts, recipe.negative])]
-    embeddings = dict(zip(prompts, embed_prompts(base, prompts), strict=True))
+    embeddings = dict(zip(prompts, embed_prompts(base, prompts, clip_skip=clip_skip), strict=True))
     drawn: dict[tuple[str, int], np.ndarray] = {}
     for batch in plan_batches(blocks, len(blocks)):
         images = sample_batch(base, batch, {}, recipe, embeddings)

@@ -31,9 +31,15 @@ class KeyedBlock:
 
 def block_key(sample: SampleSpec, block: BlockPlan, source_key: str) -> str:
     """Return the key of a block's images; ``source_key`` is the adapter's key, or the base's fingerprint."""
-    recipe = sample.model_dump(mode="json", exclude={"seeds", "unrelated"})
+    recipe = sample.model_dump(mode="json", exclude={"seeds", "unrelated"} | _unused(sample))
     spec_slice = {"sample": recipe, "prompt": block.prompt, "strength": block.strength, "seeds": list(block.seeds)}
     return artefact_key("images", IMAGES_VERSION, spec_slice, [source_key])
+
+
+def _unused(sample: SampleSpec) -> set[str]:
+    """Return the fields that came after version 1 and are not used: images drawn before they came keep their keys."""
+    later: dict[str, object] = {"schedule": None, "clip_skip": 1}
+    return {name for name, default in later.items() if getattr(sample, name) == default}
 
 
 def draw_blocks(
@@ -95,6 +101,7 @@ def _parameters(base: Base, sample: SampleSpec, block: BlockPlan, seed: int) -> 
     return parameters_text(
         prompt=block.prompt, negative=sample.negative, steps=sample.steps, sampler=sample.sampler, guidance=sample.guidance, seed=seed,
         size_px=base.size_px, model=base.name, model_hash=base.fingerprint[:10], lora=block.adapter_id, strength=block.strength,
+        schedule=sample.schedule, clip_skip=sample.clip_skip,
     )  # fmt: skip
 
 

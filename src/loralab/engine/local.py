@@ -112,7 +112,7 @@ def carry_out(run: StudyRun) -> Iterator[Event]:
 
 def _embeddings(run: StudyRun) -> dict[str, torch.Tensor]:
     prompts = [*dict.fromkeys([*(cell.prompt for cell in run.plan.cells), run.plan.spec.sample.negative])]
-    return dict(zip(prompts, embed_prompts(run.base, prompts), strict=True))
+    return dict(zip(prompts, embed_prompts(run.base, prompts, clip_skip=run.plan.spec.sample.clip_skip), strict=True))
 
 
 def _draw_base(run: StudyRun) -> Iterator[Event]:
@@ -145,7 +145,7 @@ def _make_data(run: StudyRun) -> Iterator[Event]:
             yield Event("data", index, len(run.plan.trained_arms), arm)
     for planned in run.plan.runs:
         for step in (None, *run.plan.kept_steps(planned.arm)):
-            key = adapter_key(run.base, planned, run.datasets[planned.arm], run.plan.spec.seed, step)
+            key = adapter_key(run.base, planned, run.datasets[planned.arm], run.plan.spec, step)
             run.run_keys[checkpoint_id(planned.run_id, step)] = key
 
 

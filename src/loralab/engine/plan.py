@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from loralab.infer.case import ControlCells, CurveCells
 from loralab.spec import BASE_ARM, ArmSpec, Cell, ClaimSpec, CurveSpec, ImagesOfData, StudySpec, TrainSpec
 from loralab.spec.load import train_spec_of
+from loralab.spec.prompts import without_words
 
 #: adapters that are trained together at most; see docs/decisions.md for the measurement behind it.
 MAX_STACK = 16
@@ -231,8 +232,8 @@ def prompt_without_trigger(spec: StudySpec, arm: ArmSpec, prompt: str) -> str | 
     The trigger is a caption of the training set that stands in the prompt; what is left of `myshape` alone is the empty prompt.
     """
     for caption in sorted(set(captions_of(spec, arm)), key=len, reverse=True):
-        if caption and caption in prompt:
-            return " ".join(prompt.replace(caption, " ").split()).strip(" ,")
+        if (left := without_words(prompt, caption)) is not None:
+            return left
     return None
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 
 from loralab.adapters import Adapter, load_adapter, save_adapter
-from loralab.bases import Base, embed_prompts, encode_images, model_hashes, tokenise
+from loralab.bases import Base, embed_captions, encode_images, model_hashes, tokenise
+from loralab.bases.text import same_length
 from loralab.engine.datasets import Dataset
 from loralab.engine.events import Event
 from loralab.engine.plan import MAX_STACK, RunPlan, StudyPlan, checkpoint_id
-from loralab.spec import TrainSpec
+from loralab.errors import lab_error
+from loralab.spec import StudySpec, TrainSpec
 from loralab.store import Store, artefact_key, canonical_json
 from loralab.train import TrainedRun, TrainRun, pack_runs, train_stack
 from loralab.train.null import make_null_twins
@@ -22,13 +24,14 @@ NULL_VERSION = 1
 KIND = "adapters"
 
 
-def adapter_key(base: Base, run: RunPlan, dataset: Dataset, root_seed: int, step: int | None = None) -> str:
+def adapter_key(base: Base, run: RunPlan, dataset: Dataset, study: StudySpec, step: int | None = None) -> str:
     """Return the key of a run's adapter, or of its checkpoint at ``step``.
 
     The number of replicates is no part of it, so that `full` builds on `quick`.
     """
     train = run.train.model_dump(mode="json", exclude={"replicates"})
-    spec_slice = {"train": train, "replicate": run.replicate, "root_seed": root_seed} | ({} if step is None else {"step": step})
+    spec_slice = {"train": train, "replicate": run.replicate, "root_seed": study.seed} | ({} if step is None else {"step": step})
+    spec_slice |= {"clip_skip": study.sample.clip_skip} if study.sample.clip_skip != 1 else {}
     return artefact_key("train", TRAIN_VERSION, spec_slice, [dataset.key, base.fingerprint])
 
 
@@ -45,7 +48,8 @@ def train_runs(
     if all(store.has(KIND, keys[name]) for name in needed):
         return
     recipes = {planned[run_id].arm: planned[run_id].train for run_id in wanted}
-    inputs = {arm: _training_tensors(base, datasets[arm], recipe) for arm, recipe in recipes.items()}
+    inputs = {arm: _training_tensors(base, datasets[arm], recipe, plan.spec.sample.clip_skip) for arm, recipe in recipes.items()}
+    _bring_to_one_length(base, inputs)
     runs = [
         TrainRun(run_id, planned[run_id].train, **inputs[planned[run_id].arm], replicate=planned[run_id].replicate) for run_id in wanted
     ]
@@ -71,19 +75,30 @@ def stacks_of(plan: StudyPlan) -> list[list[str]]:
     return pack_runs([(run.run_id, run.train) for run in plan.runs], MAX_STACK)
 
 
-def _training_tensors(base: Base, dataset: Dataset, recipe: TrainSpec) -> dict[str, torch.Tensor | None]:
+def _training_tensors(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip: int) -> dict[str, torch.Tensor | None]:
     """Return latents (N, C, h, w) and the captions, each computed once; a picture of n repeats stands there n times."""
     pixels = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
     shown = torch.repeat_interleave(torch.arange(len(pixels)), torch.tensor(dataset.repeats))
-    text = caption_tensors(base, list(dataset.captions), recipe)
+    text = caption_tensors(base, list(dataset.captions), recipe, clip_skip)
     return {"latents": encode_images(base, pixels)[shown]} | {name: None if value is None else value[shown] for name, value in text.items()}
 
 
-def caption_tensors(base: Base, captions: list[str], recipe: TrainSpec) -> dict[str, torch.Tensor | None]:
+def caption_tensors(base: Base, captions: list[str], recipe: TrainSpec, clip_skip: int = 1) -> dict[str, torch.Tensor | None]:
     """Return `embeddings` (N, T, D), or `tokens` (N, T) where the recipe trains the text encoder and embeddings change with every step."""
+    if recipe.trains_text and clip_skip != 1:
+        raise lab_error("spec", f"clip_skip {clip_skip} and text_encoder_lr together", "one of them", "a trained text encoder is read at its end")
     if recipe.trains_text:
         return {"embeddings": None, "tokens": tokenise(base, captions)}
-    return {"embeddings": embed_prompts(base, captions), "tokens": None}
+    return {"embeddings": embed_captions(base, captions, clip_skip=clip_skip), "tokens": None}
+
+
+def _bring_to_one_length(base: Base, inputs: dict[str, dict[str, torch.Tensor | None]]) -> None:
+    """Repeat the embeddings of arms with shorter captions, in place: arms in one stack are one batch."""
+    found = {arm: tensors["embeddings"] for arm, tensors in inputs.items()}
+    embeddings = {arm: value for arm, value in found.items() if value is not None}
+    if embeddings:
+        for arm, value in zip(embeddings, same_length(base, list(embeddings.values())), strict=True):
+            inputs[arm]["embeddings"] = value
 
 
 def _publish(store: Store, base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Dataset, trained: TrainedRun) -> None:
@@ -129,6 +144,7 @@ def _metadata(base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Data
         "ss_max_train_steps": str(run.train.steps),
         "ss_batch_size_per_device": str(run.train.batch),
         "ss_resolution": str((base.size_px, base.size_px)),
+        **({"ss_clip_skip": str(plan.spec.sample.clip_skip)} if plan.spec.sample.clip_skip != 1 else {}),
         "loralab.study": plan.spec.study,
         "loralab.arm": run.arm,
         "loralab.replicate": str(run.replicate),

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from loralab.sample.solvers import SOLVERS
+from loralab.sample.solvers import SOLVERS, schedule_label
 
 FIELD = re.compile(r'\s*([\w ]+?):\s*("(?:\\.|[^"\\])*"|[^,]*)(?:,|$)')
 
@@ -26,19 +26,21 @@ def write_png(path: Path, image: np.ndarray, parameters: str) -> None:
 
 def parameters_text(
     *, prompt: str, negative: str, steps: int, sampler: str, guidance: float, seed: int, size_px: int, model: str, model_hash: str,
-    lora: str | None, strength: float,
+    lora: str | None, strength: float, schedule: str | None = None, clip_skip: int = 1,
 ) -> str:  # fmt: skip
     """Return A1111's three lines: prompt (with `<lora:name:strength>`), negative prompt, fields.
 
+    "Schedule type" is left out where A1111 has no name for the spacing, "Clip skip" where it is 1, as A1111 leaves it out.
     A line break in a prompt would begin a new line and could forge the fields behind it: it becomes a space.
     """
     mark = f" <lora:{one_line(lora)}:{strength:g}>" if lora is not None else ""
     lines = [one_line(prompt) + mark]
     if negative:
         lines.append(f"Negative prompt: {one_line(negative)}")
+    spacing = schedule_label(sampler, schedule)
     fields = {
-        "Steps": steps, "Sampler": SOLVERS[sampler][0], "CFG scale": f"{guidance:g}", "Seed": seed, "Size": f"{size_px}x{size_px}",
-        "Model hash": model_hash, "Model": quoted(one_line(model)),
+        "Steps": steps, "Sampler": SOLVERS[sampler].label, **({"Schedule type": spacing} if spacing else {}), "CFG scale": f"{guidance:g}", "Seed": seed, "Size": f"{size_px}x{size_px}",
+        "Model hash": model_hash, "Model": quoted(one_line(model)), **({"Clip skip": clip_skip} if clip_skip > 1 else {}),
     }  # fmt: skip
     return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in fields.items())])
 

@@ -9,8 +9,9 @@ import torch
 
 from loralab.adapters import Adapter, AdapterStack, adapts_text
 from loralab.bases import Base, decode_latents, embed_prompts, predict
+from loralab.bases.text import same_length
 from loralab.sample.batches import Batch
-from loralab.sample.noise import image_noise
+from loralab.sample.noise import image_noise, step_noise
 from loralab.sample.solvers import make_solver
 from loralab.spec.models import SampleSpec
 
@@ -32,10 +33,12 @@ def sample_batch(
     """
     k, b = len(batch.groups), len(batch.items[0])
     stack = AdapterStack(base, [None if run_id is None else adapters[run_id] for run_id, _ in batch.groups])
-    text = torch.stack([_group_text(base, batch, group, adapters, spec, embeddings) for group in range(k)])  # (K, B or 2B, T, D)
-    solver = make_solver(spec.sampler, base.scheduler_config, spec.steps)
-    noise = image_noise([seed for items in batch.items for _, seed in items], base.latent_shape)
-    latents = noise.to(base.device) * solver.init_noise_sigma
+    texts = [_group_text(base, batch, group, adapters, spec, embeddings) for group in range(k)]
+    text = torch.stack(same_length(base, texts))  # (K, B or 2B, T, D)
+    seeds = [seed for items in batch.items for _, seed in items]
+    further = step_noise(seeds, base.latent_shape)
+    solver = make_solver(spec.sampler, base.scheduler_config, spec.steps, schedule=spec.schedule, noise=further)
+    latents = image_noise(seeds, base.latent_shape).to(base.device) * solver.init_noise_sigma
     with stack.attached([strength for _, strength in batch.groups]):
         for timestep in solver.timesteps:
             predicted = _predict(base, solver.scale_model_input(latents, timestep), timestep, text.flatten(0, 1), k, spec.guidance)
@@ -54,7 +57,7 @@ def _group_text(
     if adapts_text(adapter) and strength != 0:
         different = list(dict.fromkeys(prompts))
         with AdapterStack(base, [adapter]).attached([strength]):  # alone: what it embeds must not depend on its company in the batch
-            embeddings = dict(zip(different, embed_prompts(base, different), strict=True))
+            embeddings = dict(zip(different, embed_prompts(base, different, clip_skip=spec.clip_skip), strict=True))
     return torch.stack([embeddings[prompt] for prompt in prompts])
 
 

@@ -28,6 +28,7 @@ from loralab.spec.models import (
     StudySpec,
     TrainSpec,
 )
+from loralab.spec.prompts import parse_prompt
 from loralab.spec.questions import fingerprints
 
 Location = tuple[str | int, ...]
@@ -70,7 +71,7 @@ def load_study(path: Path, preset: str | None = None) -> Loaded:
     text = _read_text(path)
     tree = _parse_yaml(text, path.name)
     spec = _validated(StudySpec, tree, tree, path.name)
-    problems = [*_name_problems(spec), *_reference_problems(spec), *_override_problems(spec)]
+    problems = [*_name_problems(spec), *_reference_problems(spec), *_prompt_problems(spec), *_override_problems(spec)]
     if preset is not None and preset not in spec.presets:
         problems.append((("presets",), f"the study has no preset {preset!r}", f"one of {', '.join(spec.presets) or '(none)'}", ""))
     if problems:
@@ -292,6 +293,24 @@ def _step_problems(spec: StudySpec) -> Iterator[Finding]:
             if curve.over == "step" and max(curve.at, default=0) > steps:
                 place = ("experiments", name, "curves", index, "at")
                 yield place, f"step {max(curve.at):g}, where the training has {steps} steps", f"steps up to {steps}", ""
+
+
+def _prompt_problems(spec: StudySpec) -> Iterator[Finding]:
+    """Check every text that will be drawn: what no tool would take as plain text is refused here, with its line."""
+    texts: list[tuple[Location, str]] = [(location, cell.prompt) for location, cell in claim_cells(spec)]
+    texts += [(("sample", "negative"), spec.sample.negative)]
+    texts += [(("sample", "unrelated", index), prompt) for index, prompt in enumerate(spec.sample.unrelated)]
+    for name, data in spec.data.items():
+        if isinstance(data, ImagesOfData):
+            texts += [(("data", name, "prompts", index), prompt) for index, prompt in enumerate(data.prompts)]
+    seen: set[str] = set()
+    for location, text in texts:
+        try:
+            parse_prompt(text)
+        except ValueError as error:
+            if text not in seen:
+                yield location, str(error), "", ""
+            seen.add(text)
 
 
 def claim_cells(spec: StudySpec) -> Iterator[tuple[Location, Cell]]:

@@ -152,11 +152,23 @@ class SampleSpec(Strict):
     steps: int = Field(12, ge=1, le=1000, description="Solver steps.")
     guidance: float = Field(5.0, ge=1, le=50, description="Classifier-free guidance; 1 = off.")
     seeds: int = Field(8, ge=1, le=4096, description="Images a replicate draws in each cell; replicate r owns its block of seeds.")
-    sampler: Literal["dpmpp-2m", "ddim"] = Field("dpmpp-2m", description="Solver.")
+    sampler: Literal["dpmpp-2m", "ddim", "euler", "euler-a"] = Field("dpmpp-2m", description="Solver.")
+    schedule: Literal["normal", "karras", "exponential", "simple", "ddim-uniform", "sgm-uniform"] | None = Field(
+        None, description="Spacing of the solver's steps, as ComfyUI and A1111 name it; none = the solver's own (docs/contracts.md)."
+    )
     negative: str = Field("", description="Negative prompt.")
+    clip_skip: int = Field(
+        1, ge=1, le=12, description="Which layer of the text encoder is read, in drawing and in training: 1 = the last, 2 = the one before."
+    )
     unrelated: tuple[str, ...] = Field(
         (), description="Prompts that have nothing to do with the training sets: side damage is measured there."
     )
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> SampleSpec:
+        if self.sampler == "ddim" and self.schedule is not None:
+            raise ValueError("sampler ddim has its own schedule; leave `schedule` out, or write `sampler: euler`, the same step")
+        return self
 
 
 class LoadSpec(Strict):

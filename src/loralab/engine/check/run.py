@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from loralab.adapters import Adapter, adapter_sha256, load_adapter
-from loralab.bases import Base, decode_latents, embed_prompts, encode_images, load_base
+from loralab.bases import Base, decode_latents, embed_captions, encode_images, load_base
 from loralab.bases.base import prompt_limit
 from loralab.data import read_folder
 from loralab.engine.check.features import Embedder, load_embedder
@@ -128,7 +128,7 @@ def open_check(request: CheckRequest, lab: Path) -> Checked:
     prompts = make_prompts(trigger.words, short, base.name if base.name == "petri" else base.family)
     sample = SampleSpec(seeds=SEEDS_A_BLOCK)
     texts = [*dict.fromkeys([*prompts.all, sample.negative])]
-    embeddings = dict(zip(texts, embed_prompts(base, texts), strict=True))
+    embeddings = dict(zip(texts, embed_captions(base, texts), strict=True))
     training = np.stack([example.image for example in contents.examples]) if contents else None
     return Checked(
         request, role, files, base, Store(lab / "store"), adapters, training, trigger, prompts, load_embedder(request.embedder), sample,

@@ -1,0 +1,130 @@
+r"""Reads a prompt as ComfyUI does: text in, weighted pieces in chunks out; whatever only another tool understands is refused.
+
+`(words)` weighs 1.1 times, `(words:1.3)` weighs 1.3, nested brackets as in ComfyUI (comfy/sd1_clip.py: an inner number stands, it is not
+multiplied); `\(` and `\)` are brackets of the text. `BREAK`, A1111's word, begins a new chunk. Captions of training sets are never read
+this way: there a bracket is a bracket, as trainers have it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+EMPHASIS = 1.1
+MOST_WEIGHT = 10.0
+#: what other tools would not take as text, and would not be drawn here -> what to write
+REFUSED = (
+    (re.compile(r"<\s*(?:lora|lyco|hypernet)\s*:[^>]*>", re.IGNORECASE), "a LoRA is an arm of the study, not a part of a prompt"),
+    (re.compile(r"(?<!\S)embedding:\S+", re.IGNORECASE), "this version loads no textual inversions"),
+    (re.compile(r"(?<!\S)AND(?!\S)"), "this version draws no A1111 compositions; write `and`"),
+    (re.compile(r"(?<!\\)[\[\]]"), r"weaken with (words:0.9); a bracket that is meant as text is written \[ or \]"),
+    (re.compile(r"(?<!\\)[{}]"), r"wildcards are not drawn here; a brace that is meant as text is written \{ or \}"),
+)
+BREAK = re.compile(r"(?<!\S)BREAK(?!\S)")
+EMPTY_BRACKETS = re.compile(r"(?<!\\)\([\s,]*(?::\s*[-+.\d]+\s*)?\)")
+ESCAPABLE = "()[]{}"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Words that share a weight."""
+
+    text: str
+    weight: float
+
+
+def parse_prompt(text: str) -> list[list[Piece]]:
+    """Return the prompt's pieces, chunk by chunk; raises ValueError that says what cannot be read and what to write."""
+    for pattern, advice in REFUSED:
+        if found := pattern.search(text):
+            raise ValueError(f"{found.group()[:40]!r} in the prompt {text[:60]!r} cannot be drawn; {advice}")
+    chunks: list[list[Piece]] = [[]]
+    for piece in _weighted(_mask(text, text), 1.0, text):
+        for number, words in enumerate(BREAK.split(piece.text)):
+            if number > 0:
+                chunks.append([])
+            if words.strip():
+                chunks[-1].append(Piece(_unmask(words), piece.weight))
+    while len(chunks) > 1 and not chunks[-1]:
+        chunks.pop()  # a BREAK with nothing behind it
+    return chunks
+
+
+def without_words(prompt: str, words: str) -> str | None:
+    """Return ``prompt`` without ``words`` (as they stand, or with their brackets escaped) and the brackets that held nothing else.
+
+    None where the prompt does not hold them.
+    """
+    for form in dict.fromkeys((words, escape_prompt(words))):
+        if form and form in prompt:
+            left = prompt.replace(form, " ")
+            while (fewer := EMPTY_BRACKETS.sub(" ", left)) != left:
+                left = fewer
+            return " ".join(left.split()).strip(" ,")
+    return None
+
+
+def escape_prompt(text: str) -> str:
+    """Return a prompt that is read as ``text``, letter by letter: brackets that would weigh or be refused are escaped."""
+    return "".join("\\" + letter if letter in ESCAPABLE else letter for letter in text)
+
+
+def _mask(text: str, whole: str) -> str:
+    """Return ``text`` with escaped brackets replaced by letters of the private use area, which nest nothing."""
+    if any("\ue000" <= letter <= "\ue005" for letter in text):
+        raise ValueError(f"the prompt {whole[:60]!r} holds letters of the private use area")
+    for index, letter in enumerate(ESCAPABLE):
+        text = text.replace("\\" + letter, chr(0xE000 + index))
+    return text
+
+
+def _unmask(text: str) -> str:
+    return text.translate({0xE000 + index: letter for index, letter in enumerate(ESCAPABLE)})
+
+
+def _weighted(text: str, weight: float, whole: str) -> Iterator[Piece]:
+    """Yield the pieces of ``text``, whose words outside all brackets weigh ``weight``."""
+    for part, bracketed in _top_level(text, whole):
+        if not bracketed:
+            yield Piece(part, weight)
+            continue
+        inner, own = _own_weight(part, whole)
+        yield from _weighted(inner, weight * EMPHASIS if own is None else own, whole)
+
+
+def _top_level(text: str, whole: str) -> Iterator[tuple[str, bool]]:
+    """Yield what lies outside brackets and what inside the outermost ones, in order."""
+    depth, start = 0, 0
+    for index, letter in enumerate(text):
+        if letter == "(":
+            if depth == 0 and index > start:
+                yield text[start:index], False
+            start = index + 1 if depth == 0 else start
+            depth += 1
+        elif letter == ")":
+            depth -= 1
+            if depth == 0:
+                yield text[start:index], True
+                start = index + 1
+        if depth < 0:
+            break
+    if depth != 0:
+        raise ValueError(f"the brackets of the prompt {whole[:60]!r} do not close; a bracket that is meant as text is written \\( or \\)")
+    if start < len(text):
+        yield text[start:], False
+
+
+def _own_weight(inner: str, whole: str) -> tuple[str, float | None]:
+    """Return (words, number) of `words:number`; None where no number stands behind the last colon."""
+    words, colon, number = inner.rpartition(":")
+    try:
+        weight = float(number)
+    except ValueError:
+        return inner, None
+    if not colon or not words:
+        return inner, None
+    if not math.isfinite(weight) or abs(weight) > MOST_WEIGHT:
+        raise ValueError(f"the weight {number.strip()[:20]!r} in the prompt {whole[:60]!r} is not between -{MOST_WEIGHT:g} and {MOST_WEIGHT:g}")
+    return words, weight
