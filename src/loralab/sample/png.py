@@ -39,7 +39,8 @@ def parameters_text(
         lines.append(f"Negative prompt: {one_line(negative)}")
     spacing = schedule_label(sampler, schedule)
     fields = {
-        "Steps": steps, "Sampler": SOLVERS[sampler].label, **({"Schedule type": spacing} if spacing else {}), "CFG scale": f"{guidance:g}", "Seed": seed, "Size": f"{size_px}x{size_px}",
+        "Steps": steps, "Sampler": SOLVERS[sampler].label, **({"Schedule type": spacing} if spacing else {}),
+        "CFG scale": f"{guidance:g}", "Seed": seed, "Size": f"{size_px}x{size_px}",
         "Model hash": model_hash, "Model": quoted(one_line(model)), **({"Clip skip": clip_skip} if clip_skip > 1 else {}),
     }  # fmt: skip
     return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in fields.items())])

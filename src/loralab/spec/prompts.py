@@ -126,5 +126,7 @@ def _own_weight(inner: str, whole: str) -> tuple[str, float | None]:
     if not colon or not words:
         return inner, None
     if not math.isfinite(weight) or abs(weight) > MOST_WEIGHT:
-        raise ValueError(f"the weight {number.strip()[:20]!r} in the prompt {whole[:60]!r} is not between -{MOST_WEIGHT:g} and {MOST_WEIGHT:g}")
+        raise ValueError(
+            f"the weight {number.strip()[:20]!r} in the prompt {whole[:60]!r} is not between -{MOST_WEIGHT:g} and {MOST_WEIGHT:g}"
+        )
     return words, weight

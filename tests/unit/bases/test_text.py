@@ -11,7 +11,7 @@ import torch
 from loralab.bases import Base, embed_captions, embed_prompts, load_base
 from loralab.bases.text import chunk_tokens, same_length
 from loralab.errors import LabError
-from loralab.spec.prompts import Piece, escape_prompt, parse_prompt, without_words
+from loralab.spec.prompts import escape_prompt, parse_prompt, without_words
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,9 @@ def wavy(x0_space: torch.Tensor, sigma: float) -> torch.Tensor:
     return torch.tanh(x0_space / math.sqrt(1 + sigma**2)) * (1 + 0.3 * math.sin(3 * math.log(sigma)))
 
 
-def draw(solver, denoise: Callable[[torch.Tensor, float], torch.Tensor] = wavy, noise: torch.Tensor | None = None, steps: int | None = None):
+def draw(
+    solver, denoise: Callable[[torch.Tensor, float], torch.Tensor] = wavy, noise: torch.Tensor | None = None, steps: int | None = None
+):
     """Step one of our solvers (epsilon prediction) through ``denoise``."""
     x = (image_noise([17], SHAPE) if noise is None else noise) * solver.init_noise_sigma
     for timestep in solver.timesteps[:steps]:
@@ -161,13 +164,13 @@ def test_dpmpp_2m_karras_is_diffusers_dpm_solver_with_karras_sigmas():
 
 
 def k_euler(x, sigmas, noise, denoise):
-    for s, t in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for s, t in itertools.pairwise(sigmas):
         x = x + (x - denoise(x, s)) / s * (t - s)
     return x
 
 
 def k_euler_ancestral(x, sigmas, noise, denoise):
-    for s, t in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for s, t in itertools.pairwise(sigmas):
         up = min(t, (t**2 * (s**2 - t**2) / s**2) ** 0.5)
         down = (t**2 - up**2) ** 0.5
         x = x + (x - denoise(x, s)) / s * (down - s)
@@ -179,7 +182,7 @@ def k_euler_ancestral(x, sigmas, noise, denoise):
 def k_dpmpp_2m(x, sigmas, noise, denoise):
     """In t = -log sigma, with expm1, as k-diffusion's sample_dpmpp_2m reads."""
     old, last_h = None, None
-    for s, t in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for s, t in itertools.pairwise(sigmas):
         d = denoise(x, s)
         if t == 0:
             return d
@@ -212,7 +215,7 @@ def test_every_row_over_sigmas_has_a_reference_here():
 
 
 def flow_error(name: str, steps: int) -> float:
-    """Relative error at the last level above 0 on data ~ N(0, 0.5^2): D(x) = x v / (v + s^2), and x(s) = x(S) sqrt((v + s^2) / (v + S^2))."""
+    """Relative error at the last level above 0, data ~ N(0, 0.5^2): D(x) = x v / (v + s^2), and x(s) = x(S) sqrt((v + s^2) / (v + S^2))."""
     variance = 0.25
     solver = make_solver(name, BETAS, steps, schedule="karras")
     start = image_noise([17], SHAPE).double()
