@@ -84,7 +84,7 @@ def test_a_trigger_leaves_no_empty_brackets(prompt: str, words: str, left: str |
 
 
 def indices(base: Base, prompt: str) -> list[list[int]]:
-    return [[token.index for token in chunk] for part in parse_prompt(prompt) for chunk in chunk_tokens(base, part)]
+    return [[token.index for token in chunk] for part in parse_prompt(prompt) for chunk in chunk_tokens(base, base.tokenizer, part)]
 
 
 def test_short_prompts_have_the_tokenizer_s_own_tokens():
@@ -156,7 +156,9 @@ def test_repeating_a_text_changes_no_prediction(tiny_base: Base):
     short = embed_prompts(tiny_base, ["cat"])
     latents = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        alone, beside = (tiny_base.unet(latents, 500, text, return_dict=False)[0] for text in same_length([short, short.repeat(1, 3, 1)]))
+        alone, beside = (
+            tiny_base.unet(latents, 500, text, return_dict=False)[0] for text in same_length(tiny_base, [short, short.repeat(1, 3, 1)])
+        )
         once = tiny_base.unet(latents, 500, short, return_dict=False)[0]
     assert torch.equal(alone, beside)
     assert (alone - once).abs().max() < 1e-5
