@@ -6,5 +6,6 @@ from loralab.bases.load import load_base
 from loralab.bases.text import embed_captions, embed_prompts
 
 __all__ = [
-    "Base", "decode_latents", "embed_captions", "embed_prompts", "embed_tokens", "encode_images", "load_base", "model_hashes", "predict", "tokenise",
+    "Base", "decode_latents", "embed_captions", "embed_prompts", "embed_tokens", "encode_images", "load_base",
+    "model_hashes", "predict", "tokenise",
 ]  # fmt: skip

@@ -47,7 +47,9 @@ VAE_PIXELS = 1 << 20
 
 
 def tokenise(base: Base, prompts: list[str]) -> torch.Tensor:
-    """Return the tokens (N, T) of ``prompts``, letter by letter, padded, in one chunk; where there are two encoders, the second one's behind the first one's (N, 2T).
+    """Return the tokens (N, T) of ``prompts``, letter by letter, padded, in one chunk.
+
+    Where there are two encoders, the second one's stand behind the first one's (N, 2T).
 
     Raises LabError("spec") where a prompt has more tokens than the base reads.
     """

@@ -86,7 +86,9 @@ def _training_tensors(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip
 def caption_tensors(base: Base, captions: list[str], recipe: TrainSpec, clip_skip: int = 1) -> dict[str, torch.Tensor | None]:
     """Return `embeddings` (N, T, D), or `tokens` (N, T) where the recipe trains the text encoder and embeddings change with every step."""
     if recipe.trains_text and clip_skip != 1:
-        raise lab_error("spec", f"clip_skip {clip_skip} and text_encoder_lr together", "one of them", "a trained text encoder is read at its end")
+        raise lab_error(
+            "spec", f"clip_skip {clip_skip} and text_encoder_lr together", "one of them", "a trained text encoder is read at its end"
+        )
     if recipe.trains_text:
         return {"embeddings": None, "tokens": tokenise(base, captions)}
     return {"embeddings": embed_captions(base, captions, clip_skip=clip_skip), "tokens": None}
