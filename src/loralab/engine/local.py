@@ -196,7 +196,8 @@ def _null_twins(run: StudyRun, adapters: Mapping[str, Adapter]) -> dict[str, Ada
             with run.clock.stage("make random adapters"):
                 key, trained = run.run_keys[planned.run_id], adapters[planned.run_id]
                 seed = seed_for(run.plan.spec.seed, "null", planned.arm, planned.replicate)
-                run.run_keys[name] = load_or_make_twin(run.store, run.base, key, trained, run.datasets[planned.arm], planned.train, seed)
+                dataset, clip_skip = run.datasets[planned.arm], run.plan.spec.sample.clip_skip
+                run.run_keys[name] = load_or_make_twin(run.store, run.base, key, trained, dataset, planned.train, seed, clip_skip)
             twin = load_run(run.store, run.base, run.run_keys[name])
             if twin is not None:
                 twins[name] = twin

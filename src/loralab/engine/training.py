@@ -164,11 +164,13 @@ def _base_hashes(base: Base) -> dict[str, str]:
     return {"ss_sd_model_hash": hashes.short, "ss_new_sd_model_hash": hashes.sha256, "loralab.base_file": base.weights.name}
 
 
-def load_or_make_twin(store: Store, base: Base, key: str, trained: Adapter, dataset: Dataset, recipe: TrainSpec, seed: int) -> str:
+def load_or_make_twin(
+    store: Store, base: Base, key: str, trained: Adapter, dataset: Dataset, recipe: TrainSpec, seed: int, clip_skip: int = 1
+) -> str:
     """Return the key of the random twin of the adapter under ``key``, made if the store lacks it."""
     own = artefact_key("null", NULL_VERSION, {"seed": seed}, [key, dataset.key])
     if not store.has(KIND, own):
-        tensors = _training_tensors(base, dataset, recipe)
+        tensors = _training_tensors(base, dataset, recipe, clip_skip)
         latents, text = tensors["latents"], tensors["tokens" if recipe.trains_text else "embeddings"]
         assert latents is not None  # always there, and the text under the name that the recipe wants
         assert text is not None
