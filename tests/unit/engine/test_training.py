@@ -47,7 +47,7 @@ def dataset(tmp_path: Path) -> Dataset:
 def test_runs_with_a_text_encoder_and_without_become_files_that_say_what_they_are(tiny_base, dataset, tmp_path):
     store, plan = Store(tmp_path / "store"), make_plan(SPEC)
     datasets = {"plain": dataset, "text": dataset}
-    keys = {run.run_id: training.adapter_key(tiny_base, run, dataset, 0) for run in plan.runs}
+    keys = {run.run_id: training.adapter_key(tiny_base, run, dataset, plan.spec) for run in plan.runs}
     assert sorted(training.stacks_of(plan)) == [["plain-r0"], ["text-r0"]]
     for stack in training.stacks_of(plan):
         assert len(list(training.train_runs(store, tiny_base, plan, datasets, keys, stack))) == 2
@@ -67,7 +67,7 @@ def test_runs_with_a_text_encoder_and_without_become_files_that_say_what_they_ar
 def test_captions_are_embedded_once_or_left_as_tokens(tiny_base, monkeypatch):
     plain, text = (run.train for run in make_plan(SPEC).runs)
     assert training.caption_tensors(tiny_base, ["cat"], plain)["tokens"] is None
-    monkeypatch.setattr(training, "embed_prompts", lambda *_: pytest.fail("embeddings would be out of date after one step"))
+    monkeypatch.setattr(training, "embed_captions", lambda *_, **__: pytest.fail("embeddings would be out of date after one step"))
     found = training.caption_tensors(tiny_base, ["cat", "a"], text)
     assert found["embeddings"] is None
     assert found["tokens"].shape == (2, 12)
