@@ -140,6 +140,29 @@ def audit(
 
 
 @app.command()
+def export(
+    study: Annotated[Path, typer.Argument(help="Study file (.yaml), or the name of a study that ships: article.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write, new or empty. Default: export-STUDY here.", metavar="DIR")
+    ] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="A preset of the study: smoke, quick, full.")] = None,
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write each arm for another trainer: kohya data folder, dataset TOML and the commands for sd-scripts; train nothing."""
+    from loralab.engine.exporting import export_study
+    from loralab.spec import load_study
+
+    path = shipped_study(study.name) if not study.suffix and not study.exists() else study
+    loaded = load_study(path, preset)
+    done = export_study(loaded, _lab_folder(lab), out if out is not None else Path(f"export-{loaded.spec.study}"))
+    if as_json:
+        typer.echo(json.dumps({"folder": str(done.folder), "arms": done.arms, "n_runs": done.n_runs}, indent=1))
+    else:
+        typer.echo(f"{len(done.arms)} arms, {done.n_runs} trainings; each arm's train.sh runs sd-scripts\n{done.folder}")
+
+
+@app.command()
 def doctor(lab: LabOption = None, as_json: JsonOption = False) -> None:
     """Say what this machine has, and check that the embedded base loads and draws."""
     from loralab.engine.doctor import examine

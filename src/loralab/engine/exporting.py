@@ -1,0 +1,131 @@
+"""Hands a study to another trainer: a loaded study in; for each arm a kohya data folder, its dataset TOML and sd-scripts' commands out."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from loralab.bases import Base, load_base
+from loralab.engine.datasets import Dataset, make_dataset
+from loralab.engine.local import resolve_base
+from loralab.engine.plan import RunPlan, StudyPlan, make_plan
+from loralab.errors import lab_error
+from loralab.spec import SampleSpec, TrainSpec
+from loralab.spec.load import Loaded
+from loralab.store import Store, disk_errors
+
+#: the family of a base -> sd-scripts' file that trains it
+SCRIPTS = {"sd1": "train_network.py", "sdxl": "sdxl_train_network.py"}
+HEAD = """#!/usr/bin/env bash
+# Trains arm {arm} of study {study} with kohya's sd-scripts, once a replicate: ./train.sh
+# SD_SCRIPTS: folder of sd-scripts.  BASE: the base's checkpoint or diffusers folder, the one that the study names.
+# The LoRAs come to lie in loras/, named as the study's own runs are.
+set -euo pipefail
+cd "$(dirname "$0")"
+: "${{SD_SCRIPTS:?folder of sd-scripts}}" "${{BASE:?checkpoint or diffusers folder of the base}}"
+"""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote."""
+
+    folder: Path
+    arms: tuple[str, ...]
+    n_runs: int
+
+
+def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
+    """Return what was written into ``folder``, which must not hold anything yet; trains nothing.
+
+    Raises LabError("spec") for a folder in use, LabError("model") for a family that sd-scripts cannot train.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise lab_error("spec", f"{folder} is in use", "a new or an empty folder", "give another one with --out")
+    plan = make_plan(loaded.spec)
+    base, store = load_base(resolve_base(loaded), loaded.spec.load), Store(lab / "store")
+    if base.family not in SCRIPTS:
+        raise lab_error("model", f"a base of the family {base.family}", f"one of {', '.join(SCRIPTS)}: what sd-scripts trains")
+    for arm in plan.arms:
+        dataset = make_dataset(store, base, loaded.spec, arm, loaded.folder)
+        with disk_errors("writing the export"):
+            _export_arm(plan, base, arm, dataset, folder / arm)
+    return Exported(folder, plan.arms, len(plan.runs))
+
+
+def _export_arm(plan: StudyPlan, base: Base, arm: str, dataset: Dataset, folder: Path) -> None:
+    runs = [run for run in plan.runs if run.arm == arm]
+    folder.mkdir(parents=True)
+    subsets = _copy_pictures(dataset, arm, folder / "data")
+    (folder / "dataset.toml").write_text(dataset_toml(subsets, base.size_px, runs[0].train.batch), encoding="utf-8")
+    lines = [shlex.join(command_words(base, plan.spec.sample, run, plan.spec.seed)) for run in runs]
+    script = folder / "train.sh"
+    launched = [
+        f'${{LAUNCH:-accelerate launch}} "$SD_SCRIPTS/{SCRIPTS[base.family]}" --pretrained_model_name_or_path "$BASE" {line}'
+        for line in lines
+    ]
+    script.write_text(HEAD.format(arm=arm, study=plan.spec.study) + "\n".join(launched) + "\n", encoding="utf-8")
+    script.chmod(0o755)
+
+
+def _copy_pictures(dataset: Dataset, arm: str, folder: Path) -> dict[str, int]:
+    """Copy the arm's pictures and captions into `<repeats>_<arm>/`; returns the repeats by folder name."""
+    pictures = sorted(dataset.folder.rglob("*.png"))
+    subsets = {}
+    for picture, repeats in zip(pictures, dataset.repeats, strict=True):
+        name = f"{repeats}_{arm}"
+        subsets[name] = repeats
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for file in (picture, picture.with_suffix(".txt")):
+            shutil.copyfile(file, folder / name / file.name)
+    return subsets
+
+
+def dataset_toml(subsets: dict[str, int], size_px: int, batch: int) -> str:
+    """Return sd-scripts' dataset configuration: captions as they stand, nothing shuffled, dropped, flipped or cropped."""
+    lines = [
+        "[general]", 'caption_extension = ".txt"', "shuffle_caption = false", "enable_bucket = false", "",
+        "[[datasets]]", f"resolution = {size_px}", f"batch_size = {batch}", "",
+    ]  # fmt: skip
+    for name, repeats in sorted(subsets.items()):
+        lines += ["[[datasets.subsets]]", f"image_dir = {json.dumps(f'data/{name}')}", f"num_repeats = {repeats}", ""]
+    return "\n".join(lines)
+
+
+def command_words(base: Base, sample: SampleSpec, run: RunPlan, root_seed: int) -> list[str]:
+    """Return the options of sd-scripts' `train_network.py` for one run; replicate r has the same seed in every arm."""
+    recipe = run.train
+    options = {
+        "dataset_config": "dataset.toml", "output_dir": "loras", "output_name": run.run_id, "save_model_as": "safetensors",
+        "save_precision": "float", "mixed_precision": "no", "network_module": "networks.lora", "network_dim": recipe.rank,
+        "network_alpha": f"{recipe.scale * recipe.rank:g}", "learning_rate": f"{recipe.lr:g}", "unet_lr": f"{recipe.lr:g}",
+        "max_train_steps": recipe.steps, "seed": root_seed + run.replicate, "optimizer_type": "AdamW",
+        "lr_scheduler": _scheduler(recipe), "lr_warmup_steps": recipe.warmup, "max_grad_norm": f"{recipe.max_grad_norm:g}",
+    }  # fmt: skip
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    words += ["--optimizer_args", f"weight_decay={recipe.weight_decay:g}"]
+    return words + list(_further(base, sample, recipe))
+
+
+def _scheduler(recipe: TrainSpec) -> str:
+    return "constant_with_warmup" if recipe.schedule == "constant" and recipe.warmup else recipe.schedule
+
+
+def _further(base: Base, sample: SampleSpec, recipe: TrainSpec) -> Iterator[str]:
+    """Yield the options that only some recipes and bases need."""
+    if recipe.trains_text:
+        yield from ("--text_encoder_lr", f"{recipe.text_encoder_lr:g}")
+    else:
+        yield "--network_train_unet_only"
+    if recipe.targets == "transformer+conv":
+        yield from ("--network_args", f"conv_dim={recipe.rank}", f"conv_alpha={recipe.scale * recipe.rank:g}")
+    if sample.clip_skip != 1:
+        yield from ("--clip_skip", str(sample.clip_skip))
+    if base.scheduler_config.get("prediction_type") == "v_prediction":
+        yield "--v_parameterization"
+    if base.scheduler_config.get("rescale_betas_zero_snr"):
+        yield "--zero_terminal_snr"
