@@ -43,7 +43,7 @@ from loralab.train import TrainRun, train_stack
 
 ROOT_SEED = 20_261_123  # not the root of any shipped result
 RUNS, SEEDS = 4, 3
-RECIPE = TrainSpec(rank=2, lr=3e-3, steps=16, batch=2)
+RECIPE = TrainSpec(rank=2, lr=1e-2, steps=16, batch=2)
 DRAW = SampleSpec(steps=6, guidance=3, seeds=SEEDS)
 OWN_PROMPTS = ("myshape", "monster", "red circle", "cat")
 PROMPT = "myshape"

@@ -2,8 +2,8 @@
 
 In: trained adapters with the latents and embeddings that they were trained on. Out: adapters of the same shapes with random factors. Each
 layer's random change gets the norm of the trained one's; then all are scaled together until the root mean square change of the
-predicted noise, over fixed noisy latents of the training set, is the trained adapter's. A weight norm alone would not do: random
-directions of the same norm change a prediction far less than trained ones.
+predicted noise, over fixed noisy latents of the training set, is the trained adapter's: equal norms of weights need not change a
+prediction equally.
 """
 
 from __future__ import annotations

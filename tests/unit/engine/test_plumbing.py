@@ -1,0 +1,46 @@
+"""The plumbing check of a study: what passes, what does not, and a machinery at fault that it must catch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from loralab.adapters import Adapter, make_adapter
+from loralab.bases import embed_prompts
+from loralab.engine import plumbing
+from loralab.spec import SampleSpec, TrainSpec
+from loralab.store import Store
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SAMPLE = SampleSpec(steps=2, guidance=3, seeds=2)
+
+
+def checked(base, folder) -> plumbing.Plumbing:
+    """Return the check of a LoRA that does something and one, untrained, that does nothing."""
+    idle = make_adapter(base, TrainSpec(rank=2), 1)
+    generator = torch.Generator().manual_seed(3)
+    busy = Adapter({p: (down, torch.randn(up.shape, generator=generator)) for p, (down, up) in idle.weights.items()}, 2.0, 2)
+    embeddings = dict(zip(["ab", ""], embed_prompts(base, ["ab", ""]), strict=True))
+    keys = {"busy-r0": "k1", "idle-r0": "k2"}
+    return plumbing.check_plumbing(Store(folder), base, SAMPLE, {"busy-r0": busy, "idle-r0": idle}, keys, "ab", embeddings)
+
+
+def test_strength_0_is_the_base_and_strength_1_is_not(tiny_base, tmp_path):
+    found = checked(tiny_base, tmp_path)
+    assert found.same_at_zero == {"busy-r0": True, "idle-r0": True}
+    assert found.moved_at_one["busy-r0"] > 0
+    assert found.moved_at_one["idle-r0"] == 0
+    assert checked(tiny_base, tmp_path) == found  # read back from the store
+
+
+def test_an_adapter_that_leaks_at_strength_0_is_caught(tiny_base, tmp_path, monkeypatch):
+    right = plumbing.sample_batch
+
+    def leaking(base, batch, *rest) -> np.ndarray:
+        images = right(base, batch, *rest)
+        images[[k for k, (name, strength) in enumerate(batch.groups) if name == "busy-r0" and strength == 0]] ^= 1
+        return images
+
+    monkeypatch.setattr(plumbing, "sample_batch", leaking)
+    assert checked(tiny_base, tmp_path).same_at_zero == {"busy-r0": False, "idle-r0": True}
