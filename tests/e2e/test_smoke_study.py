@@ -78,7 +78,8 @@ def test_a_study_leaves_verdicts_readings_loras_datasets_and_a_report(finished: 
     assert [verdict["say"] for verdict in verdicts] == ["grey is learned", "it comes closer to the training set", "the longer the closer"]
     assert all(verdict["contrast"]["n_runs"] == 3 for verdict in verdicts)
     readings = pl.read_parquet(folder / "readings.parquet")
-    chroma = readings.filter((pl.col("measure") == "chroma") & (pl.col("prompt") == "myshape"))
+    chroma = readings.filter((pl.col("measure") == "chroma") & (pl.col("prompt") == "myshape") & pl.col("step").is_null())
+    assert sorted(readings.filter(pl.col("step") == 1)["replicate"].unique()) == [0, 1, 2]
     assert sorted(chroma.filter(pl.col("arm") == "shapes")["seed"]) == sorted(chroma.filter(pl.col("arm") == "base")["seed"]) == [*range(6)]
     assert sorted(file.name for file in (folder / "loras").iterdir()) == sorted(
         f"{run}.safetensors" for r in range(3) for run in (f"shapes-r{r}", f"shapes-r{r}-step1", f"placebo-r{r}")

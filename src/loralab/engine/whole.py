@@ -35,8 +35,8 @@ class Outcome:
     failures: dict[str, str]
 
     def gate_code(self) -> int:
-        """Return the exit code for `--gate`: the worst verdict's, 0 if all came out as claimed."""
-        return max((GATE_CODES[verdict.verdict] for verdict in self.verdicts), default=0)
+        """Return the exit code for `--gate`: the worst verdict's on what was asked before the first run, 0 if all is as claimed."""
+        return max((GATE_CODES[verdict.verdict] for verdict in self.verdicts if not verdict.exploratory), default=0)
 
 
 def run_study(loaded: Loaded, lab: Path, listen: Callable[[Event], None]) -> Outcome:
