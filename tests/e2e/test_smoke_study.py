@@ -66,9 +66,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, study: Path) -> Path:
 
 
 def results(lab: Path) -> dict[str, str]:
-    """Return the hash of everything that a finished study consists of, the report (it holds times) and the ledger left out."""
+    """Return the hash of everything that a finished study consists of, what holds times (report, summary) and the ledger left out."""
     files = [*(lab / "store").rglob("*"), *(lab / "studies").rglob("*")]
-    kept = [file for file in files if file.is_file() and file.name not in ("index.html", "ledger.jsonl") and "scratch" not in file.parts]
+    timed = ("index.html", "ledger.jsonl", "summary.md")
+    kept = [file for file in files if file.is_file() and file.name not in timed and "scratch" not in file.parts]
     return {str(file.relative_to(lab)): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(kept)}
 
 
