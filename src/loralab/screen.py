@@ -115,6 +115,7 @@ def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
         f"{plan['n_arms']} arms, {plan['n_runs']} LoRAs, {plan['n_images']} pictures in {plan['n_cells']} cells; "
         f"about {cost['minutes']:.1f} minutes and {cost['disk_mib']:.0f} MiB"
     )
+    console.print(_memory_line(plan["memory"], plan["device"]))
     arms = Table("arm", "training set", "captions", "LoRAs", "recipe", title="Arms")
     for arm in plan["arms"]:
         arms.add_row(*(escape(str(arm[key])) for key in ("name", "data", "captions", "runs", "recipe")))
@@ -170,6 +171,16 @@ def print_audit(audit: Audit, page: Path, as_json: bool) -> None:
         console.print(f"[dim]file: {escape(note)}[/]")
     console.print(f"\n{len(audit.pictures)} pictures, {len(audit.remarks)} remarks. The page:")
     print(page)
+
+
+def _memory_line(sizes: Mapping[str, Any], device: str) -> str:
+    """Return in words what is trained and drawn together, and the memory that this is predicted to take."""
+    weights, train, draw, room = (sizes[key] / 2**30 for key in ("weights_bytes", "train_bytes", "draw_bytes", "room_bytes"))
+    again = ", activations computed again" if sizes["checkpointing"] else ""
+    return (
+        f"on {device}: at most {sizes['stack']} LoRAs and {sizes['images']} pictures together; the base takes {weights:.2f} GiB, "
+        f"training {train:.2f} more{again}, drawing {draw:.2f} more, of {room:.1f} GiB that may be taken"
+    )
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:

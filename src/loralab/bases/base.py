@@ -119,7 +119,7 @@ def _time_ids(base: Base, latents: torch.Tensor) -> torch.Tensor:
 @torch.no_grad()
 def encode_images(base: Base, images: torch.Tensor) -> torch.Tensor:
     """Return scaled latents (N, C, h, w): the mean of the posterior of ``images`` (N, 3, H, W) in [-1, 1], so no draw is hidden in them."""
-    parts = images.split(_vae_batch(images.shape[-1] * images.shape[-2]))
+    parts = images.split(vae_batch(images.shape[-1] * images.shape[-2]))
     mean = torch.cat([base.vae.encode(part.to(base.device, base.vae.dtype)).latent_dist.mean for part in parts])
     return ((mean - _shift(base)) * base.vae.config.scaling_factor).to(torch.float32)
 
@@ -128,7 +128,7 @@ def encode_images(base: Base, images: torch.Tensor) -> torch.Tensor:
 def decode_latents(base: Base, latents: torch.Tensor) -> np.ndarray:
     """Return images (N, H, W, 3) uint8 of scaled latents (N, C, h, w)."""
     factor = base.size_px // base.latent_shape[1]
-    parts = latents.split(_vae_batch(latents.shape[-1] * latents.shape[-2] * factor**2))
+    parts = latents.split(vae_batch(latents.shape[-1] * latents.shape[-2] * factor**2))
     return np.concatenate([_decode(base, part) for part in parts])
 
 
@@ -139,7 +139,8 @@ def _decode(base: Base, latents: torch.Tensor) -> np.ndarray:
     return pictures
 
 
-def _vae_batch(pixels: int) -> int:
+def vae_batch(pixels: int) -> int:
+    """Return how many pictures of so many pixels go through the VAE together."""
     return max(1, VAE_PIXELS // pixels)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ import torch
 
 from loralab.adapters import make_adapter
 from loralab.bases import Base, decode_latents, embed_prompts
-from loralab.engine.images import BATCH_IMAGES
 from loralab.engine.plan import StudyPlan
 from loralab.engine.training import caption_tensors, stacks_of
 from loralab.sample import ImageBlock, plan_batches, sample_batch
@@ -49,31 +49,33 @@ def measure_rates(base: Base, plan: StudyPlan) -> Rates:
     """Return this machine's rates for the study's own recipe, from a few steps of a full stack and of a full batch."""
     stack = stacks_of(plan)[0]
     recipe = plan.spec.train.model_copy(update={"steps": CALIBRATION_STEPS + 1})
-    train = _train_step_seconds(base, recipe, len(stack)) / len(stack)
+    train = _train_step_seconds(base, recipe, len(stack), plan.sizes.checkpointing) / len(stack)
     sample = plan.spec.sample.model_copy(update={"steps": CALIBRATION_STEPS})
-    batch_seconds = _median_seconds(lambda: _draw(base, sample, recipe))
-    decode = _median_seconds(lambda: decode_latents(base, torch.zeros(BATCH_IMAGES, *base.latent_shape)))
-    per_step = max(0.0, batch_seconds - decode) / (CALIBRATION_STEPS * BATCH_IMAGES)
-    return Rates(train, per_step, decode / BATCH_IMAGES)
+    n_images = plan.sizes.images
+    batch_seconds = _median_seconds(lambda: _draw(base, sample, recipe, n_images))
+    decode = _median_seconds(lambda: decode_latents(base, torch.zeros(n_images, *base.latent_shape)))
+    per_step = max(0.0, batch_seconds - decode) / (CALIBRATION_STEPS * n_images)
+    return Rates(train, per_step, decode / n_images)
 
 
-def _train_step_seconds(base: Base, recipe: TrainSpec, n_runs: int) -> float:
+def _train_step_seconds(base: Base, recipe: TrainSpec, n_runs: int, checkpointing: bool) -> float:
     latents, text = torch.zeros(3, *base.latent_shape), caption_tensors(base, ["a", "b", "c"], recipe)
     runs = [TrainRun(f"calibration-{index}", recipe, latents, replicate=index, **text) for index in range(n_runs)]
     seconds, before = [], time.perf_counter()
-    for _ in train_stack(base, runs, root_seed=0):
+    for _ in train_stack(base, runs, root_seed=0, checkpointing=checkpointing):
         now = time.perf_counter()
         seconds.append(now - before)
         before = now
     return sorted(seconds[1:])[len(seconds[1:]) // 2]  # the first step also sets up
 
 
-def _draw(base: Base, sample: SampleSpec, recipe: TrainSpec) -> None:
-    adapters = {f"calibration-{index}": make_adapter(base, recipe, index) for index in range(4)}
-    seeds = tuple(range(BATCH_IMAGES // 4))
+def _draw(base: Base, sample: SampleSpec, recipe: TrainSpec, n_images: int) -> None:
+    n_adapters = math.gcd(n_images, 4)
+    adapters = {f"calibration-{index}": make_adapter(base, recipe, index) for index in range(n_adapters)}
+    seeds = tuple(range(n_images // n_adapters))
     blocks = [ImageBlock(run_id, "a", 1.0, seeds) for run_id in adapters]
     embeddings = dict(zip(["a", sample.negative], embed_prompts(base, ["a", sample.negative]), strict=True))
-    for batch in plan_batches(blocks, BATCH_IMAGES):
+    for batch in plan_batches(blocks, n_images):
         sample_batch(base, batch, adapters, sample, embeddings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,15 +75,17 @@ def describe_plan(loaded: Loaded, lab: Path) -> dict[str, Any]:
     from loralab.bases import load_base
     from loralab.engine.cost import estimate_cost, measure_rates
     from loralab.engine.local import resolve_base
+    from loralab.engine.memory import size_work
 
-    plan = make_plan(loaded.spec)
     base = load_base(resolve_base(loaded), loaded.spec.load)
+    plan = make_plan(loaded.spec)
+    plan = replace(plan, sizes=size_work(base, plan))
     rates = measure_rates(base, plan)
     cost = estimate_cost(plan, rates, base.size_px, plan.n_images, sum(run.train.steps for run in plan.runs))
     return {
         "study": loaded.spec.study, "about": loaded.spec.about, "preset": loaded.preset or "none", "study_sha256": loaded.sha256,
         "base": base.name, "lab": str(lab), "n_arms": len(plan.arms), "n_runs": len(plan.runs), "n_images": plan.n_images,
-        "n_cells": len(plan.cells), "arms": [_arm_row(loaded, name) for name in plan.arms], "cost": vars(cost) | {"rates": vars(rates)},
+        "n_cells": len(plan.cells), "memory": vars(plan.sizes), "device": str(base.device), "arms": [_arm_row(loaded, name) for name in plan.arms], "cost": vars(cost) | {"rates": vars(rates)},
         "claims": [_claim_row(row) for row in claim_plans(loaded)], "pairs": _pairs(plan), "notes": list(plan.notes),
     }  # fmt: skip
 

@@ -11,14 +11,13 @@ from PIL import Image
 
 from loralab.adapters import Adapter
 from loralab.bases import Base
-from loralab.engine.plan import BlockPlan
+from loralab.engine.plan import MAX_IMAGES, BlockPlan
 from loralab.sample import Batch, ImageBlock, parameters_text, plan_batches, sample_batch, write_png
 from loralab.spec import SampleSpec
 from loralab.store import Store, artefact_key
 
 IMAGES_VERSION = 1
 KIND = "images"
-BATCH_IMAGES = 32
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,13 @@ def draw_blocks(
     blocks: Sequence[KeyedBlock],
     adapters: Mapping[str, Adapter],
     embeddings: Mapping[str, torch.Tensor],
+    batch_images: int = MAX_IMAGES,
 ) -> Iterator[tuple[int, int]]:
     """Draw what is missing of ``blocks``; yields (images done, images in all) after each batch.
 
     Batches are planned over all of ``blocks``, present or not: a resumed study draws each image in the company it had.
     """
-    batches = plan_batches([ImageBlock(b.plan.adapter_id, b.plan.prompt, b.plan.strength, b.plan.seeds) for b in blocks], BATCH_IMAGES)
+    batches = plan_batches([ImageBlock(b.plan.adapter_id, b.plan.prompt, b.plan.strength, b.plan.seeds) for b in blocks], batch_images)
     owner = {(b.plan.adapter_id, b.plan.strength, b.plan.prompt, seed): b for b in blocks for seed in b.plan.seeds}
     missing = {b.key for b in blocks if not store.has(KIND, b.key)}
     drawn: dict[str, dict[int, np.ndarray]] = {}

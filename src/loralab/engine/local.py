@@ -18,6 +18,7 @@ from loralab.engine.datasets import Dataset, make_dataset
 from loralab.engine.events import Event, StageClock
 from loralab.engine.images import KeyedBlock, block_key, draw_blocks, load_images
 from loralab.engine.measuring import SCHEMA, measure_blocks, study_measures
+from loralab.engine.memory import sized
 from loralab.engine.plan import BlockPlan, StudyPlan, checkpoint_id, make_plan, run_id_of, twin_of
 from loralab.engine.plumbing import Plumbing, check_plumbing
 from loralab.engine.sheets import contact_sheet
@@ -69,7 +70,8 @@ def open_study(loaded: Loaded, lab: Path, clock: StageClock) -> StudyRun:
     store = Store(lab / "store")
     with clock.stage("load the base"):
         base = load_base(resolve_base(loaded), loaded.spec.load)
-    run = StudyRun(loaded, lab, store, make_plan(loaded.spec), base, clock)
+        plan = sized(make_plan(loaded.spec), base)
+    run = StudyRun(loaded, lab, store, plan, base, clock)
     freeze(run)
     return run
 
@@ -120,7 +122,7 @@ def _draw_base(run: StudyRun) -> Iterator[Event]:
     embeddings = _embeddings(run)
     shown = len(blocks) // max(1, max(block.plan.replicate for block in blocks) + 1)
     with run.clock.stage("draw the base's images"):
-        for done, total in draw_blocks(run.store, run.base, run.plan.spec.sample, blocks, {}, embeddings):
+        for done, total in draw_blocks(run.store, run.base, run.plan.spec.sample, blocks, {}, embeddings, run.plan.sizes.images):
             yield Event("draw", done, total, "the base's pictures")
             ready = [block for block in blocks[:shown] if run.store.has("images", block.key)]
             if run.clock.first_pictures_seconds is None and len(ready) == shown:
@@ -174,7 +176,7 @@ def _draw_stack(run: StudyRun, stack: list[str], embeddings: Mapping[str, torch.
         if checkpoint is not None:  # a run that ended well had not stopped before
             adapters[str(name)] = checkpoint
     with run.clock.stage("draw the LoRAs' images"):
-        for done, total in draw_blocks(run.store, run.base, run.plan.spec.sample, blocks, adapters, embeddings):
+        for done, total in draw_blocks(run.store, run.base, run.plan.spec.sample, blocks, adapters, embeddings, run.plan.sizes.images):
             yield Event("draw", index * total + done, n_stacks * total, f"the LoRAs' pictures, stack {index + 1} of {n_stacks}")
 
 

@@ -12,6 +12,8 @@ from loralab.spec.prompts import without_words
 
 #: adapters that are trained together at most; see docs/decisions.md for the measurement behind it.
 MAX_STACK = 16
+#: pictures that are drawn together at most
+MAX_IMAGES = 32
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,19 @@ class BlockPlan:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """What goes together on one device, and the peaks in bytes that are predicted for it (0 where none was needed)."""
+
+    stack: int = MAX_STACK
+    images: int = MAX_IMAGES
+    checkpointing: bool = False
+    weights_bytes: int = 0
+    train_bytes: int = 0
+    draw_bytes: int = 0
+    room_bytes: float = 0
+
+
+@dataclass(frozen=True)
 class StudyPlan:
     """All that a study will do, as a pure function of its specification."""
 
@@ -57,6 +72,7 @@ class StudyPlan:
     controls: Mapping[tuple[str, int], ControlCells]
     arms: tuple[str, ...]
     notes: tuple[str, ...]
+    sizes: Sizes = Sizes()
     curves: Mapping[tuple[str, int], CurveCells]
 
     @property

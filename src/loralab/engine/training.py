@@ -12,7 +12,7 @@ from loralab.bases import Base, embed_captions, encode_images, model_hashes, tok
 from loralab.bases.text import same_length
 from loralab.engine.datasets import Dataset
 from loralab.engine.events import Event
-from loralab.engine.plan import MAX_STACK, RunPlan, StudyPlan, checkpoint_id
+from loralab.engine.plan import RunPlan, StudyPlan, checkpoint_id
 from loralab.errors import lab_error
 from loralab.spec import StudySpec, TrainSpec
 from loralab.store import Store, artefact_key, canonical_json
@@ -53,7 +53,8 @@ def train_runs(
     runs = [
         TrainRun(run_id, planned[run_id].train, **inputs[planned[run_id].arm], replicate=planned[run_id].replicate) for run_id in wanted
     ]
-    steps = train_stack(base, runs, root_seed=plan.spec.seed, keep={step for steps in kept.values() for step in steps})
+    keep = {step for steps in kept.values() for step in steps}
+    steps = train_stack(base, runs, root_seed=plan.spec.seed, keep=keep, checkpointing=plan.sizes.checkpointing)
     n_steps = runs[0].spec.steps
     while True:
         try:
@@ -72,7 +73,7 @@ def train_runs(
 
 def stacks_of(plan: StudyPlan) -> list[list[str]]:
     """Return which runs are trained together: a function of the whole plan, so that a resumed study groups identically."""
-    return pack_runs([(run.run_id, run.train) for run in plan.runs], MAX_STACK)
+    return pack_runs([(run.run_id, run.train) for run in plan.runs], plan.sizes.stack)
 
 
 def _training_tensors(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip: int) -> dict[str, torch.Tensor | None]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
 
 from loralab.adapters import Adapter, AdapterStack, adapter_sha256, make_adapter
 from loralab.bases import Base, embed_tokens, predict
+from loralab.bases.base import prompt_limit
 from loralab.errors import lab_error
 from loralab.spec.models import TrainSpec
 from loralab.train.losses import make_noise_schedule, make_target, run_losses
@@ -74,11 +77,12 @@ class Minibatch:
 
 
 def train_stack(
-    base: Base, runs: Sequence[TrainRun], *, root_seed: int, keep: Collection[int] = ()
+    base: Base, runs: Sequence[TrainRun], *, root_seed: int, keep: Collection[int] = (), checkpointing: bool = False
 ) -> Generator[Step, None, list[TrainedRun]]:
     """Train all ``runs`` together, yielding a Step after each; returns the trained runs in order.
 
-    At the steps in ``keep`` the Step carries copies of the adapters; what is kept changes nothing in the training. The loss is the sum
+    At the steps in ``keep`` the Step carries copies of the adapters; what is kept changes nothing in the training. With
+    ``checkpointing`` activations are computed again instead of kept: less memory, more time, the same numbers. The loss is the sum
     over runs of the run's mean, so that no run feels another. A run whose loss or gradient is not finite stops alone and is reported
     as failed. Raises LabError("training") where the runs cannot share a stack.
     """
@@ -86,7 +90,7 @@ def train_stack(
     spec = runs[0].spec
     initial = [make_adapter(base, run.spec, init_seed(root_seed, run.replicate)) for run in runs]
     stack = AdapterStack(base, initial, trainable=True)
-    shares = _shares(stack, runs) if spec.trains_text else None
+    shares = _shares(stack, [run.spec for run in runs]) if spec.trains_text else None
     optimiser = StackedAdamW(stack.flat, [run.spec.weight_decay for run in runs], [run.spec.max_grad_norm for run in runs], shares)
     schedule = make_noise_schedule(base.scheduler_config)
     batches = _minibatches(base, runs, root_seed, schedule.config.num_train_timesteps)
@@ -94,7 +98,7 @@ def train_stack(
     losses: list[list[float]] = [[] for _ in runs]
     failed: list[str | None] = [None] * len(runs)
     for step in range(1, spec.steps + 1):
-        values, gradient = _gradient(base, stack, schedule, next(batches), trains_text=spec.trains_text)
+        values, gradient = _gradient(base, stack, schedule, next(batches), trains_text=spec.trains_text, checkpointing=checkpointing)
         norms = torch.linalg.vector_norm(gradient, dim=1)
         fine = torch.isfinite(values) & torch.isfinite(norms)
         for k in torch.nonzero(alive & ~fine).flatten().tolist():
@@ -148,23 +152,57 @@ def _minibatches(base: Base, runs: Sequence[TrainRun], root_seed: int, n_timeste
         )
 
 
-def _shares(stack: AdapterStack, runs: Sequence[TrainRun]) -> torch.Tensor:
+def _shares(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> torch.Tensor:
     """Return the part of its run's learning rate that each value gets (K, P): 1 in the UNet, text_encoder_lr / lr in the text encoder."""
-    parts = torch.tensor([run.spec.text_encoder_lr / run.spec.lr for run in runs], device=stack.flat.device)
+    parts = torch.tensor([recipe.text_encoder_lr / recipe.lr for recipe in recipes], device=stack.flat.device)
     return torch.where(stack.text_columns, parts[:, None], 1.0)
 
 
 def _gradient(
-    base: Base, stack: AdapterStack, schedule: DDPMScheduler, batch: Minibatch, *, trains_text: bool
+    base: Base, stack: AdapterStack, schedule: DDPMScheduler, batch: Minibatch, *, trains_text: bool, checkpointing: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each run's loss (K,) and its gradient (K, P)."""
     noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
     target = make_target(schedule, batch.latents, batch.noise, batch.timesteps)
-    with stack.attached():
+    with stack.attached(), _recomputed(base.unet, checkpointing):
         text = embed_tokens(base, batch.text) if trains_text else batch.text
         predicted = predict(base, noisy, batch.timesteps, text)
         losses = run_losses(predicted, target, stack.n_groups)
         return losses.detach(), stack.flat_gradient(losses)
+
+
+@contextmanager
+def _recomputed(unet: Any, on: bool) -> Iterator[None]:
+    """Have the UNet's blocks keep their inputs alone for the block, and compute the rest again (Chen et al. 2016)."""
+    if not on or unet.is_gradient_checkpointing:
+        yield
+        return
+    unet.enable_gradient_checkpointing()
+    try:
+        yield
+    finally:
+        unet.disable_gradient_checkpointing()
+
+
+def dry_step(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: bool) -> None:
+    """Do all that one step of a stack does, on zeros and without looking at a value: for a base whose tensors have none."""
+    initial = [make_adapter(base, recipe, 0) for recipe in recipes]
+    stack = AdapterStack(base, initial, trainable=True)
+    trains_text, device = recipes[0].trains_text, base.device
+    shares = _shares(stack, recipes) if trains_text else None
+    optimiser = StackedAdamW(stack.flat, [recipe.weight_decay for recipe in recipes], [recipe.max_grad_norm for recipe in recipes], shares)
+    n = len(recipes) * recipes[0].batch
+    latents, noise = (torch.zeros(n, *base.latent_shape, device=device) for _ in range(2))
+    if trains_text:
+        width = prompt_limit(base) * (1 if base.text_encoder_2 is None else 2)
+        text = torch.zeros(n, width, dtype=torch.int64, device=device)
+    else:
+        text = torch.zeros(n, base.n_text_rows, int(base.unet.config.cross_attention_dim), device=device)
+    batch = Minibatch(latents, text, noise, torch.zeros(n, dtype=torch.int64, device=device))
+    schedule = make_noise_schedule(base.scheduler_config)
+    values, gradient = _gradient(base, stack, schedule, batch, trains_text=trains_text, checkpointing=checkpointing)
+    norms = torch.linalg.vector_norm(gradient, dim=1)
+    optimiser.step(gradient, norms, torch.ones_like(values), torch.isfinite(norms))
 
 
 def learning_rate(spec: TrainSpec, step: int) -> float:

@@ -23,6 +23,7 @@ from loralab.engine.check.request import STRENGTHS, CheckRequest
 from loralab.engine.check.scores import Scores, copy_threshold, moved, nearest_distance, resemblance, worth_keeping
 from loralab.engine.events import Event
 from loralab.engine.images import KeyedBlock, block_key, draw_blocks, load_images
+from loralab.engine.memory import image_batch
 from loralab.engine.plan import BlockPlan, run_id_of
 from loralab.errors import LabError, lab_error
 from loralab.sample import ImageBlock, plan_batches, sample_batch
@@ -55,6 +56,7 @@ class Checked:
     embedder: Embedder
     sample: SampleSpec
     embeddings: Mapping[str, torch.Tensor]
+    batch_images: int = 32
     n_seeds: int = 0
     training_features: np.ndarray | None = None
     disturbed: np.ndarray | None = None
@@ -132,7 +134,7 @@ def open_check(request: CheckRequest, lab: Path) -> Checked:
     training = np.stack([example.image for example in contents.examples]) if contents else None
     return Checked(
         request, role, files, base, Store(lab / "store"), adapters, training, trigger, prompts, load_embedder(request.embedder), sample,
-        embeddings,
+        embeddings, image_batch(base, sample, request.load, max(adapter.rank for adapter in adapters.values())),
     )  # fmt: skip
 
 
@@ -174,7 +176,7 @@ def _draw(check: Checked, index: int | None, strength: float, listen: Listener) 
         blocks = _blocks(check, index, strength, _seeds(check, owner))
         name = BASE_ARM if index is None else check.files[index].label
         adapters = {} if index is None else {run_id_of(name, 0): check.adapters[name]}
-        for done, total in draw_blocks(check.store, check.base, check.sample, blocks, adapters, check.embeddings):
+        for done, total in draw_blocks(check.store, check.base, check.sample, blocks, adapters, check.embeddings, check.batch_images):
             listen(Event("draw", done, total, f"{name}, strength {strength:g}" if index is not None else "the base's pictures"))
         check.features[name, owner, strength] = _features(check, blocks)
 
@@ -199,7 +201,7 @@ def _seconds_per_image(check: Checked) -> float:
     """Return the time of a picture on this machine: the base's first block, drawn twice because the first pass warms up."""
     seeds = tuple(range(CALIBRATION_SEED, CALIBRATION_SEED + SEEDS_A_BLOCK))
     blocks = [ImageBlock(None, prompt, 0.0, seeds) for prompt in check.prompts.all]
-    batch = plan_batches(blocks, 32)[0]
+    batch = plan_batches(blocks, check.batch_images)[0]
     took = []
     for _ in range(2):
         before = time.monotonic()

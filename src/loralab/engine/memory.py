@@ -1,0 +1,238 @@
+"""How much memory the work takes, and so how much of it goes together: a base and a plan in, predicted peaks and sizes out.
+
+The prediction is a dry run: the very code that trains and draws, on tensors that have shapes and types and no values. What is alive
+is counted at each operation. A stack's peak grows by the same number of bytes with each LoRA, so two dry runs tell all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from loralab.adapters import AdapterStack, make_adapter
+from loralab.bases import Base, decode_latents, predict
+from loralab.bases.base import vae_batch
+from loralab.engine.plan import MAX_IMAGES, MAX_STACK, Sizes, StudyPlan
+from loralab.errors import lab_error
+from loralab.spec import LoadSpec, SampleSpec, TrainSpec
+from loralab.train.loop import dry_step
+
+#: of the device's whole memory, not of what is free just now: a resumed study must group as it did at first
+SHARE = 0.7
+#: what Python, torch and the buffers of its kernels take beside all tensors; measured, see docs/decisions.md
+OVERHEAD_BYTES = 700 << 20
+KERNEL_SHARE = 1.15
+MODELS = ("unet", "vae", "text_encoder", "text_encoder_2")
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Bytes beside the base's own weights: ``fixed`` + n * ``each`` for n LoRAs, or n pictures, together."""
+
+    fixed: int
+    each: int
+
+    def at(self, n: int) -> int:
+        """Return the predicted peak for n together."""
+        return self.fixed + n * self.each
+
+    def most(self, room: float) -> int:
+        """Return how many fit into ``room`` bytes; 0 where not even one does."""
+        return max(0, int((room - self.fixed) // self.each)) if self.each else MAX_STACK
+
+
+def sized(plan: StudyPlan, base: Base) -> StudyPlan:
+    """Return the plan with the sizes of this device; petri's usual ones (about 0.5 GiB) fit wherever torch runs, and take no dry run."""
+    load = plan.spec.load
+    if base.name == "petri" and load.memory_gib is None:
+        return replace(plan, sizes=Sizes(checkpointing=load.gradient_checkpointing or False))
+    return replace(plan, sizes=size_work(base, plan))
+
+
+def size_work(base: Base, plan: StudyPlan) -> Sizes:
+    """Return the largest stack and batch of pictures, up to the usual ones, that fit.
+
+    Raises LabError("training") where not even one does.
+    """
+    load = plan.spec.load
+    weights, room = weights_bytes(base), room_bytes(load, base.device)
+    left = (room - weights - OVERHEAD_BYTES) / KERNEL_SHARE
+    recipes = _largest_recipes([run.train for run in plan.runs])
+    wanted = load.gradient_checkpointing or False
+    train = train_demand(base, recipes, checkpointing=wanted)
+    if train.most(left) == 0 and load.gradient_checkpointing is None:
+        wanted, train = True, train_demand(base, recipes, checkpointing=True)
+    draw = draw_demand(base, plan.spec.sample, recipes)
+    stack, images = min(MAX_STACK, train.most(left)), min(MAX_IMAGES, draw.most(left))
+    if recipes and stack == 0:
+        raise _too_large("training one LoRA", train.at(1), weights, room)
+    if images == 0:
+        raise _too_large("drawing one picture", draw.at(1), weights, room)
+    return Sizes(stack, images, wanted, weights, train.at(stack) if recipes else 0, draw.at(images), room)
+
+
+def image_batch(base: Base, sample: SampleSpec, load: LoadSpec, rank: int) -> int:
+    """Return how many pictures are drawn together where nothing is trained; raises LabError("training") where not even one fits."""
+    if base.name == "petri" and load.memory_gib is None:
+        return MAX_IMAGES
+    weights, room = weights_bytes(base), room_bytes(load, base.device)
+    draw = draw_demand(base, sample, [TrainSpec(rank=min(rank, 64), targets="transformer")])
+    images = min(MAX_IMAGES, draw.most((room - weights - OVERHEAD_BYTES) / KERNEL_SHARE))
+    if images == 0:
+        raise _too_large("drawing one picture", draw.at(1), weights, room)
+    return images
+
+
+def _too_large(what: str, needed: int, weights: int, room: int) -> Exception:
+    found = f"{what} would take {_gib(needed)} beside the base's {_gib(weights)}"
+    do = "bf16, a smaller `size_px`, a smaller batch or `gradient_checkpointing: true` need less; `memory_gib` says how much there is"
+    return lab_error("training", found, f"no more than the {_gib(room)} that may be taken, {_gib(OVERHEAD_BYTES)} for torch itself", do)
+
+
+def _gib(n_bytes: float) -> str:
+    return f"{n_bytes / 2**30:.1f} GiB"
+
+
+def _largest_recipes(recipes: Sequence[TrainSpec]) -> list[TrainSpec]:
+    """Return one recipe for each batch and set of trained layers, that of the highest rank."""
+    found: dict[tuple[object, ...], TrainSpec] = {}
+    for recipe in recipes:
+        key = (recipe.batch, recipe.targets, recipe.trains_text)
+        if key not in found or found[key].rank < recipe.rank:
+            found[key] = recipe
+    return list(found.values())
+
+
+# --- what there is ------------------------------------------------------------------------------------------------------
+
+
+def room_bytes(load: LoadSpec, device: torch.device) -> float:
+    """Return how many bytes the work may take: what the study says, or a share of the device's memory or of the container's limit."""
+    if load.memory_gib is not None:
+        return load.memory_gib * 2**30
+    if device.type == "cuda":
+        return SHARE * float(torch.cuda.get_device_properties(device).total_memory)
+    total = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else ""
+    return SHARE * (min(total, float(text)) if text.isdigit() else total)
+
+
+def weights_bytes(base: Base) -> int:
+    """Return the bytes of the base's own weights."""
+    parts = [part for part in (getattr(base, name) for name in MODELS) if part is not None]
+    return sum(value.numel() * value.element_size() for part in parts for value in part.parameters())
+
+
+# --- what the work takes ------------------------------------------------------------------------------------------------
+
+
+def train_demand(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: bool) -> Demand:
+    """Return what training takes under the most demanding of ``recipes``, by the number of LoRAs in the stack."""
+    found = [_demand(lambda n, r=recipe: train_peak_bytes(base, r, n, checkpointing=checkpointing)) for recipe in recipes]  # type: ignore[misc]
+    return max(found, key=lambda demand: demand.at(1), default=Demand(0, 0))
+
+
+def draw_demand(base: Base, sample: SampleSpec, recipes: Sequence[TrainSpec]) -> Demand:
+    """Return what drawing takes by the number of pictures, a LoRA of its own for each, decoding included."""
+    recipe = max(recipes, key=lambda r: r.rank, default=None)
+    drawn = _demand(lambda n: draw_peak_bytes(base, sample, recipe, n))
+    decoded = decode_peak_bytes(base)
+    return Demand(max(drawn.fixed, decoded - drawn.each), drawn.each)
+
+
+def _demand(peak: Callable[[int], int]) -> Demand:
+    one, two = peak(1), peak(2)
+    return Demand(2 * one - two, two - one)
+
+
+def train_peak_bytes(base: Base, recipe: TrainSpec, n_runs: int, *, checkpointing: bool) -> int:
+    """Return the most bytes alive at once in a step of a stack of ``n_runs``, beside the base's weights."""
+    with dry_base(base) as (dry, counter):
+        dry_step(dry, [recipe] * n_runs, checkpointing=checkpointing)
+    return counter.peak
+
+
+@torch.no_grad()
+def draw_peak_bytes(base: Base, sample: SampleSpec, recipe: TrainSpec | None, n_images: int) -> int:
+    """Return the most bytes alive at once in a solver step of ``n_images`` pictures."""
+    with dry_base(base) as (dry, counter):
+        stack = AdapterStack(dry, [make_adapter(dry, recipe, 0) if recipe else None] * n_images)
+        n = n_images * (1 if sample.guidance == 1 else 2)
+        latents, text = torch.zeros(n, *base.latent_shape), torch.zeros(n, base.n_text_rows, int(base.unet.config.cross_attention_dim))
+        kept = [latents.clone() for _ in range(3)]  # a solver of second order keeps earlier predictions
+        with stack.attached():
+            predict(dry, latents, torch.zeros(n, dtype=torch.int64), text)
+        del kept
+    return counter.peak
+
+
+def decode_peak_bytes(base: Base) -> int:
+    """Return the most bytes alive at once while the largest part of a batch that goes through the VAE together is decoded."""
+    with dry_base(base) as (dry, counter), _no_numpy():
+        decode_latents(dry, torch.zeros(min(MAX_IMAGES, vae_batch(base.size_px**2)), *base.latent_shape))
+    return counter.peak
+
+
+@contextmanager
+def _no_numpy() -> Iterator[None]:
+    """End the block where pictures would leave torch: a tensor without values has no array."""
+    try:
+        yield
+    except (RuntimeError, TypeError, NotImplementedError) as error:
+        if "numpy" not in str(error).lower() and "fake" not in str(error).lower():
+            raise
+
+
+@contextmanager
+def dry_base(base: Base) -> Iterator[tuple[Base, LivePeak]]:
+    """Yield (the base without values, the counter): inside the block every tensor has a shape, a type and a device, and no memory."""
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with FakeCopyMode(fake):
+        parts = {name: deepcopy(getattr(base, name)) for name in MODELS}
+    models = [part for part in parts.values() if part is not None]
+    counter = LivePeak([tensor for model in models for tensor in (*model.parameters(), *model.buffers())])
+    with fake, counter:
+        yield replace(base, **parts), counter
+
+
+class LivePeak(TorchDispatchMode):
+    """Counts the bytes of tensors alive at each operation, each stretch of memory once, those of ``ours`` never."""
+
+    def __init__(self, ours: Sequence[torch.Tensor]) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self.known = {tensor.untyped_storage()._cdata for tensor in ours}
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:  # fmt: skip
+        """Run ``function`` and count what is new in its result."""
+        result = function(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor):
+                self._count(leaf.untyped_storage())
+        return result
+
+    def _count(self, storage: Any) -> None:
+        number, n_bytes = storage._cdata, storage.nbytes()
+        if number not in self.known:
+            self.known.add(number)
+            self.live += n_bytes
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._forget, number, n_bytes)
+
+    def _forget(self, number: int, n_bytes: int) -> None:
+        self.known.discard(number)
+        self.live -= n_bytes
