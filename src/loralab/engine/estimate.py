@@ -85,7 +85,8 @@ def describe_plan(loaded: Loaded, lab: Path) -> dict[str, Any]:
     return {
         "study": loaded.spec.study, "about": loaded.spec.about, "preset": loaded.preset or "none", "study_sha256": loaded.sha256,
         "base": base.name, "lab": str(lab), "n_arms": len(plan.arms), "n_runs": len(plan.runs), "n_images": plan.n_images,
-        "n_cells": len(plan.cells), "memory": vars(plan.sizes), "device": str(base.device), "arms": [_arm_row(loaded, name) for name in plan.arms], "cost": vars(cost) | {"rates": vars(rates)},
+        "n_cells": len(plan.cells), "memory": vars(plan.sizes),
+        "device": str(base.device), "arms": [_arm_row(loaded, name) for name in plan.arms], "cost": vars(cost) | {"rates": vars(rates)},
         "claims": [_claim_row(row) for row in claim_plans(loaded)], "pairs": _pairs(plan), "notes": list(plan.notes),
     }  # fmt: skip
 

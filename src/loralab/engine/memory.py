@@ -61,25 +61,30 @@ def sized(plan: StudyPlan, base: Base) -> StudyPlan:
 
 
 def size_work(base: Base, plan: StudyPlan) -> Sizes:
-    """Return the largest stack and batch of pictures, up to the usual ones, that fit.
+    """Return the largest stack and batch of pictures, up to the usual ones, that fit on the base's device; raises as `fit` does."""
+    load, recipes = plan.spec.load, _largest_recipes([run.train for run in plan.runs])
+    return fit(
+        room_bytes(load, base.device), weights_bytes(base), load.gradient_checkpointing,
+        lambda on: train_demand(base, recipes, checkpointing=on), draw_demand(base, plan.spec.sample, recipes),
+    )  # fmt: skip
 
-    Raises LabError("training") where not even one does.
+
+def fit(room: float, weights: int, checkpointing: bool | None, train: Callable[[bool], Demand], draw: Demand) -> Sizes:
+    """Return the largest stack and batch, up to the usual ones, whose peaks fit into ``room`` bytes beside ``weights``.
+
+    ``train`` gives the demand without and with checkpointing; None for ``checkpointing`` turns it on where nothing fits without.
+    Raises LabError("training") where not even one LoRA, or one picture, fits.
     """
-    load = plan.spec.load
-    weights, room = weights_bytes(base), room_bytes(load, base.device)
     left = (room - weights - OVERHEAD_BYTES) / KERNEL_SHARE
-    recipes = _largest_recipes([run.train for run in plan.runs])
-    wanted = load.gradient_checkpointing or False
-    train = train_demand(base, recipes, checkpointing=wanted)
-    if train.most(left) == 0 and load.gradient_checkpointing is None:
-        wanted, train = True, train_demand(base, recipes, checkpointing=True)
-    draw = draw_demand(base, plan.spec.sample, recipes)
-    stack, images = min(MAX_STACK, train.most(left)), min(MAX_IMAGES, draw.most(left))
-    if recipes and stack == 0:
-        raise _too_large("training one LoRA", train.at(1), weights, room)
-    if images == 0:
-        raise _too_large("drawing one picture", draw.at(1), weights, room)
-    return Sizes(stack, images, wanted, weights, train.at(stack) if recipes else 0, draw.at(images), room)
+    on = bool(checkpointing)
+    demand = train(on)
+    if demand.most(left) == 0 and checkpointing is None:
+        on, demand = True, train(True)
+    stack, images = min(MAX_STACK, demand.most(left)), min(MAX_IMAGES, draw.most(left))
+    for what, n, needed in (("training one LoRA", stack, demand.at(1)), ("drawing one picture", images, draw.at(1))):
+        if n == 0:
+            raise _too_large(what, needed, weights, room)
+    return Sizes(stack, images, on, weights, demand.at(stack) if demand.each else 0, draw.at(images), room)
 
 
 def image_batch(base: Base, sample: SampleSpec, load: LoadSpec, rank: int) -> int:
@@ -94,7 +99,7 @@ def image_batch(base: Base, sample: SampleSpec, load: LoadSpec, rank: int) -> in
     return images
 
 
-def _too_large(what: str, needed: int, weights: int, room: int) -> Exception:
+def _too_large(what: str, needed: int, weights: int, room: float) -> Exception:
     found = f"{what} would take {_gib(needed)} beside the base's {_gib(weights)}"
     do = "bf16, a smaller `size_px`, a smaller batch or `gradient_checkpointing: true` need less; `memory_gib` says how much there is"
     return lab_error("training", found, f"no more than the {_gib(room)} that may be taken, {_gib(OVERHEAD_BYTES)} for torch itself", do)

@@ -72,7 +72,6 @@ class StudyPlan:
     controls: Mapping[tuple[str, int], ControlCells]
     arms: tuple[str, ...]
     notes: tuple[str, ...]
-    sizes: Sizes = Sizes()
     curves: Mapping[tuple[str, int], CurveCells]
 
     @property
@@ -83,6 +82,8 @@ class StudyPlan:
     def kept_steps(self, arm: str) -> tuple[int, ...]:
         """Return the earlier steps of an arm's trainings that are drawn from, rising."""
         return tuple(sorted({cell.step for cell in self.cells if cell.arm == arm and cell.step is not None}))
+
+    sizes: Sizes = Sizes()
 
     @property
     def n_images(self) -> int:
