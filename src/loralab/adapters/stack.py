@@ -74,7 +74,8 @@ class AdapterStack:
     def text_columns(self) -> torch.Tensor:
         """Which of the P values belong to text encoders: (P,) bool."""
         counts = torch.tensor([pair.down[0].numel() + pair.up[0].numel() for pair in self.pairs])
-        return torch.tensor([_is_text(pair.path) for pair in self.pairs]).repeat_interleave(counts).to(self.flat.device)
+        belongs = torch.tensor([_is_text(pair.path) for pair in self.pairs])
+        return belongs.repeat_interleave(counts, output_size=self.flat.shape[1]).to(self.flat.device)
 
     def _make_pairs(self, layers: dict[str, Layer], highest: dict[str, int]) -> list[StackedPair]:
         pairs, start = [], 0

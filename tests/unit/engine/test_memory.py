@@ -101,3 +101,9 @@ def test_the_prediction_is_near_what_a_process_is_seen_to_take(tiny_base: Base, 
     predicted = train_peak_bytes(tiny_base, TrainSpec(rank=8, batch=64), 8, checkpointing=False)
     assert predicted > 100e6
     assert 0.7 * predicted <= measured <= predicted * memory.KERNEL_SHARE + memory.OVERHEAD_BYTES
+
+
+def test_training_the_text_encoder_takes_more(tiny_base: Base) -> None:
+    both = RECIPE.model_copy(update={"text_encoder_lr": 1e-3})
+    frozen, trained = (train_peak_bytes(tiny_base, recipe, 1, checkpointing=False) for recipe in (RECIPE, both))
+    assert trained > frozen
