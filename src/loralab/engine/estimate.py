@@ -81,7 +81,9 @@ def describe_plan(loaded: Loaded, lab: Path) -> dict[str, Any]:
     plan = make_plan(loaded.spec)
     plan = replace(plan, sizes=size_work(base, plan))
     rates = measure_rates(base, plan)
-    cost = estimate_cost(plan, rates, base.size_px, plan.n_images, sum(run.train.steps for run in plan.runs))
+    cost = estimate_cost(
+        plan, rates, base.size_px, plan.n_images, sum(run.train.steps for run in plan.runs if plan.spec.arms[run.arm].adapters is None)
+    )
     return {
         "study": loaded.spec.study, "about": loaded.spec.about, "preset": loaded.preset or "none", "study_sha256": loaded.sha256,
         "base": base.name, "lab": str(lab), "n_arms": len(plan.arms), "n_runs": len(plan.runs), "n_images": plan.n_images,
@@ -95,6 +97,7 @@ def _arm_row(loaded: Loaded, name: str) -> dict[str, Any]:
     arm, recipe = loaded.spec.arms[name], train_spec_of(loaded.spec, loaded.spec.arms[name])
     text = f"rank {recipe.rank}, lr {recipe.lr:g}, {recipe.steps} steps of {recipe.batch}"
     text += f", text encoder at {recipe.text_encoder_lr:g}" if recipe.trains_text else ""
+    text = text if arm.adapters is None else f"trained elsewhere: {arm.adapters}"
     return {"name": name, "data": arm.data, "captions": arm.captions or "the data's own", "runs": recipe.replicates, "recipe": text}
 
 

@@ -50,11 +50,11 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
     base, store = load_base(resolve_base(loaded), loaded.spec.load), Store(lab / "store")
     if base.family not in SCRIPTS:
         raise lab_error("model", f"a base of the family {base.family}", f"one of {', '.join(SCRIPTS)}: what sd-scripts trains")
-    for arm in plan.arms:
+    for arm in plan.trained_arms:
         dataset = make_dataset(store, base, loaded.spec, arm, loaded.folder)
         with disk_errors("writing the export"):
             _export_arm(plan, base, arm, dataset, folder / arm)
-    return Exported(folder, plan.arms, len(plan.runs))
+    return Exported(folder, tuple(plan.trained_arms), len(plan.runs))
 
 
 def _export_arm(plan: StudyPlan, base: Base, arm: str, dataset: Dataset, folder: Path) -> None:

@@ -23,10 +23,11 @@ from loralab.engine.plan import BlockPlan, StudyPlan, checkpoint_id, make_plan, 
 from loralab.engine.plumbing import Plumbing, check_plumbing
 from loralab.engine.sheets import contact_sheet
 from loralab.engine.training import KIND as ADAPTERS
-from loralab.engine.training import adapter_file, adapter_key, load_or_make_twin, load_run, stacks_of, train_runs
+from loralab.engine.training import adapter_file, adapter_key, load_or_make_twin, load_run, stacks_of, take_adapter, train_runs
 from loralab.measure import Card
 from loralab.seeds import seed_for
 from loralab.spec import BASE_ARM
+from loralab.spec.elsewhere import adapter_files
 from loralab.spec.load import Loaded, preset_of
 from loralab.store import Store, append_line, disk_errors, read_lines, write_atomically
 
@@ -146,6 +147,11 @@ def _make_data(run: StudyRun) -> Iterator[Event]:
             _copy_dataset(run, arm)
             yield Event("data", index, len(run.plan.trained_arms), arm)
     for planned in run.plan.runs:
+        pattern = run.plan.spec.arms[planned.arm].adapters
+        if pattern is not None:
+            file = adapter_files(pattern, run.loaded.folder)[planned.replicate]
+            run.run_keys[planned.run_id] = take_adapter(run.store, run.base, file, planned.run_id, run.datasets[planned.arm])
+            continue
         for step in (None, *run.plan.kept_steps(planned.arm)):
             key = adapter_key(run.base, planned, run.datasets[planned.arm], run.plan.spec, step)
             run.run_keys[checkpoint_id(planned.run_id, step)] = key

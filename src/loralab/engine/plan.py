@@ -273,6 +273,7 @@ def differences(spec: StudySpec, one: str, other: str) -> list[str]:
     """Return the names of all in which the resolved recipes of two arms differ; the plan proves "only the keyword" with it."""
     first, second = spec.arms[one], spec.arms[other]
     found = ["captions"] if first.captions != second.captions else []
+    found += ["where it was trained"] if (first.adapters is None) != (second.adapters is None) else []
     data, other_data = (spec.data[arm.data].model_dump() for arm in (first, second))
     found += [f"data.{key}" for key in sorted(data.keys() | other_data.keys()) if data.get(key) != other_data.get(key)]
     recipe, other_recipe = (train_spec_of(spec, arm).model_dump() for arm in (first, second))

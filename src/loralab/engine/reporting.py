@@ -7,6 +7,7 @@ import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -160,6 +161,8 @@ def _arm_summary(run: StudyRun, name: str) -> ArmSummary:
     run_ids = [planned.run_id for planned in run.plan.runs if planned.arm == name]
     text = f"rank {recipe.rank}, alpha {recipe.rank if recipe.alpha is None else recipe.alpha:g}, learning rate {recipe.lr:g}, "
     text += f"{recipe.steps} steps of {recipe.batch} pictures, AdamW, {recipe.schedule} schedule"
+    if arm.adapters is not None:
+        text = "trained elsewhere, one file a training: " + Path(arm.adapters).name  # a report carries no folder of this machine
     return ArmSummary(
         name=name, captions=arm.captions or "the data's own", data=arm.data, recipe=text, runs=len(run_ids),
         failed_runs=sum(run_id in run.failures for run_id in run_ids), losses=tuple(_mean_losses(run, run_ids)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from loralab.train.null import make_null_twins
 TRAIN_VERSION = 1
 NULL_VERSION = 1
 KIND = "adapters"
+ELSEWHERE_VERSION = 1
 
 
 def adapter_key(base: Base, run: RunPlan, dataset: Dataset, study: StudySpec, step: int | None = None) -> str:
@@ -73,7 +76,9 @@ def train_runs(
 
 def stacks_of(plan: StudyPlan) -> list[list[str]]:
     """Return which runs are trained together: a function of the whole plan, so that a resumed study groups identically."""
-    return pack_runs([(run.run_id, run.train) for run in plan.runs], plan.sizes.stack)
+    elsewhere = {arm for arm, spec in plan.spec.arms.items() if spec.adapters is not None}
+    both = [[(run.run_id, run.train) for run in plan.runs if (run.arm in elsewhere) is there] for there in (False, True)]
+    return [stack for runs in both for stack in pack_runs(runs, plan.sizes.stack)]
 
 
 def _training_tensors(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip: int) -> dict[str, torch.Tensor | None]:
@@ -181,6 +186,17 @@ def load_or_make_twin(
             metadata = {"loralab.null_twin_of": key, "loralab.base_sha256": base.fingerprint}
             save_adapter(scratch / "adapter.safetensors", twin.adapter, metadata=metadata)
     return own
+
+
+def take_adapter(store: Store, base: Base, file: Path, run_id: str, dataset: Dataset) -> str:
+    """Return the key of a LoRA file from elsewhere, copied into the store; raises LabError("model") where it does not fit the base."""
+    key = artefact_key("elsewhere", ELSEWHERE_VERSION, {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}, [base.fingerprint])
+    if not store.has(KIND, key):
+        load_adapter(file, base)
+        with store.publish(KIND, key, {"run_id": run_id, "file": file.name, "failed": None, "data": dataset.key}) as scratch:
+            shutil.copyfile(file, scratch / "adapter.safetensors")
+            (scratch / "losses.jsonl").write_text("", encoding="utf-8")
+    return key
 
 
 def load_run(store: Store, base: Base, key: str) -> Adapter | None:

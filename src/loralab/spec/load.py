@@ -16,6 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from loralab.errors import LabError, Problem, lab_error
 from loralab.spec.cells import BASE_ARM, Cell
+from loralab.spec.elsewhere import adapter_files
 from loralab.spec.models import (
     NAME,
     RESERVED_NAMES,
@@ -78,11 +79,30 @@ def load_study(path: Path, preset: str | None = None) -> Loaded:
         raise LabError(
             "spec", [Problem(found, expected, do, _where(tree, location, path.name)) for location, found, expected, do in problems]
         )
-    resolved = apply_preset(spec, preset)
+    resolved = _with_files(apply_preset(spec, preset), path.resolve().parent, tree, path.name)
     late = [] if preset is not None and not spec.presets[preset].verdicts else list(_step_problems(resolved))  # type: ignore[index]
     if late:
         raise LabError("spec", [Problem(found, expected, do, _where(tree, where, path.name)) for where, found, expected, do in late])
     return Loaded(resolved, text, path.resolve().parent, preset, fingerprints(spec))
+
+
+def _with_files(spec: StudySpec, folder: Path, tree: CommentedMap, name: str) -> StudySpec:
+    """Return the study in which each arm of files from elsewhere has as many replicates as files."""
+    arms, problems = dict(spec.arms), []
+    for arm_name, arm in spec.arms.items():
+        if arm.adapters is None:
+            continue
+        try:
+            files = adapter_files(arm.adapters, folder)
+            if arm.train:
+                raise ValueError("an arm of files from elsewhere is not trained here: leave `train` out")
+        except ValueError as error:
+            problems.append(Problem(str(error), where=_where(tree, ("arms", arm_name, "adapters"), name)))
+            continue
+        arms[arm_name] = arm.model_copy(update={"train": {"replicates": len(files)}})
+    if problems:
+        raise LabError("spec", problems)
+    return spec.model_copy(update={"arms": arms})
 
 
 def apply_preset(spec: StudySpec, preset: str | None) -> StudySpec:
@@ -284,7 +304,9 @@ def _step_problems(spec: StudySpec) -> Iterator[Finding]:
     """Check the steps that cells and curves name against the recipes as they will be trained, the preset applied."""
     for location, cell in claim_cells(spec):
         steps = train_spec_of(spec, spec.arms[cell.arm]).steps if cell.arm != BASE_ARM else 0
-        if cell.step is not None and not 1 <= cell.step < steps:
+        if cell.step is not None and spec.arms[cell.arm].adapters is not None:
+            yield location, f"{cell}, where the training was elsewhere", "a cell without `step`", "an arm for each epoch's files"
+        elif cell.step is not None and not 1 <= cell.step < steps:
             expected = f"a step from 1 to {steps - 1}; the end is meant without `step`"
             yield location, f"{cell}, where the training has {steps} steps", expected, ""
     for name, experiment in spec.experiments.items():

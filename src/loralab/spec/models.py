@@ -199,6 +199,9 @@ class ArmSpec(Strict):
         None, description="Caption template with {placeholders} of the data's factors; none = the data's own captions."
     )
     train: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `train` for this arm.")
+    adapters: str | None = Field(
+        None, description="LoRA files trained elsewhere on `data`, as a path with `*`, relative to the study file: one file a replicate."
+    )
     control: Literal["placebo", "null"] | None = Field(
         None, description="placebo: marks the arm that is trained on the base's own images. null is set by a preset's `null_of`."
     )
