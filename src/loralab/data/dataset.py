@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +50,16 @@ class DatasetContents:
         return tuple(example for subset in self.subsets for example in subset.examples)
 
 
-def read_dataset(path: Path, cut_for: Callable[[SubsetSpec], Cut]) -> DatasetContents:
+def read_dataset(path: Path, cut_for: Callable[[SubsetSpec], Cut], given: SubsetSpec | None = None) -> DatasetContents:
     """Return the data set at ``path``: a folder as ``read_folder`` knows it, or a kohya dataset file (.toml).
 
-    Each `N_name` folder of a root is a subset of its own. Raises LabError("data") that lists every problem of every subset together.
+    Each `N_name` folder of a root is a subset of its own, under the options ``given``. Raises LabError("data") that lists every problem
+    of every subset together.
     """
     if path.suffix.lower() == ".toml":
         return _read_subsets(load_dataset_file(path), path.parent, cut_for)
-    options = SubsetSpec(image_dir=path.name or ".")
-    contents = read_pictures(path, cut_for(options))
+    options = given if given is not None else SubsetSpec(image_dir=path.name or ".")
+    contents = read_pictures(path, cut_for(options), replace(_reading(options, path.parent), flat=False, class_tokens=None))
     return DatasetContents(tuple(_by_folder(path, options, contents)), tuple(contents.notes))
 
 

@@ -7,11 +7,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from loralab.bases import Base, embed_prompts
-from loralab.data import Example, caption_for, make_examples, read_folder, write_kohya_folder
+from loralab.data import Example, TrainingPicture, caption_for, make_examples, read_folder, write_kohya_folder
+from loralab.engine.prepared import load_prepared, read_prepared, sources_sha256, unit_px, write_prepared
 from loralab.errors import lab_error
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import ArmSpec, FolderData, ImagesOfData, SampleSpec, StudySpec
@@ -33,12 +35,17 @@ class Dataset:
     repeats: tuple[int, ...]  # how often an epoch shows each picture, common factors taken out
     folder: Path
     notes: tuple[str, ...]
+    pictures: tuple[TrainingPicture, ...] | None = None  # where showings differ; ``images`` are then their square crops, for instruments
+    prior_loss_weight: float = 1.0
 
 
 def make_dataset(store: Store, base: Base, spec: StudySpec, arm_name: str, study_folder: Path) -> Dataset:
     """Return the arm's data set, made if the store does not hold it; what is trained on is always read back from the PNGs."""
     arm = spec.arms[arm_name]
     key = _dataset_key(base, spec, arm, study_folder)
+    data = spec.data[arm.data]
+    if isinstance(data, FolderData) and data.has_showings:
+        return _make_prepared(store, base, data, arm, arm_name, key, study_folder)
     if not store.has(KIND, key):
         examples, notes = _examples(base, spec, arm, study_folder)
         captions = [caption_for(arm.captions, example) if arm.captions is not None else example.caption for example in examples]
@@ -53,6 +60,22 @@ def make_dataset(store: Store, base: Base, spec: StudySpec, arm_name: str, study
     )  # fmt: skip
 
 
+def _make_prepared(store: Store, base: Base, data: FolderData, arm: ArmSpec, arm_name: str, key: str, study_folder: Path) -> Dataset:
+    """Return a data set whose showings differ, made if the store does not hold it."""
+    if not store.has(KIND, key):
+        subsets, notes = read_prepared(base, data, study_folder)
+        inside: dict[str, Any] = {"data": arm.data, "notes": notes, "pictures": []}
+        with store.publish(KIND, key, inside) as scratch:
+            inside["pictures"] += write_prepared(base, subsets, arm.captions, scratch, arm_name)
+    manifest = store.manifest(KIND, key)
+    folder = store.path(KIND, key)
+    pictures = load_prepared(folder, manifest["pictures"])
+    taught = [picture for picture in pictures if not picture.options.is_reg]
+    images = np.stack([example.image for example in read_folder(folder, base.size_px).examples])
+    captions, repeats = tuple(picture.caption for picture in taught), tuple(picture.options.num_repeats for picture in taught)
+    return Dataset(key, images, captions, repeats, folder, tuple(manifest["notes"]), pictures, data.prior_loss_weight)
+
+
 def relative_repeats(examples: Sequence[Example]) -> list[int]:
     """Return how often an epoch shows each picture: kohya's repeats without their common factor, since epochs have no meaning here."""
     repeats = [int(example.factors.get("repeats", 1)) for example in examples]
@@ -64,11 +87,19 @@ def _dataset_key(base: Base, spec: StudySpec, arm: ArmSpec, study_folder: Path) 
     data = spec.data[arm.data]
     spec_slice = {"data": data.model_dump(mode="json"), "captions": arm.captions, "size_px": base.size_px}
     if isinstance(data, FolderData):
-        spec_slice["data"] = {"content": _folder_sha256(folder_path(data, study_folder))}
+        spec_slice["data"] = _folder_slice(data, study_folder, base)
     if isinstance(data, ImagesOfData) and spec.sample.clip_skip != 1:
         spec_slice["clip_skip"] = spec.sample.clip_skip
     inputs = [base.fingerprint] if isinstance(data, ImagesOfData) else []
     return artefact_key("data", DATA_VERSION, spec_slice, inputs)
+
+
+def _folder_slice(data: FolderData, study_folder: Path, base: Base) -> dict[str, Any]:
+    """Return what a folder's data set follows from: its bytes, and its options where it has any."""
+    if not data.has_showings:
+        return {"content": _folder_sha256(folder_path(data, study_folder))}
+    options = data.model_dump(mode="json", exclude={"folder", "masks", "regularisation"})
+    return {"content": sources_sha256(data, study_folder, _folder_sha256), "options": options, "unit_px": unit_px(base)}
 
 
 def folder_path(data: FolderData, study_folder: Path) -> Path:

@@ -52,6 +52,9 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
         raise lab_error("model", f"a base of the family {base.family}", f"one of {', '.join(SCRIPTS)}: what sd-scripts trains")
     for arm in plan.trained_arms:
         dataset = make_dataset(store, base, loaded.spec, arm, loaded.folder)
+        if dataset.pictures is not None:
+            found = f"arm {arm!r} trains on a folder with options, or on a dataset file"
+            raise lab_error("spec", found, "folders without options", "hand sd-scripts that folder or dataset file as it is")
         with disk_errors("writing the export"):
             _export_arm(plan, base, arm, dataset, folder / arm)
     return Exported(folder, tuple(plan.trained_arms), len(plan.runs))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from loralab.infer.case import ControlCells, CurveCells
-from loralab.spec import BASE_ARM, ArmSpec, Cell, ClaimSpec, CurveSpec, ImagesOfData, StudySpec, TrainSpec
+from loralab.spec import BASE_ARM, ArmSpec, Cell, ClaimSpec, CurveSpec, FolderData, ImagesOfData, StudySpec, TrainSpec
 from loralab.spec.load import train_spec_of
 from loralab.spec.prompts import without_words
 
@@ -254,8 +254,16 @@ def prompt_without_trigger(spec: StudySpec, arm: ArmSpec, prompt: str) -> str | 
     return None
 
 
+def trains_alone(spec: StudySpec, arm: str) -> bool:
+    """Return whether an arm's steps may differ in resolution, so that its runs share no stack."""
+    data = spec.data[spec.arms[arm].data]
+    return isinstance(data, FolderData) and data.trains_alone
+
+
 def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
     for name in spec.arms:
+        if trains_alone(spec, name):
+            yield f"arm {name!r} may train on several resolutions: its runs are trained one by one"
         if name not in arms:
             yield f"arm {name!r} is in no claim and no control: it is neither trained nor drawn"
     if placebo_of(spec) is None:

@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,11 +15,11 @@ from loralab.bases import Base, embed_captions, encode_images, model_hashes, tok
 from loralab.bases.text import same_length
 from loralab.engine.datasets import Dataset
 from loralab.engine.events import Event
-from loralab.engine.plan import RunPlan, StudyPlan, checkpoint_id
+from loralab.engine.plan import RunPlan, StudyPlan, checkpoint_id, trains_alone
 from loralab.errors import lab_error
 from loralab.spec import StudySpec, TrainSpec
 from loralab.store import Store, artefact_key, canonical_json
-from loralab.train import TrainedRun, TrainRun, pack_runs, train_stack
+from loralab.train import Feed, TrainedRun, TrainRun, pack_runs, train_stack
 from loralab.train.null import make_null_twins
 
 TRAIN_VERSION = 1
@@ -51,7 +52,7 @@ def train_runs(
     if all(store.has(KIND, keys[name]) for name in needed):
         return
     recipes = {planned[run_id].arm: planned[run_id].train for run_id in wanted}
-    inputs = {arm: _training_tensors(base, datasets[arm], recipe, plan.spec.sample.clip_skip) for arm, recipe in recipes.items()}
+    inputs = {arm: _training_inputs(base, datasets[arm], recipe, plan.spec.sample.clip_skip) for arm, recipe in recipes.items()}
     _bring_to_one_length(base, inputs)
     runs = [
         TrainRun(run_id, planned[run_id].train, **inputs[planned[run_id].arm], replicate=planned[run_id].replicate) for run_id in wanted
@@ -76,9 +77,19 @@ def train_runs(
 
 def stacks_of(plan: StudyPlan) -> list[list[str]]:
     """Return which runs are trained together: a function of the whole plan, so that a resumed study groups identically."""
+    alone = {run.run_id for run in plan.runs if trains_alone(plan.spec, run.arm)}
     elsewhere = {arm for arm, spec in plan.spec.arms.items() if spec.adapters is not None}
     both = [[(run.run_id, run.train) for run in plan.runs if (run.arm in elsewhere) is there] for there in (False, True)]
-    return [stack for runs in both for stack in pack_runs(runs, plan.sizes.stack)]
+    return [stack for runs in both for stack in pack_runs(runs, plan.sizes.stack, alone)]
+
+
+def _training_inputs(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip: int) -> dict[str, Any]:
+    """Return what a TrainRun takes: a feed where showings differ, else tensors that are computed once."""
+    if dataset.pictures is None:
+        return dict(_training_tensors(base, dataset, recipe, clip_skip))
+    _check_clip_skip(recipe, clip_skip)
+    feed = Feed(base, dataset.pictures, recipe.trains_text, dataset.prior_loss_weight, clip_skip)
+    return {"latents": torch.empty(0), "embeddings": None, "feed": feed}
 
 
 def _training_tensors(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip: int) -> dict[str, torch.Tensor | None]:
@@ -91,16 +102,20 @@ def _training_tensors(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip
 
 def caption_tensors(base: Base, captions: list[str], recipe: TrainSpec, clip_skip: int = 1) -> dict[str, torch.Tensor | None]:
     """Return `embeddings` (N, T, D), or `tokens` (N, T) where the recipe trains the text encoder and embeddings change with every step."""
-    if recipe.trains_text and clip_skip != 1:
-        raise lab_error(
-            "spec", f"clip_skip {clip_skip} and text_encoder_lr together", "one of them", "a trained text encoder is read at its end"
-        )
+    _check_clip_skip(recipe, clip_skip)
     if recipe.trains_text:
         return {"embeddings": None, "tokens": tokenise(base, captions)}
     return {"embeddings": embed_captions(base, captions, clip_skip=clip_skip), "tokens": None}
 
 
-def _bring_to_one_length(base: Base, inputs: dict[str, dict[str, torch.Tensor | None]]) -> None:
+def _check_clip_skip(recipe: TrainSpec, clip_skip: int) -> None:
+    if recipe.trains_text and clip_skip != 1:
+        raise lab_error(
+            "spec", f"clip_skip {clip_skip} and text_encoder_lr together", "one of them", "a trained text encoder is read at its end"
+        )
+
+
+def _bring_to_one_length(base: Base, inputs: dict[str, dict[str, Any]]) -> None:
     """Repeat the embeddings of arms with shorter captions, in place: arms in one stack are one batch."""
     found = {arm: tensors["embeddings"] for arm, tensors in inputs.items()}
     embeddings = {arm: value for arm, value in found.items() if value is not None}

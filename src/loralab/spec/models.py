@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Discriminator, Field, Tag, field_serializer, field_validator, model_validator
 
 from loralab.spec.cells import BASE_ARM, Cell, parse_cell
+from loralab.spec.datasets import CaptionSpec, PictureSpec
 from loralab.spec.strict import Strict
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}$")
@@ -82,10 +83,40 @@ class ImagesOfData(Strict):
     steps: int = Field(25, ge=1, le=1000, description="Solver steps when drawing them.")
 
 
-class FolderData(Strict):
-    """A folder of the user's own images: kohya layout, sidecar captions, or metadata.jsonl."""
+class FolderData(CaptionSpec, PictureSpec):
+    """The user's own images: a folder (kohya layout, sidecar captions, or metadata.jsonl), or a kohya dataset file (.toml)."""
 
-    folder: str = Field(description="Path of the folder; a relative path is relative to the study file.")
+    folder: str = Field(description="Path of the folder or of the dataset file; a relative path is relative to the study file.")
+    masks: str = Field("", description="Folder of masks named as the pictures: white where the loss counts.")
+    regularisation: str = Field("", description="Folder of regularisation pictures, shown as often as the training pictures.")
+    prior_loss_weight: float = Field(1.0, ge=0, le=10, description="What a regularisation picture's loss counts for.")
+
+    @model_validator(mode="after")
+    def _options_in_one_place(self) -> FolderData:
+        doubled = sorted(self.options_set - {"prior_loss_weight"})
+        if self.is_file and doubled:
+            raise ValueError(f"{', '.join(doubled)}: with a dataset file these stand in the file")
+        return self
+
+    @property
+    def is_file(self) -> bool:
+        """Whether a kohya dataset file is named."""
+        return self.folder.lower().endswith(".toml")
+
+    @property
+    def options_set(self) -> set[str]:
+        """The options that ask for something."""
+        return {name for name, field in type(self).model_fields.items() if name != "folder" and getattr(self, name) != field.default}
+
+    @property
+    def has_showings(self) -> bool:
+        """Whether pictures are prepared and drawn anew at each showing, instead of being cut to squares once."""
+        return self.is_file or bool(self.options_set)
+
+    @property
+    def trains_alone(self) -> bool:
+        """Whether steps may differ in resolution, so that no other run can share them."""
+        return self.is_file or self.enable_bucket or self.resolution is not None
 
 
 def _data_kind(value: Any) -> str | None:

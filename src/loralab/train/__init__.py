@@ -1,6 +1,7 @@
 """Training of many LoRAs at once over one frozen base: runs in, trained adapters out, a step at a time."""
 
+from loralab.train.feed import Feed
 from loralab.train.loop import Step, TrainedRun, TrainRun, train_stack
 from loralab.train.packing import pack_runs
 
-__all__ = ["Step", "TrainRun", "TrainedRun", "pack_runs", "train_stack"]
+__all__ = ["Feed", "Step", "TrainRun", "TrainedRun", "pack_runs", "train_stack"]

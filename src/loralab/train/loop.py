@@ -14,12 +14,14 @@ from diffusers import DDPMScheduler
 from loralab.adapters import Adapter, AdapterStack, adapter_sha256, make_adapter
 from loralab.bases import Base, embed_tokens, predict
 from loralab.bases.base import prompt_limit
+from loralab.bases.text import same_length
 from loralab.errors import lab_error
 from loralab.spec.models import TrainSpec
+from loralab.train.feed import Feed, Showing
 from loralab.train.losses import make_noise_schedule, make_target, run_losses
 from loralab.train.optimiser import StackedAdamW
 from loralab.train.packing import shape_signature
-from loralab.train.streams import init_seed, sample_noise, sample_order
+from loralab.train.streams import init_seed, noise_stream, sample_order
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class TrainRun:
     embeddings: torch.Tensor | None
     replicate: int
     tokens: torch.Tensor | None = None
+    feed: Feed | None = None  # in place of latents and text, where showings differ
 
     @property
     def text(self) -> torch.Tensor:
@@ -74,6 +77,8 @@ class Minibatch:
     text: torch.Tensor  # embeddings (K*B, T, D), or tokens (K*B, T)
     noise: torch.Tensor  # (K*B, C, h, w)
     timesteps: torch.Tensor  # (K*B,)
+    weights: torch.Tensor | None = None  # (K*B,)
+    masks: torch.Tensor | None = None  # (K*B, 1, h, w)
 
 
 def train_stack(
@@ -128,7 +133,7 @@ def _check_runs(base: Base, runs: Sequence[TrainRun]) -> None:
     if len(signatures) != 1:
         raise lab_error("training", f"{len(signatures)} different shapes in one stack", "runs of equal batch, steps and targets")
     for run in runs:
-        if tuple(run.latents.shape[1:]) != base.latent_shape or not len(run.latents) == len(run.text) > 0:
+        if run.feed is None and (tuple(run.latents.shape[1:]) != base.latent_shape or not len(run.latents) == len(run.text) > 0):
             kind = "tokens" if run.spec.trains_text else "embeddings"
             found = f"latents {list(run.latents.shape)} and {kind} {list(run.text.shape)}"
             expected = f"{kind} for each of at least one latent {list(base.latent_shape)}"
@@ -138,18 +143,40 @@ def _check_runs(base: Base, runs: Sequence[TrainRun]) -> None:
 def _minibatches(base: Base, runs: Sequence[TrainRun], root_seed: int, n_timesteps: int) -> Iterator[Minibatch]:
     """Yield the stack's inputs of each step; noise is drawn once a replicate and shared by its arms."""
     batch = runs[0].spec.batch
-    orders = [sample_order(root_seed, run.replicate, len(run.latents), batch) for run in runs]
-    replicates = dict.fromkeys(run.replicate for run in runs)
-    draws = {r: sample_noise(root_seed, r, (batch, *base.latent_shape), n_timesteps) for r in replicates}
+    sources = [_plain(run, root_seed) if run.feed is None else run.feed.showings(root_seed, run.replicate, batch) for run in runs]
+    draws = {replicate: noise_stream(root_seed, replicate, n_timesteps) for replicate in dict.fromkeys(run.replicate for run in runs)}
     while True:
-        picked = [next(order) for order in orders]
-        drawn = {replicate: next(draw) for replicate, draw in draws.items()}
+        shown = [next(source) for source in sources]
+        shapes = {tuple(each.latents.shape) for each in shown}
+        if len(shapes) > 1:
+            raise lab_error("training", f"{len(shapes)} resolutions in one step", "runs on several resolutions in stacks of their own")
+        drawn = {replicate: draw(next(iter(shapes))) for replicate, draw in draws.items()}
         yield Minibatch(
-            latents=torch.cat([run.latents[index] for run, index in zip(runs, picked, strict=True)]).to(base.device),
-            text=torch.cat([run.text[index] for run, index in zip(runs, picked, strict=True)]).to(base.device),
+            latents=torch.cat([each.latents for each in shown]).to(base.device),
+            text=torch.cat(_one_length(base, runs, [each.text for each in shown])).to(base.device),
             noise=torch.cat([drawn[run.replicate][0] for run in runs]).to(base.device),
             timesteps=torch.cat([drawn[run.replicate][1] for run in runs]).to(base.device),
+            weights=_stacked([each.weights for each in shown], [each.latents.new_ones(batch) for each in shown], base),
+            masks=_stacked([each.masks for each in shown], [torch.ones_like(each.latents[:, :1]) for each in shown], base),
         )
+
+
+def _one_length(base: Base, runs: Sequence[TrainRun], texts: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the runs' texts at one length: where captions are drawn anew, one run's may be longer than another's at a step."""
+    return texts if runs[0].spec.trains_text else same_length(base, texts)
+
+
+def _plain(run: TrainRun, root_seed: int) -> Iterator[Showing]:
+    """Yield the showings of a run whose latents and text never change."""
+    for index in sample_order(root_seed, run.replicate, len(run.latents), run.spec.batch):
+        yield Showing(run.latents[index], run.text[index])
+
+
+def _stacked(values: Sequence[torch.Tensor | None], missing: Sequence[torch.Tensor], base: Base) -> torch.Tensor | None:
+    """Return what the runs have, one behind the other, ``missing`` where one has none; None where none has any."""
+    if all(value is None for value in values):
+        return None
+    return torch.cat([other if value is None else value for value, other in zip(values, missing, strict=True)]).to(base.device)
 
 
 def _shares(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> torch.Tensor:
@@ -167,7 +194,7 @@ def _gradient(
     with stack.attached(), _recomputed(base.unet, checkpointing):
         text = embed_tokens(base, batch.text) if trains_text else batch.text
         predicted = predict(base, noisy, batch.timesteps, text)
-        losses = run_losses(predicted, target, stack.n_groups)
+        losses = run_losses(predicted, target, stack.n_groups, batch.weights, batch.masks)
         return losses.detach(), stack.flat_gradient(losses)
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from loralab.spec.models import TrainSpec
 
 
-def pack_runs(runs: Sequence[tuple[str, TrainSpec]], max_stack: int) -> list[list[str]]:
+def pack_runs(runs: Sequence[tuple[str, TrainSpec]], max_stack: int, alone: Collection[str] = ()) -> list[list[str]]:
     """Return stacks of at most ``max_stack`` runs with equal shape signatures, in the order of the plan.
 
-    A pure function of the whole plan, never of what is still to do: a resumed study groups as it did at first.
+    Runs in ``alone`` get a stack each: on several resolutions, no two runs have the same one at the same step. A pure function of the
+    whole plan, never of what is still to do: a resumed study groups as it did at first.
     """
     groups: dict[tuple[object, ...], list[list[str]]] = {}
     order: list[list[str]] = []
     for run_id, spec in runs:
-        stacks = groups.setdefault(shape_signature(spec), [])
+        stacks = groups.setdefault((run_id,) if run_id in alone else shape_signature(spec), [])
         if not stacks or len(stacks[-1]) == max_stack:
             stacks.append([])
             order.append(stacks[-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import torch
 
@@ -25,9 +25,38 @@ def sample_order(root_seed: int, replicate: int, n_examples: int, batch: int) ->
         waiting = waiting[batch:]
 
 
+def sample_bucketed_order(root_seed: int, replicate: int, buckets: Sequence[Hashable], batch: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield (epochs, indices), B of each, of every step: all of one bucket; epochs count from 1.
+
+    Epochs are shuffled as a whole, and a bucket's step comes when it has a full batch; what is left waits for the next epoch, so that
+    nothing is left out and no batch is small. With a single bucket this is `sample_order`.
+    """
+    generator = torch.Generator().manual_seed(seed_for(root_seed, "train", "order", replicate))
+    waiting: dict[Hashable, list[tuple[int, int]]] = {bucket: [] for bucket in buckets}
+    epoch = 0
+    while True:
+        epoch += 1
+        for index in torch.randperm(len(buckets), generator=generator).tolist():
+            queue = waiting[buckets[index]]
+            queue.append((epoch, index))
+            if len(queue) == batch:
+                yield [each for each, _ in queue], [place for _, place in queue]
+                queue.clear()
+
+
+def noise_stream(root_seed: int, replicate: int, n_timesteps: int) -> Callable[[tuple[int, ...]], tuple[torch.Tensor, torch.Tensor]]:
+    """Return what draws (noise, timesteps) of the next step for a shape (B, C, h, w)."""
+    generator = torch.Generator().manual_seed(seed_for(root_seed, "train", "noise", replicate))
+
+    def draw(shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        noise = torch.randn(shape, generator=generator)
+        return noise, torch.randint(n_timesteps, (shape[0],), generator=generator)
+
+    return draw
+
+
 def sample_noise(root_seed: int, replicate: int, shape: tuple[int, ...], n_timesteps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (noise, timesteps) of each step; ``shape`` is (B, C, h, w)."""
-    generator = torch.Generator().manual_seed(seed_for(root_seed, "train", "noise", replicate))
+    draw = noise_stream(root_seed, replicate, n_timesteps)
     while True:
-        noise = torch.randn(shape, generator=generator)
-        yield noise, torch.randint(n_timesteps, (shape[0],), generator=generator)
+        yield draw(shape)
