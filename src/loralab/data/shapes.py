@@ -38,17 +38,17 @@ def make_shapes(spec: ShapesData, size_px: int) -> list[Example]:
 def _make_shape(spec: ShapesData, shape: str, fill: str, size_px: int) -> Example:
     side = size_px * SUPERSAMPLING
     inside = make_mask(shape, spec.position, spec.size, side)
-    canvas = np.empty((side, side, 3), dtype=np.uint8)
-    canvas[:] = COLOURS[spec.background]
-    canvas[inside] = COLOURS[spec.outline or fill]
+    canvas = Image.new("RGB", (side, side), COLOURS[spec.background])
+    canvas.paste(COLOURS[spec.outline or fill], mask=Image.fromarray(inside))
     if spec.outline is not None:
         # by distance from the edge, so that the outline is as wide at a corner as along a side
-        canvas[distance_transform_edt(inside) > spec.outline_px / REFERENCE_PX * side] = COLOURS[fill]
+        core = distance_transform_edt(inside) > spec.outline_px / REFERENCE_PX * side
+        canvas.paste(COLOURS[fill], mask=Image.fromarray(core))
     factors: dict[str, Factor] = {
         "shape": shape, "fill": fill, "outline": spec.outline or "none", "background": spec.background, "size": spec.size,
         "x": spec.position[0], "y": spec.position[1], "blur": spec.blur,
     }  # fmt: skip
-    return Example(finish(Image.fromarray(canvas), size_px, spec.blur), f"{fill} {shape}", factors, "generated")
+    return Example(finish(canvas, size_px, spec.blur), f"{fill} {shape}", factors, "generated")
 
 
 def make_mask(shape: str, centre: Point, extent: float, side: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from loralab.measure.picture import Context, Picture
+from loralab.measure.picture import Context, Picture, sum_of_three
 from loralab.measure.reading import Instrument, Reading, measured, not_measurable, table_of
 
 REBLUR_PX, NOISE_PX = 1.5, 0.5
@@ -40,9 +40,10 @@ def _ridge_widths(picture: Picture) -> np.ndarray:
     """Return (3, P) of the ridge pixels inside the margin: gradient per px of a 64 px picture, width, the picture's strongest gradient."""
     scale = picture.px
     down, right = _gradients(picture.lab, NOISE_PX * scale)
-    before = _length(down, right) * scale
+    height = _length(down, right)
+    before = height * scale
     after = _length(*_gradients(picture.lab, float(np.hypot(NOISE_PX, REBLUR_PX)) * scale)) * scale
-    ridges = _ridges(down, right, scale)
+    ridges = _ridges(down, right, height, scale)
     margin = max(2, round(3 * scale))
     ridges[:margin], ridges[-margin:], ridges[:, :margin], ridges[:, -margin:] = False, False, False, False
     ratio = before[ridges] / np.maximum(after[ridges], 1e-9)
@@ -59,20 +60,20 @@ def _gradients(lab: np.ndarray, sigma: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _length(down: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.asarray(np.sqrt((down**2 + right**2).sum(axis=-1)))
+    return np.asarray(np.sqrt(sum_of_three(down**2 + right**2)))
 
 
-def _ridges(down: np.ndarray, right: np.ndarray, scale: float) -> np.ndarray:
+def _ridges(down: np.ndarray, right: np.ndarray, length: np.ndarray, scale: float) -> np.ndarray:
     """Return the pixels (H, W) bool on a ridge of the gradient, where no edges meet.
 
     Non-maximum suppression (Canny 1986) along the direction of the colour structure tensor (Di Zenzo 1986), whose
     coherence is low where edges of different directions meet.
     """
-    yy, xx, xy = (ndimage.gaussian_filter((one * other).sum(axis=-1), NEIGHBOURHOOD_PX * scale)
+    yy, xx, xy = (ndimage.gaussian_filter(sum_of_three(one * other), NEIGHBOURHOOD_PX * scale)
                   for one, other in ((down, down), (right, right), (down, right)))  # fmt: skip
     angle = 0.5 * np.arctan2(2 * xy, xx - yy)
     coherence = np.hypot(xx - yy, 2 * xy) / np.maximum(xx + yy, 1e-9)
-    height = ndimage.gaussian_filter(_length(down, right), 0.5 * scale)
+    height = ndimage.gaussian_filter(length, 0.5 * scale)
     y, x = np.mgrid[: height.shape[0], : height.shape[1]]
     dy, dx = np.sin(angle) * scale, np.cos(angle) * scale
     beside = [ndimage.map_coordinates(height, [y + sign * dy, x + sign * dx], order=1, mode="nearest") for sign in (1, -1)]

@@ -24,9 +24,21 @@ def measure_copy_distance(picture: Picture, context: Context) -> Reading:
     """Return the mean deltaE76 from the nearest training picture, both at 32 px, over shifts of up to 3 px; 0 is a copy."""
     if context.training_labs is None or not len(context.training_labs):
         return not_measurable("there is no training set to compare with")
-    own = coarse(picture.lab)
-    training = [coarse(lab) for lab in context.training_labs]
-    return measured(min(_shifted_distance(own, other) for other in training))
+    return measured(nearest_distance(picture.lab, context))
+
+
+def nearest_distance(lab: np.ndarray, context: Context) -> float:
+    """Return the mean deltaE76 of a picture (H, W, 3) from the nearest training picture, both at 32 px, over shifts of up to 3 px."""
+    own = coarse(lab)
+    return min(_shifted_distance(own, other) for other in coarse_training(context))
+
+
+def coarse_training(context: Context) -> list[np.ndarray]:
+    """Return the training pictures at 32 px, made once for all pictures that are held against them."""
+    if "coarse" not in context.memo and context.training_labs is not None:
+        context.memo["coarse"] = [coarse(lab) for lab in context.training_labs]
+    found = context.memo.get("coarse", [])
+    return found if isinstance(found, list) else []
 
 
 def coarse(lab: np.ndarray) -> np.ndarray:
@@ -41,8 +53,12 @@ def coarse(lab: np.ndarray) -> np.ndarray:
 def _shifted_distance(own: np.ndarray, other: np.ndarray) -> float:
     """Return the least mean deltaE76 of the inner part of ``own`` from ``other`` under shifts."""
     inner = slice(MOST_SHIFT, COARSE_PX - MOST_SHIFT)
-    windows = np.lib.stride_tricks.sliding_window_view(other, (COARSE_PX - 2 * MOST_SHIFT,) * 2, axis=(0, 1))  # (7, 7, 3, h, w)
-    apart = np.sqrt(((windows - own[inner, inner].transpose(2, 0, 1)) ** 2).sum(axis=2))
+    squares = []
+    for one, two in zip(own[inner, inner].transpose(2, 0, 1), other.transpose(2, 0, 1), strict=True):
+        windows = np.lib.stride_tricks.sliding_window_view(two, (COARSE_PX - 2 * MOST_SHIFT,) * 2)  # (7, 7, h, w)
+        off = windows - one
+        squares.append(off * off)
+    apart = np.sqrt(squares[0] + squares[1] + squares[2])
     return float(apart.mean(axis=(2, 3)).min())
 
 
