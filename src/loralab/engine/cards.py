@@ -12,7 +12,7 @@ from loralab.engine.measuring import plain_measure
 from loralab.measure import TABLE, Card, make_cards
 from loralab.store import Store, artefact_key
 
-CARDS_VERSION = 2
+CARDS_VERSION = 3
 KIND = "cards"
 ROUND_TRIP_IMAGES = 32
 

@@ -16,10 +16,10 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from loralab.measure.grid import find_grid
-from loralab.measure.picture import Picture, make_pictures
+from loralab.measure.picture import Context, Picture, make_labs, make_pictures
 from loralab.measure.shape import classify
 from loralab.measure.specimen import Specimen
-from loralab.measure.table import TABLE, measure_images
+from loralab.measure.table import TABLE, measure_picture
 from loralab.measure.truth import FOLLOWS, make_nuisances, make_specimens
 
 RoundTrip = Callable[[np.ndarray], np.ndarray]
@@ -67,14 +67,17 @@ class Card:
 
 def make_cards(round_trip: RoundTrip, size_px: int, names: Sequence[str] | None = None, *, seed: int = 0) -> dict[str, Card]:
     """Return a card for each of ``names`` (default: all instruments), from the same few hundred specimens; ``seed`` moves some of them."""
-    specimens, nuisances = make_specimens(size_px, seed), make_nuisances(size_px)
-    seen = round_trip(_images(specimens))
-    varied = round_trip(_images(nuisances))
+    wanted = list(TABLE) if names is None else list(names)
+    nuisances = make_nuisances(size_px)
+    # pictures that none of the instruments is held against need no round trip
+    specimens = [specimen for specimen in make_specimens(size_px, seed) if not specimen.truth.keys().isdisjoint(wanted)]
+    seen = make_pictures(round_trip(_images(specimens)))
+    varied = make_pictures(round_trip(_images(nuisances)))
     cards = {}
-    for name in list(TABLE) if names is None else names:
+    for name in wanted:
         used = _used(name, specimens)
-        readings = _read(name, [specimens[index] for index in used], seen[used])
-        card = _card(name, size_px, [specimens[index] for index in used], readings, seen[used])
+        held, pictures = [specimens[index] for index in used], [seen[index] for index in used]
+        card = _card(name, size_px, held, _read(name, held, pictures), pictures)
         moved = _moved_by(name, nuisances, varied) if name in FOLLOWS else {}
         truth = np.array([specimens[index].truth[name] for index in used])
         cards[name] = replace(card, moved_by=moved, note=card.note + _moved_note(moved, float(np.ptp(truth))))
@@ -95,7 +98,7 @@ def card_pictures(
 
 def _pictures_of(name: str, specimens: Sequence[Specimen], seen: np.ndarray, n_images: int) -> dict[str, np.ndarray]:
     used = _used(name, specimens)
-    readings = _read(name, [specimens[index] for index in used], seen[used])
+    readings = _read(name, [specimens[index] for index in used], make_pictures(seen[used]))
     off = np.array([
         np.inf if value is None else abs(value - specimens[index].truth[name]) for index, value in zip(used, readings, strict=True)
     ])  # fmt: skip
@@ -115,17 +118,21 @@ def _used(name: str, specimens: Sequence[Specimen]) -> list[int]:
     return [index for index, specimen in enumerate(specimens) if name in specimen.truth]
 
 
-def _read(name: str, specimens: Sequence[Specimen], seen: np.ndarray) -> list[float | None]:
-    if TABLE[name].needs == "training_images":  # each specimen has a training picture of its own
-        one_by_one = [
-            measure_images(seen[i : i + 1], [name], training_images=specimen.training_image[None]) for i, specimen in enumerate(specimens)
-        ]
-        return [found[name][0].value for found in one_by_one]
-    base_images = np.stack([specimen.base_image for specimen in specimens])
-    return [reading.value for reading in measure_images(seen, [name], base_images=base_images)[name]]
+def _read(name: str, specimens: Sequence[Specimen], seen: Sequence[Picture]) -> list[float | None]:
+    """Return the reading of each picture, held against the base's and the training picture of its specimen where that is needed."""
+    return [
+        measure_picture(name, picture, _context(TABLE[name].needs, specimen)).value
+        for specimen, picture in zip(specimens, seen, strict=True)
+    ]
 
 
-def _card(name: str, size_px: int, specimens: Sequence[Specimen], readings: Sequence[float | None], seen: np.ndarray) -> Card:
+def _context(needs: str, specimen: Specimen) -> Context:
+    if needs == "base_image":
+        return Context(base_lab=make_labs(specimen.base_image[None])[0])
+    return Context(training_labs=make_labs(specimen.training_image[None])) if needs == "training_images" else Context()
+
+
+def _card(name: str, size_px: int, specimens: Sequence[Specimen], readings: Sequence[float | None], seen: Sequence[Picture]) -> Card:
     instrument = TABLE[name]
     share = instrument.kind == "share"
     missing = sum(value is None for value in readings) / len(readings)
@@ -182,9 +189,9 @@ def _by_factor(kept: Sequence[tuple[Specimen, float]], name: str, share: bool) -
     }
 
 
-def _moved_by(name: str, nuisances: Sequence[Specimen], varied: np.ndarray) -> dict[str, float]:
+def _moved_by(name: str, nuisances: Sequence[Specimen], varied: Sequence[Picture]) -> dict[str, float]:
     """Return by how much the mean reading moves over the levels of each factor that the instrument is not meant to follow."""
-    readings = [reading.value for reading in measure_images(varied, [name])[name]]
+    readings = [measure_picture(name, picture, Context()).value for picture in varied]
     moved = {}
     for factor in nuisances[0].factors:
         levels: dict[str | float, list[float]] = {}
@@ -196,7 +203,7 @@ def _moved_by(name: str, nuisances: Sequence[Specimen], varied: np.ndarray) -> d
     return moved
 
 
-def _confusion(name: str, specimens: Sequence[Specimen], seen: np.ndarray) -> dict[str, dict[str, int]]:
+def _confusion(name: str, specimens: Sequence[Specimen], seen: Sequence[Picture]) -> dict[str, dict[str, int]]:
     """Return how often each true class was read as each class, for shapes and for grids; empty for other instruments."""
     if name.startswith("shape_") or name == "circle_excess":
         true, read = _true_shape, _read_shape
@@ -205,7 +212,7 @@ def _confusion(name: str, specimens: Sequence[Specimen], seen: np.ndarray) -> di
     else:
         return {}
     table: dict[str, dict[str, int]] = {}
-    for specimen, picture in zip(specimens, make_pictures(seen), strict=True):
+    for specimen, picture in zip(specimens, seen, strict=True):
         row, found = table.setdefault(true(specimen), {}), read(picture)
         row[found] = row.get(found, 0) + 1
     return table

@@ -8,7 +8,7 @@ import numpy as np
 
 from loralab.errors import lab_error
 from loralab.measure import background, blur, colour, comparison, composition, grid, outline, shape
-from loralab.measure.picture import Context, Picture, make_labs
+from loralab.measure.picture import Context, Picture, make_labs, make_pictures
 from loralab.measure.reading import Instrument, Reading
 
 TABLE: Mapping[str, Instrument] = {
@@ -25,16 +25,20 @@ def measure_images(
     LabError("measurement") for an unknown name or for pictures of another shape or type.
     """
     _check(images, names)
-    labs = make_labs(images)
     base = None if base_images is None else make_labs(base_images)
     training = None if training_images is None else make_labs(training_images)
+    seen: dict[str, object] = {}
+    contexts = [Context(None if base is None else base[index], training, seen) for index in range(len(images))]
     found: dict[str, list[Reading]] = {name: [] for name in names}
-    for index, lab in enumerate(labs):
-        picture = Picture(lab)
-        context = Context(None if base is None else base[index], training)
+    for picture, context in zip(make_pictures(images), contexts, strict=True):
         for name in names:
-            found[name].append(TABLE[name].measure(picture, context))
+            found[name].append(measure_picture(name, picture, context))
     return found
+
+
+def measure_picture(name: str, picture: Picture, context: Context) -> Reading:
+    """Return the reading of one instrument on one picture."""
+    return TABLE[name].measure(picture, context)
 
 
 def _check(images: np.ndarray, names: Sequence[str]) -> None:

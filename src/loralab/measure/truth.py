@@ -10,6 +10,7 @@ from scipy import ndimage
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from loralab.data.shapes import make_mask
+from loralab.measure.arrangements import make_arrangements
 from loralab.measure.colour import GREY_CHROMA
 from loralab.measure.comparison import COARSE_PX, MOST_SHIFT, coarse
 from loralab.measure.layouts import NO_GRID, make_layouts
@@ -24,16 +25,16 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
     "background_white": (), "background_from_white": (), "background_lightness": (), "background_chroma": (),
     "shape_circle": ("shape",), "shape_square": ("shape",), "shape_triangle": ("shape",), "shape_primitive": (),
     "circle_excess": ("shape",), "outline_dark": (), "edge_sigma": ("blur",), "depth_of_field": (), "grid_present": (), "grid_beyond": (),
-    "object_count": (), "foreground_share": ("shape", "size"),
+    "object_count": (), "foreground_share": ("shape", "size"), "off_centre": ("shape", "size"), "symmetry": (),
 }  # fmt: skip
 
 
 def make_specimens(size_px: int, seed: int = 0) -> list[Specimen]:
-    """Return the specimens for pictures of ``size_px``: shapes, outlines, blurs, depth of field, layouts."""
+    """Return the specimens for pictures of ``size_px``: shapes, outlines, blurs, depth of field, layouts, arrangements."""
     rng = np.random.default_rng(seed)
     plain = (_coloured_shapes, _shapes_by_size_and_blur, _shapes_on_ramps, _outlines)
     made = [specimen for maker in plain for specimen in maker(size_px)]
-    return [*made, *_depths_of_field(size_px, rng), *make_layouts(size_px, rng)]
+    return [*made, *_depths_of_field(size_px, rng), *make_layouts(size_px, rng), *make_arrangements(size_px)]
 
 
 def make_nuisances(size_px: int) -> list[Specimen]:
