@@ -163,6 +163,18 @@ def export(
 
 
 @app.command()
+def cards(
+    base: Annotated[str, typer.Option("--base", help="petri, or the folder of a diffusers pipeline.", metavar="BASE")] = "petri",
+    out: Annotated[Path, typer.Option("--out", help="Folder for the page and the JSON of each card.", metavar="DIR")] = Path("cards"),
+) -> None:
+    """Try every instrument on pictures of known truth, through a base's own encoder and decoder; print the path of the page."""
+    from loralab.bases import load_base
+    from loralab.engine.card_files import write_cards
+
+    typer.echo(write_cards(load_base(base), out))
+
+
+@app.command()
 def doctor(lab: LabOption = None, as_json: JsonOption = False) -> None:
     """Say what this machine has, and check that the embedded base loads and draws."""
     from loralab.engine.doctor import examine

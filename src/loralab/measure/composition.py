@@ -67,7 +67,7 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 TABLE = table_of(
     Instrument("object_count", "objects", 0, 100, "continuous", "separate objects", 8, measure_object_count, 2),
-    Instrument("off_centre", "share", 0, 0.71, "continuous", "how far the subject lies from the middle of the picture", 8, measure_off_centre),
+    Instrument("off_centre", "share", 0, 0.71, "continuous", "how far the subject lies from the middle", 8, measure_off_centre),
     Instrument("symmetry", "share", 0, 1, "continuous", "how alike the subject's left and right are; 1 is symmetric", 16, measure_symmetry),
     Instrument(
         "composition_kept", "share", 0, 1, "continuous", "overlap of the subject with that of the base's picture at the same seed", 16,
