@@ -17,7 +17,7 @@ DATA = (2, "681921652369c10927b81f424c667140f92285c1f7fdffc5ea3053897a484f30")
 READINGS = (1, "fbed32a3c458455c66cfde1a9bbe6d13122beb6fd9ad2c6c35cfc9162c1da522")
 #: what joined the table later: a new instrument changes no reading of another
 LATER = ("off_centre", "symmetry", "composition_kept")
-LATER_READINGS = (1, "")
+LATER_READINGS = (1, "b29afbae564bf18bb2ca6cb9258c71d0de39af22a978def1cbe6069b88b5cd88")
 
 
 def specimens() -> np.ndarray:
