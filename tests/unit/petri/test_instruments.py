@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loralab.petri.fidelity import Question, Share, count_answers, make_questions, write_table
+from loralab.petri.fidelity import Answer, Question, Share, count_answers, make_questions, write_table
 from loralab.petri.instruments import count_parts, read_background, read_shape, read_subject_colour
 from loralab.petri.words import PALETTE
 
@@ -51,11 +51,11 @@ def test_swapped_channels_are_caught() -> None:
 
 
 def test_unreadable_pictures_count_as_wrong() -> None:
-    question = Question("shape", ["circle"] * 2, ["circle"] * 2, read_shape)
+    question = Question("shape", 0.9, ["circle"] * 2, ["circle"] * 2, read_shape, [])
     pictures = np.stack([make_disc("red", "white"), np.full((64, 64, 3), 255, dtype=np.uint8)])
     share = count_answers(question, pictures)
     assert (share.yes, share.n) == (1, 2)
-    assert "| shape | 1 / 2 | 0.500 |" in write_table([share])
+    assert "| shape | 0.9 | 1 / 2 | 0.500 |" in write_table([Answer(share, 0.9)])
 
 
 def test_questions_hold_as_many_answers_as_prompts() -> None:
