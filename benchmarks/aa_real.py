@@ -1,18 +1,25 @@
-"""False alarms and detections on real trainings: many small studies on petri in which the truth is known.
+"""False alarms, detections and coverage on real trainings: many small studies on petri in which the truth is known.
 
-    python benchmarks/aa_real.py OUT.jsonl --studies 26            # trains, draws, measures, judges; the same command goes on
-    python benchmarks/aa_real.py OUT.jsonl --summary                # prints what is there
+    python benchmarks/aa_real.py OUT.jsonl                               # 302 A/A studies and 42 planted ones; the same command goes on
+    python benchmarks/aa_real.py OUT.jsonl --minutes 20                  # begins nothing new after 20 minutes
+    python benchmarks/aa_real.py OUT.jsonl --summary --markdown docs/results/false-alarms.md
 
-Three suites take turns, study by study:
+Three suites take turns, two studies of a suite in one stack of 16 trainings:
   same      two arms of the same treatment (coloured shapes under one tag) that differ in their random streams alone: A/A
   placebo   two placebos (trained on the base's own pictures) that differ in their random streams alone: A/A
   planted   red squares under a word against a placebo: the word must turn red, and come nearer to the squares
 
-A study is 2 arms x RUNS trainings of its own, in one stack, with image seeds of its own: no training serves in two studies, so studies are
-independent (given the base). Each goes through the lab's own rule (`judge`) with a margin of next to nothing, so that a claim is "found" if
-its interval leaves out 0. In an A/A study every claim that is found is a false alarm. The claims of a study read the same pictures and are
-not independent: the count of studies with any false alarm, at the level that the claims share, is the honest one, and its bound is
-Clopper and Pearson's over studies. The rate per claim is printed beside it, with an interval from the spread between studies.
+A study is 2 arms x RUNS trainings of its own, with image seeds of its own: no training serves in two studies, so studies are independent
+(given the base). Each goes through the lab's own rule (`judge`) with a margin of next to nothing, so that a claim is "found" if its
+interval leaves out 0. In an A/A study every claim that is found is a false alarm. The claims of a study read the same pictures and are
+not independent: the count of studies with any false alarm, at the level that the claims share, is the honest one, and its bound is Clopper
+and Pearson's over studies. With 302 A/A studies the upper bound is at most 7 % if 12 or fewer raise an alarm (4.0 %); the number of studies
+is fixed beforehand and never extended because of what came out. Three more things are read from the same pictures:
+  learned   the whole rule: arm a against the base with arm b as its placebo; in an A/A study nothing may be called learned
+  coverage  the trainings of one suite repeat one recipe, so the mean over all of them is as good as the truth: how often does the
+            interval of 4, 8 or 16 of them (in the order of their training, each used once) hold it?
+  skewness  of the trainings' effects, and how much trainings spread
+A study is written as soon as it is judged; a line that was cut off is made again.
 """
 
 from __future__ import annotations
@@ -20,11 +27,11 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -35,23 +42,49 @@ from loralab.adapters import Adapter
 from loralab.bases import Base, embed_prompts, encode_images, load_base
 from loralab.data import make_examples
 from loralab.infer.case import ControlCells, InstrumentFacts
+from loralab.infer.estimate import estimate_contrast
 from loralab.infer.judge import judge
+from loralab.infer.pairs import cell_readings, run_effects
 from loralab.measure import TABLE, measure_images
 from loralab.sample import ImageBlock, plan_batches, sample_batch
+from loralab.spec.cells import BASE_ARM, Cell
 from loralab.spec.models import ExperimentSpec, SampleSpec, ShapesData, TrainSpec
 from loralab.train import TrainRun, train_stack
 
 ROOT_SEED = 20_261_123  # not the root of any shipped result
 RUNS, SEEDS = 4, 3
-RECIPE = TrainSpec(rank=2, lr=1e-2, steps=16, batch=2)
-DRAW = SampleSpec(steps=6, guidance=3, seeds=SEEDS)
+STUDIES_A_STACK = 2
+DRAW = SampleSpec(steps=4, guidance=3, seeds=SEEDS)
 OWN_PROMPTS = ("myshape", "monster", "red circle", "cat")
 PROMPT = "myshape"
 #: instruments of the A/A claims: continuous ones and shares, of the whole picture and of its subject.
 MEASURES = ("chroma", "hue_red", "background_from_white", "shape_primitive", "edge_sigma", "local_contrast", "change", "copy_distance")
 PLANTED = {"hue_red": "higher", "copy_distance": "lower"}
-SUITES = ("same", "placebo", "planted")
 FIRST_OWN_SEED = 5_000_000  # of the placebo's pictures, far from the studies' seeds
+NEXT_TO_NOTHING = 1e-9
+FOUND = ("higher", "lower")
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a suite's two arms are trained on, the instruments that are asked, and the recipe."""
+
+    ours: str
+    theirs: str
+    measures: Mapping[str, str]  # instrument: what is expected, where a thing is expected at all
+    recipe: TrainSpec
+
+
+BRIEF = TrainSpec(rank=2, lr=1e-2, steps=8, batch=2)
+SUITES = {
+    "same": Suite("shapes", "shapes", dict.fromkeys(MEASURES, "higher"), BRIEF),
+    "placebo": Suite("own", "own", dict.fromkeys(MEASURES, "higher"), BRIEF),
+    "planted": Suite("red", "own", PLANTED, BRIEF.model_copy(update={"steps": 24})),
+}
+A_A = ("same", "placebo")
+#: out of so many turns of the suites, one is the planted one's.
+PLANTED_EVERY = 8
 
 
 @dataclass(frozen=True)
@@ -61,6 +94,31 @@ class TrainingSet:
     images: np.ndarray
     latents: torch.Tensor
     embeddings: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a training stands: its study, its arm, its replicate there, its own random stream and its image seeds."""
+
+    study: int
+    arm: str
+    replicate: int
+
+    @property
+    def stream(self) -> int:
+        """A stream that no other training has."""
+        return (self.study * 2 + (self.arm == "b")) * RUNS + self.replicate
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The image seeds of the replicate, which both arms and the base share."""
+        first = (self.study * RUNS + self.replicate) * SEEDS
+        return tuple(range(first, first + SEEDS))
+
+    @property
+    def name(self) -> str:
+        """The name of the training."""
+        return f"{self.study}{self.arm}{self.replicate}"
 
 
 def make_training_set(base: Base, images: np.ndarray, captions: list[str]) -> TrainingSet:
@@ -78,10 +136,16 @@ def shapes(base: Base, spec: ShapesData) -> TrainingSet:
 def own_pictures(base: Base) -> TrainingSet:
     """Return the base's own pictures under their own prompts, drawn without guidance."""
     blocks = [ImageBlock(None, prompt, 0.0, (FIRST_OWN_SEED + i,)) for i, prompt in enumerate(OWN_PROMPTS)]
-    images = draw(base, blocks, {}, DRAW.model_copy(update={"guidance": 1.0}))
-    return make_training_set(
-        base, np.stack([images[None, prompt, FIRST_OWN_SEED + i] for i, prompt in enumerate(OWN_PROMPTS)]), [*OWN_PROMPTS]
-    )
+    images = draw(base, blocks, {}, SampleSpec(steps=12, guidance=1))
+    own = np.stack([images[None, prompt, FIRST_OWN_SEED + i] for i, prompt in enumerate(OWN_PROMPTS)])
+    return make_training_set(base, own, list(OWN_PROMPTS))
+
+
+def make_sets(base: Base) -> dict[str, TrainingSet]:
+    """Return the training sets by name."""
+    coloured = ShapesData(generate="shapes", shapes=("circle", "square", "triangle"), fill=("red", "green", "blue"), outline="black")
+    red = ShapesData(generate="shapes", shapes=("square", "square", "square"), fill="red", size=0.75)
+    return {"shapes": shapes(base, coloured), "red": shapes(base, red), "own": own_pictures(base)}
 
 
 def draw(
@@ -98,23 +162,28 @@ def draw(
     return drawn
 
 
-def run_study(base: Base, sets: Mapping[str, TrainingSet], suite: str, index: int) -> dict[str, object]:
-    """Train, draw, measure and judge one study; returns its findings by instrument."""
-    ours, theirs = {"same": ("shapes", "shapes"), "placebo": ("own", "own"), "planted": ("red", "own")}[suite]
-    runs, place = [], {}
-    for arm, chosen in (("a", ours), ("b", theirs)):
-        for r in range(RUNS):
-            name = f"{arm}{r}"
-            stream = (index * 2 + (arm == "b")) * RUNS + r  # streams of its own for every training
-            runs.append(TrainRun(name, RECIPE, sets[chosen].latents, sets[chosen].embeddings, replicate=stream))
-            place[name] = (arm, r, tuple(range((index * RUNS + r) * SEEDS, (index * RUNS + r + 1) * SEEDS)))
+# --- one stack of studies -----------------------------------------------------------------------------------------------
+
+
+def run_studies(base: Base, sets: Mapping[str, TrainingSet], name: str, studies: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Train and draw some studies of a suite together, then yield each one's record: findings and effects by instrument."""
+    suite = SUITES[name]
+    places = {
+        place.name: place for index in studies for arm in ("a", "b") for r in range(RUNS) for place in (Place(index, arm, r),)
+    }  # fmt: skip
+    chosen = {"a": sets[suite.ours], "b": sets[suite.theirs]}
+    runs = [
+        TrainRun(place.name, suite.recipe, chosen[place.arm].latents, chosen[place.arm].embeddings, replicate=place.stream)
+        for place in places.values()
+    ]
     adapters = {run.run_id: run.adapter for run in finish(train_stack(base, runs, root_seed=ROOT_SEED)) if run.failed is None}
-    blocks = [ImageBlock(name, PROMPT, 1.0, place[name][2]) for name in adapters]
-    blocks += [ImageBlock(None, PROMPT, 0.0, place[f"a{r}"][2]) for r in range(RUNS)]
+    blocks = [ImageBlock(run_id, PROMPT, 1.0, places[run_id].seeds) for run_id in adapters]
+    blocks += [ImageBlock(None, PROMPT, 0.0, place.seeds) for place in places.values() if place.arm == "a"]
     drawn = draw(base, blocks, adapters, DRAW)
-    readings = read(drawn, place, list(adapters), sets[ours].images)
-    measures = PLANTED if suite == "planted" else dict.fromkeys(MEASURES, "higher")
-    return {"suite": suite, "index": index, "settings": settings(), "runs": len(adapters), "findings": findings(readings, measures)}
+    for index in studies:
+        own = [place for place in places.values() if place.study == index and place.name in adapters]
+        readings = read(drawn, own, sets[suite.ours].images)
+        yield {"suite": name, "index": index, "settings": settings(), "runs": len(own), **judged(readings, suite.measures)}
 
 
 def finish(steps):  # type: ignore[no-untyped-def]
@@ -126,16 +195,17 @@ def finish(steps):  # type: ignore[no-untyped-def]
             return end.value
 
 
-def read(drawn: Mapping, place: Mapping, names: list[str], training: np.ndarray) -> pl.DataFrame:  # type: ignore[type-arg]
-    """Return the frame of readings of all trained pictures; the arms are `a` and `b`, replicate r of both has the same image seeds."""
+def read(drawn: Mapping[Any, np.ndarray], places: Sequence[Place], training: np.ndarray) -> pl.DataFrame:
+    """Return the frame of readings of a study: arms `a` and `b` and the base, replicate r of each at the same image seeds."""
     rows = []
-    for name in names:
-        arm, r, seeds = place[name]
-        images, beneath = (np.stack([drawn[who, PROMPT, seed] for seed in seeds]) for who in (name, None))
+    wanted = [(place.arm, place.name, place) for place in places] + [(BASE_ARM, None, place) for place in places if place.arm == "a"]
+    for arm, who, place in wanted:
+        images, beneath = (np.stack([drawn[key, PROMPT, seed] for seed in place.seeds]) for key in (who, None))
         found = measure_images(images, list(MEASURES), base_images=beneath, training_images=training)
         for measure, readings in found.items():
-            for seed, reading in zip(seeds, readings, strict=True):
-                rows.append((arm, r, PROMPT, 1.0, None, seed, measure, reading.value, reading.status, reading.reason))
+            for seed, reading in zip(place.seeds, readings, strict=True):
+                told = (measure, reading.value, reading.status, reading.reason)
+                rows.append((arm, place.replicate, PROMPT, 0.0 if who is None else 1.0, None, seed, *told))
     schema = {
         "arm": pl.String, "replicate": pl.Int64, "prompt": pl.String, "strength": pl.Float64, "step": pl.Int64, "seed": pl.Int64,
         "measure": pl.String, "value": pl.Float64, "status": pl.String, "reason": pl.String,
@@ -143,112 +213,207 @@ def read(drawn: Mapping, place: Mapping, names: list[str], training: np.ndarray)
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def findings(readings: pl.DataFrame, measures: Mapping[str, str]) -> dict[str, dict[str, object]]:
-    """Return, by instrument, what the lab's rule finds between the arms; `alone` at 95 %, `shared` at the level that the claims share."""
+def judged(readings: pl.DataFrame, measures: Mapping[str, str]) -> dict[str, Any]:
+    """Return a study's findings by instrument, and the effect of each of its trainings against the base.
+
+    `shared`: arm a against arm b at the level that the claims share; `alone`: the same at 95 %; `learned`: a against the base, with b as
+    its placebo, at the shared level.
+    """
     facts = {name: InstrumentFacts(name, TABLE[name].kind, TABLE[name].low, TABLE[name].high, "", 0.0, 0.0, True, "") for name in measures}
-    claims = [
-        {"say": name, "measure": name, "cell": f'a @ "{PROMPT}"', "versus": f'b @ "{PROMPT}"', "expect": expect, "margin_absolute": 1e-9}
+    found: dict[str, dict[str, Any]] = {name: {} for name in measures}
+    between, learned = (claims_of(measures, versus) for versus in (f'b @ "{PROMPT}"', "base"))
+    for level, claims in (("shared", [between]), ("alone", [[claim] for claim in between]), ("learned", [learned])):
+        experiments = {str(i): ExperimentSpec(question="?", claims=tuple(own)) for i, own in enumerate(claims)}
+        controls = {("0", i): ControlCells(Cell("b", PROMPT), None) for i in range(len(learned))} if level == "learned" else {}
+        for verdict in judge(experiments, readings, training={}, instruments=facts, controls=controls):
+            found[verdict.measure][level] = verdict.finding or verdict.verdict
+            if level == "shared" and verdict.contrast is not None:
+                found[verdict.measure]["effect"] = round(verdict.contrast.effect, 4)
+    return {"findings": found, "effects": {name: effects_by_arm(readings, name) for name in measures}}
+
+
+def claims_of(measures: Mapping[str, str], versus: str) -> list[dict[str, Any]]:
+    """Return one claim an instrument: arm a against ``versus``."""
+    return [
+        {"say": name, "measure": name, "cell": f'a @ "{PROMPT}"', "versus": versus, "expect": expect, "margin_absolute": NEXT_TO_NOTHING}
         for name, expect in measures.items()
     ]
-    together = {"all": ExperimentSpec(question="?", claims=tuple(claims))}
-    alone = {name: ExperimentSpec(question="?", claims=(claim,)) for name, claim in zip(measures, claims, strict=True)}
-    verdicts = {"shared": together, "alone": alone}
-    found: dict[str, dict[str, object]] = {name: {} for name in measures}
-    for level, experiments in verdicts.items():
-        for verdict in judge(experiments, readings, training={}, instruments=facts, controls=dict[tuple[str, int], ControlCells]()):
-            found[verdict.measure][level] = verdict.finding or verdict.verdict
-            if verdict.contrast is not None:
-                found[verdict.measure]["effect"] = round(verdict.contrast.effect, 4)
+
+
+def effects_by_arm(readings: pl.DataFrame, measure: str) -> dict[str, list[float]]:
+    """Return each training's mean difference from the base, by arm."""
+    found = {}
+    for arm in ("a", "b"):
+        cell = Cell(arm, PROMPT)
+        sides = [cell_readings(readings, side, measure) for side in (cell, cell.on(BASE_ARM))]
+        found[arm] = [round(float(effect), 5) for effect in run_effects(sides, (1, -1), TABLE[measure].kind).effects]
     return found
 
 
 def settings() -> str:
     """Return a hash of all that makes two results comparable."""
-    text = json.dumps([RECIPE.model_dump(mode="json"), DRAW.model_dump(mode="json"), RUNS, MEASURES, PLANTED, OWN_PROMPTS, ROOT_SEED])
+    suites = [[suite.ours, suite.theirs, suite.measures, suite.recipe.model_dump(mode="json")] for suite in SUITES.values()]
+    text = json.dumps([suites, DRAW.model_dump(mode="json"), RUNS, MEASURES, OWN_PROMPTS, ROOT_SEED, STUDIES_A_STACK])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 # --- what came out ------------------------------------------------------------------------------------------------------
 
 
-def clopper_pearson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
+def clopper_pearson(hits: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Return the exact interval of a share (Clopper and Pearson 1934)."""
     tail = (1 - level) / 2
     low = 0.0 if hits == 0 else float(stats.beta.ppf(tail, hits, n - hits + 1))
     return low, 1.0 if hits == n else float(stats.beta.ppf(1 - tail, hits + 1, n - hits))
 
 
-def share_over_studies(shares: list[float], level: float = 0.95) -> tuple[float, float, float]:
-    """Return (mean, low, high) of a share of claims, one value a study: Student's t over studies, as claims of a study go together."""
-    mean, n = float(np.mean(shares)), len(shares)
-    half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * float(np.std(shares, ddof=1)) / math.sqrt(n) if n > 1 else math.inf
-    return mean, max(0.0, mean - half), min(1.0, mean + half)
+def share(hits: int, n: int) -> str:
+    """Return "3 of 40 | 7.5 % | 1.6 to 20.4 %" as the cells of a table."""
+    low, high = clopper_pearson(hits, n)
+    return f"{hits} of {n} | {100 * hits / n:.1f} % | {100 * low:.1f} to {100 * high:.1f} %"
 
 
-def summary(records: list[dict]) -> Iterator[str]:  # type: ignore[type-arg]
-    """Yield the lines of the result."""
-    for suite in SUITES:
-        studies = [record["findings"] for record in records if record["suite"] == suite]
-        if not studies:
-            continue
-        yield f"{suite}: {len(studies)} studies, {sum(record['runs'] for record in records if record['suite'] == suite)} trainings"
-        if suite == "planted":
-            for measure, expected in PLANTED.items():
-                hits = sum(found[measure]["shared"] == expected for found in studies)
-                low, high = clopper_pearson(hits, len(studies))
-                yield f"  {measure} {expected}: found in {hits} of {len(studies)} ({low:.1%} to {high:.1%})"
-            continue
-        any_alarm = sum(any(row["shared"] in ("higher", "lower") for row in found.values()) for found in studies)
-        low, high = clopper_pearson(any_alarm, len(studies))
-        yield f"  studies with any false alarm, nominal at most 5 %: {any_alarm} of {len(studies)} ({low:.1%} to {high:.1%})"
-        judged = [[row for row in found.values() if "effect" in row] for found in studies]
-        alarms = sum(row["alone"] in ("higher", "lower") for rows in judged for row in rows)
-        n_claims = sum(map(len, judged))
-        mean, low, high = share_over_studies([np.mean([row["alone"] in ("higher", "lower") for row in rows]) for rows in judged if rows])
-        yield f"  claims that are false alarms, each at 95 %: {alarms} of {n_claims} ({mean:.1%}; {low:.1%} to {high:.1%} over studies)"
+def summary(records: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the lines of the result, as Markdown."""
+    by_suite = {name: [record for record in records if record["suite"] == name] for name in SUITES}
+    silent = [record for name in A_A for record in by_suite[name]]
+    yield f"{len(records)} studies, {sum(record['runs'] for record in records)} trainings; settings {settings()}."
+    yield from ("", "## Whole studies", "", "| studies | what | should be | came out | share | 95 % bounds |", "|---|---|---|---|---|---|")
+    for name, own in (*((name, by_suite[name]) for name in A_A), ("both", silent)):
+        if own:
+            for level, what in (("shared", "any claim, arm against arm, is found"), ("learned", "anything is called learned")):
+                hits = sum(any(row[level] in FOUND for row in record["findings"].values()) for record in own)
+                yield f"| A/A, {name} | {what} | at most 5 % | {share(hits, len(own))} |"
+    planted = by_suite["planted"]
+    for measure, expected in PLANTED.items() if planted else ():
+        for level, what in (("shared", "against a placebo"), ("learned", "learned, by the whole rule")):
+            hits = sum(record["findings"][measure][level] == expected for record in planted)
+            yield f"| planted | {measure} {expected}, {what} | found | {share(hits, len(planted))} |"
+    if silent:
+        yield from _claims(silent)
+        yield from _trainings(by_suite)
+
+
+def _claims(silent: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the table of single claims at 95 %."""
+    yield from ("", "## Single claims of the A/A studies, each alone at 95 %", "")
+    yield from ("| instrument | false alarms | share | 95 % bounds |", "|---|---|---|---|")
+    for measure in MEASURES:
+        rows = [record["findings"][measure] for record in silent if "effect" in record["findings"][measure]]
+        if rows:
+            yield f"| {measure} | {share(sum(row['alone'] in FOUND for row in rows), len(rows))} |"
+
+
+def _trainings(by_suite: Mapping[str, list[dict[str, Any]]]) -> Iterator[str]:
+    """Yield the table of coverage, skewness and spread over all trainings of an A/A suite."""
+    yield from ("", "## Trainings of one recipe against the base: does an interval at 95 % hold the mean of all?", "")
+    yield from (
+        "| suite | instrument | trainings | mean | sd between trainings | skewness | 4 trainings | 8 trainings | 16 trainings |",
+        "|---|---|---|---|---|---|---|---|---|",
+    )
+    total = {n: [0, 0] for n in (4, 8, 16)}
+    for name in A_A:
         for measure in MEASURES:
-            rows = [found[measure] for found in studies if "effect" in found[measure]]
-            hits = sum(row["alone"] in ("higher", "lower") for row in rows)
-            if rows:
-                low, high = clopper_pearson(hits, len(rows))
-                yield f"    {measure:24} {hits} of {len(rows)} ({low:.1%} to {high:.1%})"
+            effects = np.array([e for record in by_suite[name] for arm in ("a", "b") for e in record["effects"][measure][arm]])
+            if len(effects) < 32 or effects.std() == 0:
+                continue
+            cells = []
+            for n, counts in total.items():
+                hits, tried = coverage(effects, n)
+                counts[0], counts[1] = counts[0] + hits, counts[1] + tried
+                cells.append(f"{hits} of {tried} ({100 * hits / tried:.0f} %)")
+            head = (name, measure, str(len(effects)), f"{effects.mean():.3g}", f"{effects.std(ddof=1):.3g}", f"{stats.skew(effects):.2f}")
+            yield "| " + " | ".join((*head, *cells)) + " |"
+    if all(tried for _, tried in total.values()):
+        told = (f"{hits} of {tried} ({100 * hits / tried:.1f} %)" for hits, tried in total.values())
+        yield "| both | all (not independent) | | | | | " + " | ".join(told) + " |"
+
+
+def coverage(effects: np.ndarray, n: int) -> tuple[int, int]:
+    """Return (intervals that hold the mean of all effects, intervals) over disjoint groups of ``n``, in order.
+
+    The mean of all is known to its own standard error only; with N effects that widens an interval's miss by about n / (2 N) of its width.
+    """
+    groups = effects[: len(effects) // n * n].reshape(-1, n)
+    found = [estimate_contrast(group, n_images=n * SEEDS, level=LEVEL, floor=NEXT_TO_NOTHING) for group in groups]
+    return sum(contrast.low <= effects.mean() <= contrast.high for contrast in found), len(found)
+
+
+PAGE = """# False alarms, detections and coverage on real trainings
+
+Each study trains LoRAs of its own on petri and goes through the lab's own rule; the truth is known. *same*: two arms of one treatment.
+*placebo*: two placebos. *planted*: red squares under a word. {runs} trainings an arm, {seeds} pictures a training; claims of an A/A study:
+{claims}.
+Bounds: Clopper and Pearson. Made by `python benchmarks/aa_real.py OUT.jsonl --markdown FILE`, whose head says more.
+
+"""
 
 
 def main() -> None:
     """Run what is missing, then print the summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--studies", type=int, default=26, help="studies of each suite; 26 A/A studies make 208 claims a suite")
+    parser.add_argument("--studies", type=int, default=344, help="studies in all; 7 of 8 turns are A/A, one is planted")
     parser.add_argument("--suites", nargs="+", choices=SUITES, default=list(SUITES))
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing new after so many minutes")
+    parser.add_argument("--threads", type=int, help="threads of torch; default: as many as it takes")
     parser.add_argument("--summary", action="store_true", help="print what is there; run nothing")
+    parser.add_argument("--markdown", type=Path, help="also write the result to this file")
     given = parser.parse_args()
-    records = [json.loads(line) for line in given.out.read_text(encoding="utf-8").splitlines()] if given.out.is_file() else []
-    records = [record for record in records if record["settings"] == settings()]
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    records = load_records(given.out)
     if not given.summary:
-        records += list(run_missing(given.out, records, given.suites, given.studies))
-    print("\n".join(summary(records)))
+        records += list(run_missing(given.out, records, given.suites, given.studies, given.minutes))
+    text = "\n".join(summary(records))
+    print(text)
+    if given.markdown:
+        given.markdown.parent.mkdir(parents=True, exist_ok=True)
+        head = PAGE.format(runs=RUNS, seeds=SEEDS, claims=", ".join(MEASURES))
+        given.markdown.write_text(head + text + "\n", encoding="utf-8")
 
 
-def run_missing(out: Path, records: list[dict], suites: list[str], n_studies: int) -> Iterator[dict]:  # type: ignore[type-arg]
+def load_records(out: Path) -> list[dict[str, Any]]:
+    """Return the studies of these settings that ``out`` holds; a last line that was cut off is taken off the file."""
+    if not out.is_file():
+        return []
+    text = out.read_text(encoding="utf-8")
+    if not text.endswith("\n"):
+        text = text[: text.rfind("\n") + 1]
+        out.write_text(text, encoding="utf-8")
+    records = [json.loads(line) for line in text.splitlines()]
+    return [record for record in records if record["settings"] == settings()]
+
+
+def turns(n_studies: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield (suite, indices) of each stack; an index belongs to one suite for ever, so that nothing shares trainings or seeds."""
+    for turn in range(-(-n_studies // STUDIES_A_STACK)):
+        name = "planted" if turn % PLANTED_EVERY == PLANTED_EVERY - 1 else A_A[turn % 2]
+        yield name, tuple(range(turn * STUDIES_A_STACK, (turn + 1) * STUDIES_A_STACK))
+
+
+def run_missing(
+    out: Path, records: list[dict[str, Any]], suites: Sequence[str], n_studies: int, minutes: float
+) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Yield the studies that were missing, each written to ``out`` as soon as it is judged."""
     done = {(record["suite"], record["index"]) for record in records}
-    # suites take turns, and no index serves two suites: their trainings and seeds differ
-    wanted = [(suite, n * len(SUITES) + SUITES.index(suite)) for n in range(n_studies) for suite in suites]
-    missing = [study for study in wanted if study not in done]
+    missing = [(name, studies) for name, studies in turns(n_studies) if name in suites and any((name, i) not in done for i in studies)]
     if not missing:
         return
-    base = load_base("petri")
-    coloured = ShapesData(generate="shapes", shapes=("circle", "square", "triangle"), fill=("red", "green", "blue"), outline="black")
-    red = ShapesData(generate="shapes", shapes=("square", "square", "square"), fill="red", size=0.75)
-    sets = {"shapes": shapes(base, coloured), "red": shapes(base, red), "own": own_pictures(base)}
+    base, began = load_base("petri"), time.perf_counter()
+    sets = make_sets(base)
     out.parent.mkdir(parents=True, exist_ok=True)
-    for count, (suite, index) in enumerate(missing, start=1):
+    for count, (name, studies) in enumerate(missing, start=1):
+        if time.perf_counter() - began > 60 * minutes:
+            return
         before = time.perf_counter()
-        record = run_study(base, sets, suite, index)
-        with out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        print(f"{count} of {len(missing)}: {suite} {index}, {time.perf_counter() - before:.1f} s", flush=True)
-        yield record
+        for record in run_studies(base, sets, name, studies):  # the stack is always whole, so that what goes on equals what was not cut off
+            if (name, record["index"]) not in done:
+                with out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(record) + "\n")
+                yield record
+        spent = time.perf_counter() - before
+        print(f"{count} of {len(missing)}: {name} {studies}, {spent:.1f} s, {(time.perf_counter() - began) / 60:.1f} min", flush=True)
 
 
 if __name__ == "__main__":
