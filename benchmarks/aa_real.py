@@ -1,19 +1,19 @@
 """False alarms, detections and coverage on real trainings: many small studies on petri in which the truth is known.
 
-    python benchmarks/aa_real.py OUT.jsonl                               # 302 A/A studies and 42 planted ones; the same command goes on
+    python benchmarks/aa_real.py OUT.jsonl                               # 300 A/A studies and 25 planted ones; the same command goes on
     python benchmarks/aa_real.py OUT.jsonl --minutes 20                  # begins nothing new after 20 minutes
     python benchmarks/aa_real.py OUT.jsonl --summary --markdown docs/results/false-alarms.md
 
-Three suites take turns, two studies of a suite in one stack of 16 trainings:
+Three suites take turns in stacks of 16 trainings: two A/A studies of 4 trainings an arm, or a planted one of 8:
   same      two arms of the same treatment (coloured shapes under one tag) that differ in their random streams alone: A/A
   placebo   two placebos (trained on the base's own pictures) that differ in their random streams alone: A/A
   planted   red squares under a word against a placebo: the word must turn red, and come nearer to the squares
 
-A study is 2 arms x RUNS trainings of its own, with image seeds of its own: no training serves in two studies, so studies are independent
+A study has trainings of its own, with image seeds of its own: no training serves in two studies, so studies are independent
 (given the base). Each goes through the lab's own rule (`judge`) with a margin of next to nothing, so that a claim is "found" if its
 interval leaves out 0. In an A/A study every claim that is found is a false alarm. The claims of a study read the same pictures and are
 not independent: the count of studies with any false alarm, at the level that the claims share, is the honest one, and its bound is Clopper
-and Pearson's over studies. With 302 A/A studies the upper bound is at most 7 % if 12 or fewer raise an alarm (4.0 %); the number of studies
+and Pearson's over studies. With 300 A/A studies the upper bound is at most 7 % if 12 or fewer raise an alarm (4.0 %); the number of studies
 is fixed beforehand and never extended because of what came out. Three more things are read from the same pictures:
   learned   the whole rule: arm a against the base with arm b as its placebo; in an A/A study nothing may be called learned
   coverage  the trainings of one suite repeat one recipe, so the mean over all of them is as good as the truth: how often does the
@@ -52,8 +52,8 @@ from loralab.spec.models import ExperimentSpec, SampleSpec, ShapesData, TrainSpe
 from loralab.train import TrainRun, train_stack
 
 ROOT_SEED = 20_261_123  # not the root of any shipped result
-RUNS, SEEDS = 4, 3
-STUDIES_A_STACK = 2
+STACK, SEEDS = 16, 3
+MOST_RUNS = 8  # of an arm: how far the streams and image seeds of two studies lie apart
 DRAW = SampleSpec(steps=4, guidance=3, seeds=SEEDS)
 OWN_PROMPTS = ("myshape", "monster", "red circle", "cat")
 PROMPT = "myshape"
@@ -74,17 +74,18 @@ class Suite:
     theirs: str
     measures: Mapping[str, str]  # instrument: what is expected, where a thing is expected at all
     recipe: TrainSpec
+    runs: int  # trainings an arm
 
 
 BRIEF = TrainSpec(rank=2, lr=1e-2, steps=8, batch=2)
 SUITES = {
-    "same": Suite("shapes", "shapes", dict.fromkeys(MEASURES, "higher"), BRIEF),
-    "placebo": Suite("own", "own", dict.fromkeys(MEASURES, "higher"), BRIEF),
-    "planted": Suite("red", "own", PLANTED, BRIEF.model_copy(update={"steps": 24})),
+    "same": Suite("shapes", "shapes", dict.fromkeys(MEASURES, "higher"), BRIEF, 4),
+    "placebo": Suite("own", "own", dict.fromkeys(MEASURES, "higher"), BRIEF, 4),
+    "planted": Suite("red", "own", PLANTED, BRIEF.model_copy(update={"steps": 16}), 8),
 }
 A_A = ("same", "placebo")
-#: out of so many turns of the suites, one is the planted one's.
-PLANTED_EVERY = 8
+#: whose turn it is, over and over.
+TURNS = (*A_A, *A_A, *A_A, "planted")
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,12 @@ class Place:
     @property
     def stream(self) -> int:
         """A stream that no other training has."""
-        return (self.study * 2 + (self.arm == "b")) * RUNS + self.replicate
+        return (self.study * 2 + (self.arm == "b")) * MOST_RUNS + self.replicate
 
     @property
     def seeds(self) -> tuple[int, ...]:
         """The image seeds of the replicate, which both arms and the base share."""
-        first = (self.study * RUNS + self.replicate) * SEEDS
+        first = (self.study * MOST_RUNS + self.replicate) * SEEDS
         return tuple(range(first, first + SEEDS))
 
     @property
@@ -168,9 +169,8 @@ def draw(
 def run_studies(base: Base, sets: Mapping[str, TrainingSet], name: str, studies: Sequence[int]) -> Iterator[dict[str, Any]]:
     """Train and draw some studies of a suite together, then yield each one's record: findings and effects by instrument."""
     suite = SUITES[name]
-    places = {
-        place.name: place for index in studies for arm in ("a", "b") for r in range(RUNS) for place in (Place(index, arm, r),)
-    }  # fmt: skip
+    all_places = [Place(index, arm, r) for index in studies for arm in ("a", "b") for r in range(suite.runs)]
+    places = {place.name: place for place in all_places}
     chosen = {"a": sets[suite.ours], "b": sets[suite.theirs]}
     runs = [
         TrainRun(place.name, suite.recipe, chosen[place.arm].latents, chosen[place.arm].embeddings, replicate=place.stream)
@@ -252,8 +252,8 @@ def effects_by_arm(readings: pl.DataFrame, measure: str) -> dict[str, list[float
 
 def settings() -> str:
     """Return a hash of all that makes two results comparable."""
-    suites = [[suite.ours, suite.theirs, suite.measures, suite.recipe.model_dump(mode="json")] for suite in SUITES.values()]
-    text = json.dumps([suites, DRAW.model_dump(mode="json"), RUNS, MEASURES, OWN_PROMPTS, ROOT_SEED, STUDIES_A_STACK])
+    suites = [[suite.ours, suite.theirs, suite.measures, suite.recipe.model_dump(mode="json"), suite.runs] for suite in SUITES.values()]
+    text = json.dumps([suites, DRAW.model_dump(mode="json"), STACK, SEEDS, MOST_RUNS, MEASURES, OWN_PROMPTS, ROOT_SEED])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -342,8 +342,8 @@ def coverage(effects: np.ndarray, n: int) -> tuple[int, int]:
 PAGE = """# False alarms, detections and coverage on real trainings
 
 Each study trains LoRAs of its own on petri and goes through the lab's own rule; the truth is known. *same*: two arms of one treatment.
-*placebo*: two placebos. *planted*: red squares under a word. {runs} trainings an arm, {seeds} pictures a training; claims of an A/A study:
-{claims}.
+*placebo*: two placebos. *planted*: red squares under a word. 4 trainings an arm (planted: 8), {seeds} pictures a training; claims of an
+A/A study: {claims}.
 Bounds: Clopper and Pearson. Made by `python benchmarks/aa_real.py OUT.jsonl --markdown FILE`, whose head says more.
 
 """
@@ -353,7 +353,7 @@ def main() -> None:
     """Run what is missing, then print the summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--studies", type=int, default=344, help="studies in all; 7 of 8 turns are A/A, one is planted")
+    parser.add_argument("--stacks", type=int, default=175, help="stacks in all; of 7, 6 hold two A/A studies each, and one a planted study")
     parser.add_argument("--suites", nargs="+", choices=SUITES, default=list(SUITES))
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing new after so many minutes")
     parser.add_argument("--threads", type=int, help="threads of torch; default: as many as it takes")
@@ -364,12 +364,12 @@ def main() -> None:
         torch.set_num_threads(given.threads)
     records = load_records(given.out)
     if not given.summary:
-        records += list(run_missing(given.out, records, given.suites, given.studies, given.minutes))
+        records += list(run_missing(given.out, records, given.suites, given.stacks, given.minutes))
     text = "\n".join(summary(records))
     print(text)
     if given.markdown:
         given.markdown.parent.mkdir(parents=True, exist_ok=True)
-        head = PAGE.format(runs=RUNS, seeds=SEEDS, claims=", ".join(MEASURES))
+        head = PAGE.format(seeds=SEEDS, claims=", ".join(MEASURES))
         given.markdown.write_text(head + text + "\n", encoding="utf-8")
 
 
@@ -385,19 +385,22 @@ def load_records(out: Path) -> list[dict[str, Any]]:
     return [record for record in records if record["settings"] == settings()]
 
 
-def turns(n_studies: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+def turns(n_stacks: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield (suite, indices) of each stack; an index belongs to one suite for ever, so that nothing shares trainings or seeds."""
-    for turn in range(-(-n_studies // STUDIES_A_STACK)):
-        name = "planted" if turn % PLANTED_EVERY == PLANTED_EVERY - 1 else A_A[turn % 2]
-        yield name, tuple(range(turn * STUDIES_A_STACK, (turn + 1) * STUDIES_A_STACK))
+    index = 0
+    for turn in range(n_stacks):
+        name = TURNS[turn % len(TURNS)]
+        n_studies = STACK // (2 * SUITES[name].runs)
+        yield name, tuple(range(index, index + n_studies))
+        index += n_studies
 
 
 def run_missing(
-    out: Path, records: list[dict[str, Any]], suites: Sequence[str], n_studies: int, minutes: float
+    out: Path, records: list[dict[str, Any]], suites: Sequence[str], n_stacks: int, minutes: float
 ) -> Iterator[dict[str, Any]]:  # fmt: skip
     """Yield the studies that were missing, each written to ``out`` as soon as it is judged."""
     done = {(record["suite"], record["index"]) for record in records}
-    missing = [(name, studies) for name, studies in turns(n_studies) if name in suites and any((name, i) not in done for i in studies)]
+    missing = [(name, studies) for name, studies in turns(n_stacks) if name in suites and any((name, i) not in done for i in studies)]
     if not missing:
         return
     base, began = load_base("petri"), time.perf_counter()

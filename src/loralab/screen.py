@@ -30,6 +30,8 @@ WORDS = {
     "inconclusive": "[yellow]can't tell yet[/]",
     "not_measurable": "[magenta]not measurable[/]",
 }
+#: behind a claim that was written after something could be seen: it suggests what to test next, and answers nothing.
+AFTERTHOUGHT = " [dim](afterthought: written after the first run)[/]"
 
 
 class Screen:
@@ -93,13 +95,14 @@ def print_verdicts_json(document: Mapping[str, Any], page: Path) -> None:
 
 
 def _show_verdicts(console: Console, verdicts: list[dict[str, Any]]) -> None:
-    """Print the verdicts under their experiments: the answer first, then the claim, then why."""
+    """Print the verdicts under their experiments: the answer first, then the claim, then why; an afterthought is marked as one."""
     experiment = ""
     for verdict in verdicts:
         if verdict["experiment"] != experiment:
             experiment = verdict["experiment"]
             console.print(f"\n[bold]{escape(experiment)}[/]")
-        console.print(f"  {WORDS[verdict['verdict']]}: {escape(verdict['say'])}")
+        later = AFTERTHOUGHT if verdict.get("exploratory") else ""
+        console.print(f"  {WORDS[verdict['verdict']]}: {escape(verdict['say'])}{later}")
         console.print(Padding(f"[dim]{escape(verdict['reason'])}[/]", (0, 0, 0, 6)))
 
 

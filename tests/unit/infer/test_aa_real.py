@@ -24,21 +24,21 @@ def aa():
     return module
 
 
-@pytest.mark.parametrize(("hits", "n"), [(0, 51), (3, 40), (12, 302), (5, 5)])
+@pytest.mark.parametrize(("hits", "n"), [(0, 51), (3, 40), (12, 300), (5, 5)])
 def test_bounds_against_statsmodels(aa, hits, n):
     assert aa.clopper_pearson(hits, n) == pytest.approx(proportion_confint(hits, n, 0.05, "beta"), abs=1e-9)
 
 
-def test_twelve_alarms_in_302_studies_stay_below_seven_percent(aa):
-    assert aa.clopper_pearson(12, 302)[1] < 0.07 < aa.clopper_pearson(13, 302)[1]
+def test_twelve_alarms_in_300_studies_stay_below_seven_percent(aa):
+    assert aa.clopper_pearson(12, 300)[1] < 0.07 < aa.clopper_pearson(13, 300)[1]
 
 
 def test_no_training_and_no_image_seed_serves_twice(aa):
-    # a few hundred studies: every stream and every image seed of an arm is one training's own; the arms of a replicate share their seeds
-    indices = [index for _, studies in aa.turns(344) for index in studies]
-    assert indices == list(range(344))
-    places = [aa.Place(index, arm, r) for index in indices for arm in ("a", "b") for r in range(aa.RUNS)]
-    assert len({place.stream for place in places}) == len(places)
+    # every stream and every image seed of an arm is one training's own; the arms of a replicate share their seeds
+    studies = [(name, index) for name, own in aa.turns(175) for index in own]
+    assert [index for _, index in studies] == list(range(325))
+    places = [aa.Place(index, arm, r) for name, index in studies for arm in ("a", "b") for r in range(aa.SUITES[name].runs)]
+    assert len({place.stream for place in places}) == len(places) == 175 * aa.STACK
     seeds = sorted(place.seeds for place in places if place.arm == "a")
     assert all(one[-1] < other[0] for one, other in pairwise(seeds))
     assert seeds == sorted(place.seeds for place in places if place.arm == "b")
@@ -46,8 +46,8 @@ def test_no_training_and_no_image_seed_serves_twice(aa):
 
 
 def test_the_suites_take_turns(aa):
-    names = [name for name, _ in aa.turns(344)]
-    assert (names.count("same"), names.count("placebo"), names.count("planted")) == (86, 65, 21)
+    names = [name for name, studies in aa.turns(175) for _ in studies]
+    assert (names.count("same"), names.count("placebo"), names.count("planted")) == (150, 150, 25)
 
 
 def test_coverage_by_hand(aa):
