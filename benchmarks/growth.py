@@ -1,6 +1,6 @@
 """Claim: time grows in proportion to the work, and memory with what stands in one stack or batch, not with the size of the study.
 
-    python benchmarks/growth.py [--quick]
+    python benchmarks/growth.py [--quick | --every 2]
 
 Each point is a process of its own, so that its peak memory is its own: LoRAs trained together (1 to 64, batch 4 and 1), replicates (8 arms
 at 1 to 8, in the lab's stacks), pictures drawn. Seconds are those of the work alone; the memory of an idle process with the base loaded
@@ -113,6 +113,7 @@ def parse() -> argparse.ArgumentParser:
     """Return the script's options."""
     parser = parser_of(__doc__)
     parser.add_argument("--point", nargs=2, metavar=("NAME", "N"), default=None, help="One point, in this process; prints JSON.")
+    parser.add_argument("--every", type=int, default=1, help="Take only every n-th size.")
     return parser
 
 
@@ -124,7 +125,7 @@ def main() -> None:
         return
     with benching(parse()) as bench:
         for name, (_, _, sizes, quick) in GROWTHS.items():
-            for n in quick if bench.options.quick else sizes:
+            for n in quick if bench.options.quick else sizes[:: bench.options.every]:
                 run_point(bench, name, n)
 
 

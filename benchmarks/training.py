@@ -106,11 +106,14 @@ def main() -> None:
         for batch in options.batch:
             work = Work(bench, batch, Path(scratch))
             name = f"training {N_ADAPTERS} LoRAs, {options.steps} steps of batch {batch}"
-            note = "" if options.whole else f"scaled to {N_ADAPTERS}: peer from {options.peft_adapters} adapters, lab from one stack"
-            bench.compare(name, "peft, one at a time", work.peft_seconds, work.lab_seconds, note)
+            peers = {"peft, one at a time": (work.peft_seconds, f"{options.peft_adapters} adapters")}
             if options.diffusers is not None:
-                note = "" if options.whole else f"scaled to {N_ADAPTERS}: peer from 1 adapter, start-up included, lab from one stack"
-                bench.compare(name, "diffusers' script", work.script_seconds, work.lab_seconds, note)
+                peers["diffusers' script"] = (work.script_seconds, "1 adapter, start-up included")
+            notes = {
+                peer: "" if options.whole else f"scaled to {N_ADAPTERS}: peer from {part}, lab from one stack"
+                for peer, (_, part) in peers.items()
+            }
+            bench.compare_all(name, {peer: seconds for peer, (seconds, _) in peers.items()}, work.lab_seconds, notes)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -62,9 +63,18 @@ class Bench:
 
     def compare(self, name: str, peer: str, peer_work: Callable[[], float], lab_work: Callable[[], float], scaled: str = "") -> Comparison:
         """Let both take turns, print the line and keep it; the works return their own seconds, already scaled."""
-        pairs = [(peer_work(), lab_work()) for _ in range(self.rounds)]
-        found = Comparison(name, peer, [pair[0] for pair in pairs], [pair[1] for pair in pairs], scaled)
-        self.show(found.line(), asdict(found))
+        return self.compare_all(name, {peer: peer_work}, lab_work, {peer: scaled})[0]
+
+    def compare_all(
+        self, name: str, peers: Mapping[str, Callable[[], float]], lab_work: Callable[[], float], scaled: Mapping[str, str]
+    ) -> list[Comparison]:
+        """Let every peer and the lab take their turns in each round, print a line a peer and keep it."""
+        rounds = [({peer: work() for peer, work in peers.items()}, lab_work()) for _ in range(self.rounds)]
+        found = [
+            Comparison(name, peer, [theirs[peer] for theirs, _ in rounds], [ours for _, ours in rounds], scaled[peer]) for peer in peers
+        ]
+        for comparison in found:
+            self.show(comparison.line(), asdict(comparison))
         return found
 
     def show(self, line: str, row: Mapping[str, object]) -> None:
@@ -77,8 +87,8 @@ def clock_seconds(clock: str) -> float:
     """Return the clock's reading in seconds."""
     if clock == "wall":
         return time.perf_counter()
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def parser_of(text: str | None) -> argparse.ArgumentParser:
