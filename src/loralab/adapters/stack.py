@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
 from loralab.adapters.adapter import Adapter
 from loralab.adapters.layers import TEXT_PARTS, Layer, all_layers
@@ -151,6 +153,46 @@ class AdapterStack:
                     pair.layer.forward = forward  # type: ignore[method-assign]
 
 
+class _StackedLinear(torch.autograd.Function):
+    """A linear layer for stacked groups, x W^T + b + scale_k (x D_k^T) U_k^T, with the gradients for x, D and U written out.
+
+    The same products as autograd's own, but the low-rank parts are added into the large tensors where those lie, forward and backward:
+    autograd would write each sum into a new one, which costs more than the products themselves.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, groups: Groups
+    ) -> torch.Tensor:
+        k = len(down)
+        y = F.linear(x, weight, bias)  # (K*B, ..., out)
+        stacked, total = x.reshape(k, -1, x.shape[-1]), y.view(k, -1, y.shape[-1])
+        low = torch.bmm(stacked, down.transpose(1, 2)) * groups.scale.to(x.dtype)  # (K, B*T, R)
+        wide = up.transpose(1, 2).contiguous()  # (K, R, out): with R last, these products take up to six times as long
+        base = total[groups.silent] if groups.silent else None
+        total.baddbmm_(low, wide)
+        if base is not None:  # y + 0 * z is not y: it turns -0.0 into 0.0, and is NaN where z is infinite
+            total[groups.silent] = base
+        ctx.save_for_backward(stacked, down, wide, weight, low)
+        ctx.groups, ctx.shape = groups, x.shape
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        stacked, down, wide, weight, low = ctx.saved_tensors
+        for_y = gradient.reshape(len(down), -1, gradient.shape[-1])  # (K, B*T, out)
+        for_low = torch.bmm(for_y, wide.transpose(1, 2)) * ctx.groups.scale.to(low.dtype)  # (K, B*T, R)
+        for_down = torch.bmm(for_low.transpose(1, 2), stacked) if ctx.needs_input_grad[1] else None
+        for_up = torch.bmm(low.transpose(1, 2), for_y).transpose(1, 2) if ctx.needs_input_grad[2] else None
+        for_x = None
+        if ctx.needs_input_grad[0]:
+            for_x = for_y @ weight
+            for_x.baddbmm_(for_low, down)
+            for_x = for_x.view(ctx.shape)
+        return for_x, for_down, for_up, None, None, None
+
+
 def _layers_of(base: Base, adapters: Sequence[Adapter | None]) -> dict[str, Layer]:
     """Return the layers that any of the adapters touches, in the order of the model; raises LabError("model") for a path that is none."""
     wanted = {path for adapter in adapters if adapter for path in adapter.weights}
@@ -186,12 +228,8 @@ def _like(x: torch.Tensor, pair: StackedPair) -> tuple[torch.Tensor, torch.Tenso
 
 
 def _linear(x: torch.Tensor, layer: torch.nn.Linear, pair: StackedPair, groups: Groups) -> torch.Tensor:
-    y = F.linear(x, layer.weight, layer.bias)  # (K*B, ..., out)
-    k = len(groups.scale)
-    down, up = _like(x, pair)
-    low = torch.bmm(x.reshape(k, -1, x.shape[-1]), down.transpose(1, 2)) * groups.scale.to(x.dtype)  # (K, B*T, R)
-    total = torch.baddbmm(y.reshape(k, -1, y.shape[-1]), low, up.transpose(1, 2)).reshape(y.shape)
-    return groups.sum(y, total)
+    found: torch.Tensor = _StackedLinear.apply(x, *_like(x, pair), layer.weight, layer.bias, groups)
+    return found
 
 
 def _pointwise(x: torch.Tensor, layer: torch.nn.Conv2d, pair: StackedPair, groups: Groups) -> torch.Tensor:

@@ -22,7 +22,7 @@ from loralab.store import Store, artefact_key, canonical_json
 from loralab.train import Feed, TrainedRun, TrainRun, pack_runs, train_stack
 from loralab.train.null import make_null_twins
 
-TRAIN_VERSION = 1
+TRAIN_VERSION = 2
 NULL_VERSION = 1
 KIND = "adapters"
 ELSEWHERE_VERSION = 1

@@ -11,7 +11,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from loralab.adapters import Adapter, AdapterStack, adapted_layers, adapter_sha256, make_adapter
-from loralab.adapters.stack import Groups
+from loralab.adapters.stack import Groups, _StackedLinear
 from loralab.bases import Base
 from loralab.errors import LabError
 from loralab.spec.models import TrainSpec
@@ -123,6 +123,17 @@ def test_a_silent_groups_infinite_weights_do_nothing(tiny_base, random_adapter, 
     with AdapterStack(tiny_base, [adapter, broken]).attached([0.5, 0.0]):
         mixed = predict(inputs)
     assert same_bits(mixed[2:], predict(inputs)[2:])
+
+
+@pytest.mark.parametrize(("scales", "with_bias"), [([0.5, 2.0], True), ([1.5, 0.0], True), ([0.5, 2.0], False)])
+def test_the_written_out_gradient_of_a_layer_is_that_of_finite_differences(scales, with_bias):
+    generator = torch.Generator().manual_seed(3)
+    draw = lambda *shape: torch.randn(shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    x, down, up, weight = draw(4, 3, 5), draw(2, 2, 5), draw(2, 6, 2), draw(6, 5)  # K = 2 groups of 2, T = 3, R = 2
+    bias = draw(6) if with_bias else None
+    groups = Groups(torch.tensor(scales, dtype=torch.float64)[:, None, None], [k for k, scale in enumerate(scales) if scale == 0])
+    inputs = tuple(part.requires_grad_() for part in (x, down, up))
+    assert torch.autograd.gradcheck(lambda *parts: _StackedLinear.apply(*parts, weight, bias, groups), inputs)
 
 
 def test_permuting_the_adapters_permutes_the_outputs(tiny_base, random_adapter, unet_inputs, predict):
