@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from loralab.data import make_examples
+from loralab.engine.companions import petri_companion
 from loralab.errors import LabError
-from loralab.measure import TABLE, cards, make_cards, measure_images, truth
+from loralab.measure import TABLE, Card, cards, make_cards, measure_images, truth
 from loralab.measure import table as table_module
 from loralab.measure.picture import Context, Picture
 from loralab.measure.reading import Reading
@@ -37,7 +38,7 @@ def pictures() -> np.ndarray:
 
 def read(name: str, images: np.ndarray, base: np.ndarray | None = None) -> list[Reading]:
     base = np.full_like(images, 255) if base is None else base
-    return measure_images(images, [name], base_images=base, training_images=images[:2])[name]
+    return measure_images(images, [name], base_images=base, training_images=images[:2], together=True)[name]
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -55,9 +56,8 @@ def test_a_value_in_range_or_a_reason(name: str, pictures: np.ndarray):
 @pytest.mark.parametrize("name", TABLE)
 def test_a_reading_does_not_depend_on_its_company(name: str, pictures: np.ndarray):
     together = read(name, pictures)
-    backwards = measure_images(pictures[::-1].copy(), [name], base_images=np.full_like(pictures, 255), training_images=pictures[:2])[name][
-        ::-1
-    ]
+    white = np.full_like(pictures, 255)
+    backwards = measure_images(pictures[::-1].copy(), [name], base_images=white, training_images=pictures[:2], together=True)[name][::-1]
     assert together == backwards
 
 
@@ -73,7 +73,7 @@ def test_a_mirror_image_reads_the_same(name: str, pictures: np.ndarray):
     """Every instrument that ships is blind to left and right; half a pixel of resampling is allowed."""
     chosen = pictures[:5]
     mirrored = measure_images(
-        chosen[:, :, ::-1].copy(), [name], base_images=np.full_like(chosen, 255), training_images=chosen[:2, :, ::-1].copy()
+        chosen[:, :, ::-1].copy(), [name], base_images=np.full_like(chosen, 255), training_images=chosen[:2, :, ::-1].copy(), together=True
     )
     for one, other in zip(read(name, chosen), mirrored[name], strict=True):
         assert one.status == other.status
@@ -111,6 +111,11 @@ def _drawn_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(cards, "make_nuisances", lambda *_: nuisances)
 
 
+def card_of(name: str) -> Card:
+    """The card on pictures as they are; of a concept, petri's own encoder's of `monster`."""
+    return make_cards(same, 64, [name], concept=petri_companion().concept("monster"))[name]
+
+
 def same(images: np.ndarray) -> np.ndarray:
     return images
 
@@ -132,23 +137,24 @@ TWINS: list[tuple[str, Callable[[Reading], Reading]]] = [
     ("circle_excess", negated), ("outline_dark", inverted), ("edge_sigma", negated), ("grid_present", inverted), ("grid_rows", shifted),
     ("depth_of_field", negated), ("object_count", shifted), ("grid_cells", negated), ("background_chroma", negated),
     ("foreground_share", inverted), ("change", negated), ("copy_distance", negated), ("hue_red", inverted), ("local_contrast", negated),
+    ("diversity", negated), ("concept", inverted),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "twist"), TWINS)
 def test_the_card_notices_a_wrong_twin(name: str, twist: Callable[[Reading], Reading], monkeypatch: pytest.MonkeyPatch):
-    honest = make_cards(same, 64, [name])[name]
+    honest = card_of(name)
     original = TABLE[name]
     twin = replace(original, measure=lambda picture, context: twist(original.measure(picture, context)))
     monkeypatch.setattr(table_module, "TABLE", {**TABLE, name: twin})
-    wrong = make_cards(same, 64, [name])[name]
+    wrong = card_of(name)
     assert honest.carried
     assert not wrong.carried or abs(wrong.bias) > abs(honest.bias) + 0.5
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_on_clean_pictures_every_card_says_carried(name: str):
-    card = make_cards(same, 64, [name])[name]
+    card = card_of(name)
     assert card.carried, card.note
     assert card.not_measurable < 0.05
     assert f"of {card.n_images} " in card.note or f"on {card.n_images} " in card.note

@@ -155,7 +155,7 @@ def test_plan_trains_nothing_and_says_what_it_would_cost(study: Path, tmp_path: 
     assert plan["n_runs"] == 64
     assert plan["cost"]["minutes"] > 0
     assert {"arms": "monster and primary", "differ": "captions"} in plan["pairs"]
-    assert len(plan["claims"]) == 22  # 21 claims and a curve
+    assert len(plan["claims"]) == 25  # 24 claims and a curve
     assert not (tmp_path / "lab").exists()
 
 

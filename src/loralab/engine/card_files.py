@@ -9,6 +9,7 @@ import numpy as np
 
 from loralab.bases import Base
 from loralab.engine.cards import round_trip_of
+from loralab.engine.companions import companion_of
 from loralab.engine.reporting import png_bytes
 from loralab.measure import TABLE, Card, card_pictures, make_cards
 from loralab.report.cards_page import CardSheet, render_cards
@@ -22,8 +23,10 @@ def write_cards(base: Base, folder: Path, names: Sequence[str] | None = None) ->
     """Return the page, behind writing it and `NAME.json` of each card (default: all) into ``folder``. Raises LabError("store")."""
     wanted = list(TABLE) if names is None else list(names)
     round_trip = round_trip_of(base)
-    cards = make_cards(round_trip, base.size_px, wanted)
-    pictures = card_pictures(round_trip, base.size_px, wanted)
+    companion = companion_of(base)
+    concept = companion.concept(companion.names[0]) if companion is not None else None
+    cards = make_cards(round_trip, base.size_px, wanted, concept=concept)
+    pictures = card_pictures(round_trip, base.size_px, wanted, concept=concept)
     page = render_cards([sheet_of(cards[name], pictures[name]) for name in wanted], base.name, base.fingerprint, base.size_px)
     with disk_errors("writing the cards"):
         folder.mkdir(parents=True, exist_ok=True)

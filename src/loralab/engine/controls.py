@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from loralab.engine.local import StudyRun
+from loralab.engine.measure_names import card_name, plain_measure
 from loralab.engine.measuring import study_measures
 from loralab.engine.plan import control_cells, placebo_of
 from loralab.infer.decidable import MIN_RUNS
@@ -70,8 +71,8 @@ def _assay(run: StudyRun, verdicts: Sequence[Verdict]) -> Iterator[ControlRow]:
         if gap is None or verdict.training_mean is None or (arm, verdict.measure) in shown:
             continue
         shown.add((arm, verdict.measure))
-        name = verdict.measure.split("[")[0]
-        unit, error = TABLE[name].unit, max(run.cards[name].error, abs(run.cards[name].bias))
+        card = run.cards[card_name(verdict.measure)]
+        unit, error = TABLE[plain_measure(verdict.measure)].unit, max(card.error, abs(card.bias))
         told = f"base {amount(verdict.training_mean - gap, unit)}, training set {amount(verdict.training_mean, unit)}"
         told += f": {abs(gap) / error:.1f} times the instrument's error" if error else ""
         yield ControlRow(f"window of {verdict.measure}", f"can it tell the training set of {arm} from the base?", told, abs(gap) > error)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from loralab.engine.measure_names import concept_names, concept_of, plain_measure
 from loralab.engine.plan import StudyPlan, differences, make_plan
 from loralab.errors import LabError, Problem
 from loralab.infer.judge import InstrumentFacts
@@ -19,16 +21,18 @@ def claim_plans(loaded: Loaded) -> list[ClaimPlan]:
     """Return for each claim the smallest effect that this budget decides, from the run-to-run spread that ships."""
     spec = loaded.spec
     replicates = {arm: train_spec_of(spec, spec.arms[arm]).replicates for arm in spec.arms}
+    facts = _facts_before_the_run(measure for _, measure, _ in _asked(loaded))
     return plan_claims(
-        spec.experiments, replicates=replicates, seeds=spec.sample.seeds, instruments=_facts_before_the_run(), alpha=preset_of(loaded).alpha
-    )
+        spec.experiments, replicates=replicates, seeds=spec.sample.seeds, instruments=facts, alpha=preset_of(loaded).alpha
+    )  # fmt: skip
 
 
-def _facts_before_the_run() -> dict[str, InstrumentFacts]:
-    """Return the instruments' kinds and ranges; their cards depend on the base and are read when the claims are judged."""
+def _facts_before_the_run(measures: Iterable[str]) -> dict[str, InstrumentFacts]:
+    """Return the kind and range of each measure's instrument; cards depend on the base and are read when the claims are judged."""
+    rows = {measure: TABLE[plain_measure(measure)] for measure in measures}
     return {
         name: InstrumentFacts(name, row.kind, row.low, row.high, row.unit, bias=0.0, error=0.0, carried=True, note="")
-        for name, row in TABLE.items()
+        for name, row in rows.items()
     }
 
 
@@ -51,7 +55,14 @@ def refuse_undecidable(loaded: Loaded) -> None:
 
 def check_measures(loaded: Loaded) -> None:
     """Raise LabError("spec") for claims whose instrument does not exist."""
-    asked = [
+    problems = [problem for asked in _asked(loaded) for problem in _problems_of_measure(*asked, loaded.spec.base)]
+    if problems:
+        raise LabError("spec", problems)
+
+
+def _asked(loaded: Loaded) -> list[tuple[str, str, str]]:
+    """Return (experiment, measure, what it says) of every claim and curve."""
+    return [
         (name, measure, say)
         for name, experiment in loaded.spec.experiments.items()
         for measure, say in (
@@ -59,15 +70,20 @@ def check_measures(loaded: Loaded) -> None:
             *((measure, curve.say) for curve in experiment.curves for measure in (curve.measure, curve.damage)),
         )
     ]
-    problems = [
-        Problem(
-            f"{name}: unknown instrument {measure!r}", f"one of {', '.join(sorted(TABLE))}", "see docs/instruments.md", f"claim {say!r}"
-        )
-        for name, measure, say in asked
-        if measure not in TABLE
-    ]
-    if problems:
-        raise LabError("spec", problems)
+
+
+def _problems_of_measure(experiment: str, measure: str, say: str, base: str) -> Iterator[Problem]:
+    """Yield what is wrong with a measure's name: no such instrument, or a concept that is missing or unknown."""
+    plain, where = plain_measure(measure), f"claim {say!r}"
+    takes_concept = plain in TABLE and TABLE[plain].needs == "concept"
+    if plain not in TABLE or (measure != plain and not takes_concept):
+        found = f"{experiment}: unknown instrument {measure!r}"
+        yield Problem(found, f"one of {', '.join(sorted(TABLE))}", "see docs/instruments.md", where)
+        return
+    names = concept_names(base)
+    if takes_concept and (not concept_of(measure) or (names and concept_of(measure) not in names)):
+        found = f"{experiment}: {measure!r} names no concept that this base's encoder knows"
+        yield Problem(found, f"{plain}[NAME], NAME one of {', '.join(names or ('...',))}", "see docs/instruments.md", where)
 
 
 def describe_plan(loaded: Loaded, lab: Path) -> dict[str, Any]:

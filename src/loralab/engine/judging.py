@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from loralab.engine.cards import round_trip_of
+from loralab.engine.companions import companion_of
 from loralab.engine.local import StudyRun
-from loralab.engine.measuring import plain_measure, qualified_measure, study_measures, training_means
+from loralab.engine.measure_names import card_name, plain_measure, qualified_measure
+from loralab.engine.measuring import study_measures, training_means
 from loralab.infer.judge import InstrumentFacts, judge
 from loralab.infer.verdict import Verdict
 from loralab.measure import TABLE, Card
@@ -23,7 +25,7 @@ def judge_study(run: StudyRun) -> list[Verdict]:
     measures = study_measures(run.plan.spec)
     data_of_arm = {name: arm.data for name, arm in run.plan.spec.arms.items()}
     with run.clock.stage("judge"):
-        training = training_means(run.datasets, data_of_arm, measures, round_trip_of(run.base))
+        training = training_means(run.datasets, data_of_arm, measures, round_trip_of(run.base), companion_of(run.base))
         verdicts = judge(
             qualified_experiments(run.plan.spec), run.readings, training=training, instruments=instrument_facts(measures, run.cards),
             controls=run.plan.controls, curves=run.plan.curves, alpha=preset_of(run.loaded).alpha,
@@ -73,7 +75,7 @@ def instrument_facts(measures: list[str], cards: Mapping[str, Card]) -> dict[str
     """Return what the finding rule needs to know of each instrument: its kind and range, and its card's figures."""
     facts = {}
     for measure in measures:
-        instrument, card = TABLE[plain_measure(measure)], cards[plain_measure(measure)]
+        instrument, card = TABLE[plain_measure(measure)], cards[card_name(measure)]
         facts[measure] = InstrumentFacts(
             name=measure, kind=instrument.kind, low=instrument.low, high=instrument.high, unit=instrument.unit,
             bias=card.bias, error=card.error, carried=card.carried, note=card.note,

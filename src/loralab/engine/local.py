@@ -14,6 +14,7 @@ import torch
 from loralab.adapters import Adapter
 from loralab.bases import Base, embed_prompts, load_base
 from loralab.engine.cards import load_or_make_cards
+from loralab.engine.companions import companion_of
 from loralab.engine.datasets import Dataset, make_dataset
 from loralab.engine.events import Event, StageClock
 from loralab.engine.images import KeyedBlock, block_key, draw_blocks, load_images
@@ -231,9 +232,9 @@ def _link_adapters(run: StudyRun) -> None:
 def _measure(run: StudyRun) -> Iterator[Event]:
     measures = study_measures(run.plan.spec)
     by_data = {run.plan.spec.arms[arm].data: dataset for arm, dataset in run.datasets.items()}
-    frames = []
+    companion, frames = companion_of(run.base), []
     with run.clock.stage("measure"):
-        for done, total, frame in measure_blocks(run.store, list(run.blocks.values()), run.base_blocks(), by_data, measures):
+        for done, total, frame in measure_blocks(run.store, list(run.blocks.values()), run.base_blocks(), by_data, measures, companion):
             frames.append(frame)
             yield Event("measure", done, total)
         run.readings = pl.concat(frames)

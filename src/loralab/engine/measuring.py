@@ -1,4 +1,5 @@
-"""The measuring stage: image blocks in, one row a reading out; readings of copying name the training set they refer to."""
+"""The measuring stage: image blocks in, one row a reading out; readings of copying name the training set they refer to, readings of a
+concept name the concept."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ import polars as pl
 
 from loralab.engine.datasets import Dataset
 from loralab.engine.images import KeyedBlock, load_images
-from loralab.measure import TABLE, measure_images
+from loralab.engine.measure_names import concept_of, data_of, plain_measure, qualified_measure
+from loralab.measure import TABLE, Companion, Concept, Reading, measure_images
 from loralab.spec import BASE_ARM, StudySpec
 from loralab.store import Store, artefact_key
 
@@ -22,16 +24,10 @@ SCHEMA = {
 }  # fmt: skip
 
 
-def qualified_measure(spec: StudySpec, measure: str, arm: str) -> str:
-    """Return the name under which a reading stands: one that refers to a training set names it, `copy_distance[primary-shapes]`."""
-    if TABLE[measure].needs == "training_images" and arm != BASE_ARM:
-        return f"{measure}[{spec.arms[arm].data}]"
-    return measure
-
-
-def plain_measure(measure: str) -> str:
-    """Return the instrument's name of a qualified measure."""
-    return measure.split("[")[0]
+def bound_concept(companion: Companion | None, measure: str) -> Concept | None:
+    """Return what a measure asks of the base's encoder; None where it asks nothing, or where there is no encoder that knows it."""
+    name = concept_of(measure)
+    return companion.concept(name) if companion is not None and name in companion.names else None
 
 
 def study_measures(spec: StudySpec) -> list[str]:
@@ -50,40 +46,47 @@ def measure_blocks(
     base_blocks: Mapping[tuple[int, str], KeyedBlock],
     datasets: Mapping[str, Dataset],
     measures: Sequence[str],
+    companion: Companion | None = None,
 ) -> Iterator[tuple[int, int, pl.DataFrame]]:
     """Yield (blocks done, blocks in all, readings of the block); ``datasets`` are by the name of the data."""
     for done, block in enumerate(blocks, start=1):
         beneath = base_blocks[block.plan.replicate, block.plan.prompt]
-        key = _readings_key(block, beneath, datasets, measures)
+        key = _readings_key(block, beneath, datasets, measures, companion)
         if not store.has(KIND, key):
-            rows = _measure(store, block, beneath, datasets, measures)
+            rows = _measure(store, block, beneath, datasets, measures, companion)
             with store.publish(KIND, key, {"images": block.key, "measures": list(measures)}) as scratch:
                 pl.DataFrame(rows, schema=SCHEMA, orient="row").write_parquet(scratch / "readings.parquet")
         yield done, len(blocks), pl.read_parquet(store.path(KIND, key) / "readings.parquet")
 
 
-def _readings_key(block: KeyedBlock, beneath: KeyedBlock, datasets: Mapping[str, Dataset], measures: Sequence[str]) -> str:
+def _readings_key(
+    block: KeyedBlock, beneath: KeyedBlock, datasets: Mapping[str, Dataset], measures: Sequence[str], companion: Companion | None
+) -> str:
     versions = {measure: TABLE[plain_measure(measure)].version for measure in measures}
-    context = [datasets[_data_of(measure)].key for measure in measures if _data_of(measure)]
+    context = [datasets[data_of(measure)].key for measure in measures if data_of(measure)]
+    if companion is not None and any(concept_of(measure) for measure in measures):
+        context.append(companion.sha256)
     place = {"arm": block.plan.arm, "replicate": block.plan.replicate, "seeds": list(block.plan.seeds)}
     return artefact_key("readings", READINGS_VERSION, {"measures": versions, "place": place}, [block.key, beneath.key, *context])
 
 
-def _data_of(measure: str) -> str:
-    """Return the data that a qualified measure refers to; "" where it refers to none."""
-    return measure.partition("[")[2].rstrip("]")
-
-
 def _measure(
-    store: Store, block: KeyedBlock, beneath: KeyedBlock, datasets: Mapping[str, Dataset], measures: Sequence[str]
+    store: Store,
+    block: KeyedBlock,
+    beneath: KeyedBlock,
+    datasets: Mapping[str, Dataset],
+    measures: Sequence[str],
+    companion: Companion | None,
 ) -> list[tuple[Any, ...]]:
     images, base_images = load_images(store, block), load_images(store, beneath)
     rows: list[tuple[Any, ...]] = []
-    plain = [measure for measure in measures if not _data_of(measure)]
-    found = measure_images(images, plain, base_images=base_images)
+    plain = [measure for measure in measures if not data_of(measure) and not concept_of(measure)]
+    found = measure_images(images, plain, base_images=base_images, together=True)
     for measure in measures:
-        if _data_of(measure):
-            training = datasets[_data_of(measure)].images
+        if concept_of(measure):
+            found[measure] = _measure_concept(images, measure, companion)
+        if data_of(measure):
+            training = datasets[data_of(measure)].images
             found[measure] = measure_images(images, [plain_measure(measure)], training_images=training)[plain_measure(measure)]
     place = block.plan
     for measure in measures:
@@ -93,8 +96,17 @@ def _measure(
     return rows
 
 
+def _measure_concept(images: np.ndarray, measure: str, companion: Companion | None) -> list[Reading]:
+    plain = plain_measure(measure)
+    return measure_images(images, [plain], concept=bound_concept(companion, measure))[plain]
+
+
 def training_means(
-    datasets: Mapping[str, Dataset], data_of_arm: Mapping[str, str], measures: Sequence[str], round_trip: Callable[[np.ndarray], np.ndarray]
+    datasets: Mapping[str, Dataset],
+    data_of_arm: Mapping[str, str],
+    measures: Sequence[str],
+    round_trip: Callable[[np.ndarray], np.ndarray],
+    companion: Companion | None = None,
 ) -> dict[tuple[str, str], float | None]:
     """Return the mean reading of each arm's training images (as the base's VAE gives them back), by (arm, measure).
 
@@ -104,9 +116,10 @@ def training_means(
     means: dict[tuple[str, str], float | None] = {}
     for arm, dataset in datasets.items():
         seen = round_trip(dataset.images)
-        own = [measure for measure in measures if not TABLE[plain_measure(measure)].needs]
-        found = measure_images(seen, own)
-        for measure in (measure for measure in measures if _data_of(measure) == data_of_arm[arm]):
+        own = [measure for measure in measures if TABLE[plain_measure(measure)].needs in ("", "peers")]
+        found = measure_images(seen, own, together=True)
+        found |= {measure: _measure_concept(seen, measure, companion) for measure in measures if concept_of(measure)}
+        for measure in (measure for measure in measures if data_of(measure) == data_of_arm[arm]):
             found[measure] = measure_images(seen, [plain_measure(measure)], training_images=dataset.images)[plain_measure(measure)]
         for measure, readings in found.items():
             means[arm, measure] = _mean(TABLE[plain_measure(measure)].kind, [reading.value for reading in readings])

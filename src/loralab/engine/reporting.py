@@ -17,7 +17,8 @@ from loralab import __version__
 from loralab.engine.controls import control_rows
 from loralab.engine.images import KeyedBlock, load_images
 from loralab.engine.local import StudyRun
-from loralab.engine.measuring import plain_measure, study_measures
+from loralab.engine.measure_names import card_name, plain_measure
+from loralab.engine.measuring import study_measures
 from loralab.engine.plan import BlockPlan
 from loralab.engine.training import KIND as ADAPTERS
 from loralab.infer.case import CurveCells
@@ -184,8 +185,8 @@ def _mean_losses(run: StudyRun, run_ids: Sequence[str], points: int = 32) -> lis
 
 
 def _cards(run: StudyRun) -> Iterator[CardSummary]:
-    for name in dict.fromkeys(plain_measure(measure) for measure in study_measures(run.plan.spec)):
-        card, instrument = run.cards[name], TABLE[name]
+    for name in dict.fromkeys(card_name(measure) for measure in study_measures(run.plan.spec)):
+        card, instrument = run.cards[name], TABLE[plain_measure(name)]
         yield CardSummary(
             name=name, unit=instrument.unit, says=instrument.says, carried=card.carried, note=card.note, bias=card.bias, error=card.error,
             n_images=card.n_images, not_measurable=card.not_measurable, sha256=card.sha256, pictures=(),

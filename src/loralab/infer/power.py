@@ -111,7 +111,7 @@ def plan_claims(
         for index, (claim, widening) in enumerate(asked):
             arms = [cell.arm for cell in (claim.cell, claim.versus_cell) if cell.arm != BASE_ARM]
             n_runs = min((replicates[arm] for arm in arms), default=0)
-            facts, spread = instruments.get(claim.measure), spreads.get(claim.measure)
+            facts, spread = instruments.get(claim.measure), spreads.get(claim.measure.partition("[")[0])
             own = index >= len(experiment.claims)  # a curve is its own control
             budget = _Budget(
                 n_runs=n_runs,

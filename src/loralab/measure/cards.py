@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from loralab.measure.concept import NO_ENCODER, Concept
 from loralab.measure.grid import find_grid
 from loralab.measure.picture import Context, Picture, make_labs, make_pictures
 from loralab.measure.shape import classify
@@ -65,9 +66,33 @@ class Card:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
 
-def make_cards(round_trip: RoundTrip, size_px: int, names: Sequence[str] | None = None, *, seed: int = 0) -> dict[str, Card]:
-    """Return a card for each of ``names`` (default: all instruments), from the same few hundred specimens; ``seed`` moves some of them."""
+def make_cards(
+    round_trip: RoundTrip, size_px: int, names: Sequence[str] | None = None, *, seed: int = 0, concept: Concept | None = None
+) -> dict[str, Card]:
+    """Return a card for each of ``names`` (default: all instruments), from the same few hundred specimens; ``seed`` moves some of them.
+
+    The instrument of concepts is held against the pictures of ``concept``; without it its card says that it cannot be carried.
+    """
     wanted = list(TABLE) if names is None else list(names)
+    cards = _cards_of_drawings(round_trip, size_px, [name for name in wanted if TABLE[name].needs != "concept"], seed)
+    return {name: cards[name] if name in cards else _concept_card(round_trip, size_px, name, concept) for name in wanted}
+
+
+def _concept_card(round_trip: RoundTrip, size_px: int, name: str, concept: Concept | None) -> Card:
+    """Return the card of a concept, from pictures of it and of everything else, and of it in every colour."""
+    if concept is None:
+        return Card(name, TABLE[name].version, size_px, 0, 0.0, 1.0, 1.0, 0.0, False, NO_ENCODER)
+    specimens, nuisances = concept.specimens(size_px), concept.nuisances(size_px)
+    seen, varied = (make_pictures(round_trip(_images(held))) for held in (specimens, nuisances))
+    card = _card(name, size_px, specimens, _read(name, specimens, seen, concept), seen)
+    moved = _moved_by(name, nuisances, varied, Context(concept_share=concept.share))
+    return replace(card, moved_by=moved, note=card.note + _moved_note(moved, 1.0))
+
+
+def _cards_of_drawings(round_trip: RoundTrip, size_px: int, wanted: Sequence[str], seed: int) -> dict[str, Card]:
+    """Return the cards of the instruments that drawings can be held against."""
+    if not wanted:
+        return {}
     nuisances = make_nuisances(size_px)
     # pictures that none of the instruments is held against need no round trip
     specimens = [specimen for specimen in make_specimens(size_px, seed) if not specimen.truth.keys().isdisjoint(wanted)]
@@ -85,20 +110,24 @@ def make_cards(round_trip: RoundTrip, size_px: int, names: Sequence[str] | None 
 
 
 def card_pictures(
-    round_trip: RoundTrip, size_px: int, names: Sequence[str], *, n_images: int = 3, seed: int = 0
+    round_trip: RoundTrip, size_px: int, names: Sequence[str], *, n_images: int = 3, seed: int = 0, concept: Concept | None = None
 ) -> dict[str, dict[str, np.ndarray]]:
     """Return up to ``n_images`` pictures (n, size_px, size_px, 3) uint8 that each instrument reads best ("passes") and worst ("failures").
 
     They are as the base's VAE gives them back. A failure is off by more than 1e-9 (share) or than the card's error, or unmeasurable.
     """
-    specimens = make_specimens(size_px, seed)
+    specimens = make_specimens(size_px, seed) + (list(concept.specimens(size_px)) if concept is not None and "concept" in names else [])
     seen = round_trip(_images(specimens))
-    return {name: _pictures_of(name, specimens, seen, n_images) for name in names}
+    return {name: _pictures_of(name, specimens, seen, n_images, concept if TABLE[name].needs == "concept" else None) for name in names}
 
 
-def _pictures_of(name: str, specimens: Sequence[Specimen], seen: np.ndarray, n_images: int) -> dict[str, np.ndarray]:
+def _pictures_of(
+    name: str, specimens: Sequence[Specimen], seen: np.ndarray, n_images: int, concept: Concept | None
+) -> dict[str, np.ndarray]:
     used = _used(name, specimens)
-    readings = _read(name, [specimens[index] for index in used], make_pictures(seen[used]))
+    if not used:
+        return {"passes": seen[:0], "failures": seen[:0]}
+    readings = _read(name, [specimens[index] for index in used], make_pictures(seen[used]), concept)
     off = np.array([
         np.inf if value is None else abs(value - specimens[index].truth[name]) for index, value in zip(used, readings, strict=True)
     ])  # fmt: skip
@@ -118,15 +147,25 @@ def _used(name: str, specimens: Sequence[Specimen]) -> list[int]:
     return [index for index, specimen in enumerate(specimens) if name in specimen.truth]
 
 
-def _read(name: str, specimens: Sequence[Specimen], seen: Sequence[Picture]) -> list[float | None]:
+def _read(name: str, specimens: Sequence[Specimen], seen: Sequence[Picture], concept: Concept | None = None) -> list[float | None]:
     """Return the reading of each picture, held against the base's and the training picture of its specimen where that is needed."""
+    if concept is not None:
+        return [measure_picture(name, picture, Context(concept_share=concept.share)).value for picture in seen]
     return [
-        measure_picture(name, picture, _context(TABLE[name].needs, specimen)).value
-        for specimen, picture in zip(specimens, seen, strict=True)
+        measure_picture(name, picture, _context(TABLE[name].needs, specimen, _peers(specimens, seen, index))).value
+        for index, (specimen, picture) in enumerate(zip(specimens, seen, strict=True))
     ]
 
 
-def _context(needs: str, specimen: Specimen) -> Context:
+def _peers(specimens: Sequence[Specimen], seen: Sequence[Picture], index: int) -> list[np.ndarray]:
+    """Return CIELAB of the other specimens of the same group, as they were seen."""
+    group = specimens[index].group
+    return [seen[k].lab for k, other in enumerate(specimens) if group and k != index and other.group == group]
+
+
+def _context(needs: str, specimen: Specimen, peers: Sequence[np.ndarray]) -> Context:
+    if needs == "peers":
+        return Context(peer_labs=peers)
     if needs == "base_image":
         return Context(base_lab=make_labs(specimen.base_image[None])[0])
     return Context(training_labs=make_labs(specimen.training_image[None])) if needs == "training_images" else Context()
@@ -189,16 +228,16 @@ def _by_factor(kept: Sequence[tuple[Specimen, float]], name: str, share: bool) -
     }
 
 
-def _moved_by(name: str, nuisances: Sequence[Specimen], varied: Sequence[Picture]) -> dict[str, float]:
+def _moved_by(name: str, nuisances: Sequence[Specimen], varied: Sequence[Picture], context: Context | None = None) -> dict[str, float]:
     """Return by how much the mean reading moves over the levels of each factor that the instrument is not meant to follow."""
-    readings = [measure_picture(name, picture, Context()).value for picture in varied]
+    readings = [measure_picture(name, picture, context or Context()).value for picture in varied]
     moved = {}
     for factor in nuisances[0].factors:
         levels: dict[str | float, list[float]] = {}
         for specimen, value in zip(nuisances, readings, strict=True):
             if value is not None:
                 levels.setdefault(specimen.factors[factor], []).append(value)
-        if factor not in FOLLOWS[name] and len(levels) > 1:
+        if factor not in FOLLOWS.get(name, ()) and len(levels) > 1:
             moved[factor] = _rounded(np.ptp([np.mean(values) for values in levels.values()]))
     return moved
 

@@ -1,4 +1,4 @@
-"""Pictures against pictures: how far the base's was moved, and how near a training picture is."""
+"""Pictures against pictures: how far the base's was moved, how near a training picture is, how far a run's pictures lie apart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.color import deltaE_ciede2000
 
-from loralab.measure.picture import Context, Picture
+from loralab.measure.picture import Context, Picture, lengths
 from loralab.measure.reading import Instrument, Reading, measured, not_measurable, table_of
 
 COARSE_PX = 32
@@ -25,6 +25,18 @@ def measure_copy_distance(picture: Picture, context: Context) -> Reading:
     if context.training_labs is None or not len(context.training_labs):
         return not_measurable("there is no training set to compare with")
     return measured(nearest_distance(picture.lab, context))
+
+
+def measure_diversity(picture: Picture, context: Context) -> Reading:
+    """Return the mean deltaE76, place by place at 32 px, from the other pictures of the same run in the same cell; 0 is one picture again.
+
+    Over a run the mean of these readings is the mean distance of all its pairs.
+    """
+    if not context.peer_labs:
+        return not_measurable("there is no other picture of the same run in this cell")
+    own = coarse(picture.lab)
+    # in order of size, so that the sum does not depend on the order of the pictures
+    return measured(float(np.mean(sorted(float(lengths(own - coarse(other)).mean()) for other in context.peer_labs))))
 
 
 def nearest_distance(lab: np.ndarray, context: Context) -> float:
@@ -72,5 +84,10 @@ TABLE = table_of(
         "copy_distance", "deltaE", 0, 150, "continuous", "distance from the nearest training picture; 0 is a copy", 0,
         measure_copy_distance,
         needs="training_images",
+    ),
+    Instrument(
+        "diversity", "deltaE", 0, 150, "continuous", "mean distance from the same run's pictures at other seeds; 0: all are one picture", 0,
+        measure_diversity,
+        needs="peers",
     ),
 )  # fmt: skip

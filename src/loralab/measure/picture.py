@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 
@@ -29,6 +29,8 @@ class Context:
 
     base_lab: np.ndarray | None = None  # (H, W, 3), the base's picture at the same seed
     training_labs: np.ndarray | None = None  # (M, H, W, 3)
+    peer_labs: Sequence[np.ndarray] = ()  # the other pictures (H, W, 3) of the same run and cell, at other seeds
+    concept_share: Callable[[np.ndarray], float] | None = None  # how sure an encoder is that pixels (H, W, 3) uint8 show a concept
     #: what is made of the training pictures once and read for every picture
     memo: dict[str, object] = field(default_factory=dict)
 
@@ -36,8 +38,9 @@ class Context:
 class Picture:
     """One picture in CIELAB (H, W, 3); its background and its subject are found when first asked for."""
 
-    def __init__(self, lab: np.ndarray) -> None:
+    def __init__(self, lab: np.ndarray, pixels: np.ndarray | None = None) -> None:
         self.lab = lab
+        self.pixels = pixels  # (H, W, 3) uint8, for what reads no CIELAB
         #: what one family of instruments computes once and reads several times
         self.memo: dict[str, object] = {}
 
@@ -162,4 +165,4 @@ def make_labs(images: np.ndarray) -> np.ndarray:
 
 def make_pictures(images: np.ndarray) -> Sequence[Picture]:
     """Return the pictures of (N, H, W, 3) uint8 images."""
-    return [Picture(lab) for lab in make_labs(images)]
+    return [Picture(lab, image) for lab, image in zip(make_labs(images), images, strict=True)]

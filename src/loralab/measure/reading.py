@@ -9,7 +9,7 @@ from typing import Literal
 from loralab.measure.picture import Context, Picture
 
 Kind = Literal["continuous", "share"]
-Needs = Literal["", "base_image", "training_images"]
+Needs = Literal["", "base_image", "training_images", "peers", "concept"]
 
 
 @dataclass(frozen=True)

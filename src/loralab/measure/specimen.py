@@ -20,6 +20,7 @@ class Specimen:
     training_image: np.ndarray
     truth: dict[str, float]
     factors: dict[str, str | float] = field(default_factory=dict)
+    group: str = ""  # specimens of one group stand for the pictures of one run in one cell
 
 
 def alone(image: np.ndarray, truth: dict[str, float], factors: dict[str, str | float]) -> Specimen:

@@ -14,6 +14,7 @@ from loralab.measure.arrangements import make_arrangements
 from loralab.measure.colour import GREY_CHROMA
 from loralab.measure.comparison import COARSE_PX, MOST_SHIFT, coarse
 from loralab.measure.layouts import NO_GRID, make_layouts
+from loralab.measure.runs import make_runs
 from loralab.measure.specimen import Specimen, alone, drawn, lab_of
 from loralab.spec.models import COLOURS, SHAPES
 
@@ -30,11 +31,11 @@ FOLLOWS: dict[str, tuple[str, ...]] = {
 
 
 def make_specimens(size_px: int, seed: int = 0) -> list[Specimen]:
-    """Return the specimens for pictures of ``size_px``: shapes, outlines, blurs, depth of field, layouts, arrangements."""
+    """Return the specimens for pictures of ``size_px``: shapes, outlines, blurs, depth of field, layouts, arrangements, runs."""
     rng = np.random.default_rng(seed)
     plain = (_coloured_shapes, _shapes_by_size_and_blur, _shapes_on_ramps, _outlines)
     made = [specimen for maker in plain for specimen in maker(size_px)]
-    return [*made, *_depths_of_field(size_px, rng), *make_layouts(size_px, rng), *make_arrangements(size_px)]
+    return [*made, *_depths_of_field(size_px, rng), *make_layouts(size_px, rng), *make_arrangements(size_px), *make_runs(size_px)]
 
 
 def make_nuisances(size_px: int) -> list[Specimen]:

@@ -11,6 +11,7 @@ python -m loralab.petri fidelity               the fidelity table, 2,000 picture
 python -m loralab.petri curve --states A B     fidelity of earlier states of the training
 python -m loralab.petri sheet                  a contact sheet; `--triggers`: one for each study that ships
 python -m loralab.petri speed                  load time, size, pictures a second
+python -m loralab.petri encoder --minutes 10   the image-text encoder that reads concepts; resumes; `--measure`: only its table
 python -m loralab.petri card                   the measured tables into CARD.md
 """
 
@@ -36,9 +37,12 @@ from loralab.engine.cards import round_trip_of
 from loralab.petri import petri_folder
 from loralab.petri.card import fill_card, write_result
 from loralab.petri.clock import Deadline, seconds_until
+from loralab.petri.concept_names import NAMES
 from loralab.petri.concepts import load_reader
 from loralab.petri.diversity import Ratio, compare_diversity
 from loralab.petri.draw import make_picture
+from loralab.petri.encoder import encoder_folder, load_encoder, make_encoder, save_encoder
+from loralab.petri.encoder_train import EncoderRecipe, EncoderState, count_right, make_pool, train_encoder, write_counts
 from loralab.petri.fidelity import Answer, Readers, RoundTrip, make_questions, measure_fidelity, write_curve, write_table
 from loralab.petri.focus import fit_focus_reader
 from loralab.petri.latents import load_latents, save_latents, tokenize
@@ -233,6 +237,40 @@ def run_speed(args: argparse.Namespace) -> None:
     print(table)
 
 
+def run_encoder(args: argparse.Namespace) -> None:
+    """Train petri's image-text encoder until the deadline, write its weights, and measure it on held-out pictures."""
+    round_trip = round_trip_of(load_base(str(args.weights)))
+    if not args.measure:
+        train_and_save_encoder(args, round_trip)
+    encoder, sprites = load_encoder(args.out), load_sprites(args.build / "sprites.npz")
+    columns = {"as drawn": None, "behind petri's autoencoder": round_trip}
+    table = write_counts({name: count_right(encoder, sprites, args.images, through) for name, through in columns.items()})
+    command = f"python -m loralab.petri encoder --measure --images {args.images}"
+    write_result(args.table, "petri's image-text encoder, by count", table, fingerprint_of(args.weights), command)
+    print(table)
+
+
+def train_and_save_encoder(args: argparse.Namespace, round_trip: RoundTrip) -> None:
+    """Train from the build folder's checkpoint, or from nothing, and write the weights to `args.out`."""
+    recipe, tokenizer = EncoderRecipe(), load_tokenizer(args.weights / "tokenizer")
+    folder, checkpoint = args.build / "encoder", args.build / "encoder" / "encoder.pt"
+    pool = make_pool(args.build / "sprites.npz", folder / "pool", args.shards, args.decoded, round_trip, tokenizer)
+    torch.manual_seed(recipe.seed)
+    state = EncoderState(make_encoder(), recipe)
+    if checkpoint.exists():
+        state.load(checkpoint)
+    deadline = Deadline(seconds_of(args), state.spent_seconds)
+    saved_at = state.spent_seconds
+    for loss in train_encoder(state, pool, tokenize(tokenizer, list(NAMES)), recipe, deadline):
+        print(f"{state.examples} examples, loss {loss:.3f}", flush=True)
+        if state.spent_seconds - saved_at > 60 * args.checkpoint_minutes:
+            state.save(checkpoint)
+            saved_at = state.spent_seconds
+    state.save(checkpoint)
+    save_encoder(state.encoder, args.out)
+    shutil.copyfile(args.build / "sprites.npz", args.out / "sprites.npz")
+
+
 def run_card(args: argparse.Namespace) -> None:
     """Fill the card's marked places from the result files."""
     path = Path(__file__).parent / "CARD.md"
@@ -315,6 +353,16 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "--out": {"type": Path, "default": RESULTS / "petri-curve.md"},
     },
     "speed": {"--rounds": {"type": int, "default": 5}, "--out": {"type": Path, "help": "result file (Markdown)"}},
+    "encoder": CLOCK
+    | {
+        "--checkpoint-minutes": {"type": float, "default": 2.0},
+        "--shards": {"type": int, "default": 2, "help": "of 4096 pictures each"},
+        "--decoded": {"type": int, "default": 1536, "help": "of these pictures, how many are read behind the autoencoder too"},
+        "--images": {"type": int, "default": 900, "help": "held-out pictures that measure it: two thirds of concepts, a third of shapes"},
+        "--measure": {"action": "store_true", "help": "measure the weights that are there, train nothing"},
+        "--out": {"type": Path, "default": encoder_folder(), "help": "folder of the weights"},
+        "--table": {"type": Path, "default": RESULTS / "petri-encoder.md", "help": "result file (Markdown)"},
+    },
     "card": {"--results": {"type": Path, "default": RESULTS}},
     "sheet": {
         "--rows": {"type": int, "default": 6, "help": "seeds; with --triggers 0 draws nothing and writes the token table alone"},
@@ -337,6 +385,7 @@ COMMANDS = {
     "curve": run_curve,
     "sheet": run_sheet,
     "speed": run_speed,
+    "encoder": run_encoder,
     "card": run_card,
 }
 

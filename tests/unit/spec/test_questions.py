@@ -42,7 +42,7 @@ def test_wording_may_be_corrected_and_what_is_asked_may_not():
 def test_quick_and_full_ask_the_same_questions():
     quick, full = (load_study(ARTICLE, preset) for preset in ("quick", "full"))
     assert quick.questions == full.questions == fingerprints(load_study(ARTICLE).spec) | quick.questions
-    assert len(quick.questions) == 21 + 2  # claims and curves, also the one that quick does not draw
+    assert len(quick.questions) == 24 + 2  # claims and curves, also the one that quick does not draw
     assert "null-primary" in full.spec.arms
     assert "null-primary" not in quick.spec.arms
 

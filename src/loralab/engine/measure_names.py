@@ -1,0 +1,43 @@
+"""Names of readings: an instrument's, or with what it refers to in brackets: `copy_distance[primary-shapes]`, `concept[monster]`."""
+
+from __future__ import annotations
+
+from loralab.measure import TABLE
+from loralab.petri.concept_names import NAMES
+from loralab.spec import BASE_ARM, StudySpec
+
+
+def qualified_measure(spec: StudySpec, measure: str, arm: str) -> str:
+    """Return the name under which a reading stands: one that refers to a training set names it, `copy_distance[primary-shapes]`."""
+    if TABLE[plain_measure(measure)].needs == "training_images" and arm != BASE_ARM:
+        return f"{measure}[{spec.arms[arm].data}]"
+    return measure
+
+
+def plain_measure(measure: str) -> str:
+    """Return the instrument's name of a qualified measure."""
+    return measure.split("[")[0]
+
+
+def card_name(measure: str) -> str:
+    """Return the name of the card behind a qualified measure: every concept has a card of its own."""
+    return measure if concept_of(measure) else plain_measure(measure)
+
+
+def concept_of(measure: str) -> str:
+    """Return the concept that a qualified measure refers to, `monster` of `concept[monster]`; "" where it refers to none."""
+    return _reference(measure) if TABLE[plain_measure(measure)].needs == "concept" else ""
+
+
+def data_of(measure: str) -> str:
+    """Return the data that a qualified measure refers to; "" where it refers to none."""
+    return _reference(measure) if TABLE[plain_measure(measure)].needs == "training_images" else ""
+
+
+def _reference(measure: str) -> str:
+    return measure.partition("[")[2].rstrip("]")
+
+
+def concept_names(base: str) -> tuple[str, ...]:
+    """Return the concepts that can be asked for on the base that a study names, before it is loaded; empty where there is no encoder."""
+    return NAMES if base == "petri" else ()
