@@ -150,7 +150,7 @@ def trend(finding: Finding, contrast: Contrast, margin: float, unit: str, over: 
 
 def half_dose(over: str, dose: float, low: float, high: float, reference: float) -> str:
     """Return where half of the effect is reached."""
-    return f"half of what {dose_name(over, reference)} does is reached at {dose_name(over, dose)} ({number(low)} to {number(high)})"
+    return f"half of what {dose_name(over, reference)} does is reached at {over} {number(dose)} ({number(low)} to {number(high)})"
 
 
 def no_half_dose(over: str, reference: float) -> str:
