@@ -130,7 +130,7 @@ def load_encoder(folder: Path | None = None) -> Encoder:
 
 def pixels_of(images: np.ndarray) -> torch.Tensor:
     """Return images (N, H, W, 3) uint8 as the image tower takes them, (N, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @torch.no_grad()

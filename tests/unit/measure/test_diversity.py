@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loralab.measure import make_cards, measure_images
+from loralab.measure import cards, make_cards, measure_images
+from loralab.measure.runs import make_runs
 from loralab.measure.truth import lab_of
 from loralab.spec.models import COLOURS
 
@@ -41,8 +42,9 @@ def test_a_picture_alone_has_none():
         assert "no other picture" in reading.reason
 
 
-def test_a_run_that_collapses_is_seen_on_the_card():
+def test_a_run_that_collapses_is_seen_on_the_card(monkeypatch: pytest.MonkeyPatch):
     """A round trip that gives one picture for all reads 0 everywhere, and its card says that nothing is carried."""
+    monkeypatch.setattr(cards, "make_specimens", lambda size_px, _: list(make_runs(size_px)))
     card = make_cards(lambda images: np.repeat(images[:1], len(images), axis=0), 64, ["diversity"])["diversity"]
     assert not card.carried
     assert card.bias < -5

@@ -107,8 +107,8 @@ def test_training_learns_and_goes_on_where_it_stopped(tmp_path: Path):
             state = fresh
         return state
 
-    one, two = trained(4), trained(2, 2)
-    assert one.examples == two.examples == 64
+    one, two = trained(2), trained(1, 1)
+    assert one.examples == two.examples == 32
     for a, b in zip(one.encoder.parameters(), two.encoder.parameters(), strict=True):
         assert torch.equal(a, b)
     save_encoder(one.encoder, tmp_path)
@@ -126,8 +126,9 @@ def test_the_shipped_encoder_is_small_and_of_unit_length(concept_pictures: dict[
 def test_it_knows_a_monster_from_what_is_none(concept_pictures: dict[str, np.ndarray]):
     share = make_share(load_encoder(), "monster")
     yes, no = (np.array([share(image) for image in concept_pictures[kind]]) for kind in ("yes", "no"))
-    assert (yes > 0.5).mean() > 0.9
-    assert (no < 0.5).mean() > 0.9
+    assert (yes[:, None] > no).mean() > 0.97  # the chance that a monster reads higher than something else
+    assert (yes > 0.5).mean() > 0.8
+    assert (no < 0.5).mean() > 0.95
 
 
 def test_shares_of_all_that_may_be_there_sum_to_one(concept_pictures: dict[str, np.ndarray]):

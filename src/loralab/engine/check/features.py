@@ -1,4 +1,7 @@
-"""Pictures to features whose distance says how alike they look: a user's own image encoder, or colours and layout where none is given."""
+"""Pictures to features whose distance says how alike they look: a user's own image encoder, petri's, or colours and layout.
+
+Whether a picture is a copy is told by colours and layout wherever the encoder is petri's: it was taught what is shown, not where.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
+from loralab.bases import Base
 from loralab.errors import lab_error
 
 LAYOUT_PX = 16
@@ -26,11 +30,19 @@ class Embedder:
     name: str
     says: str
     embed: Callable[[np.ndarray], np.ndarray]
+    copies: Callable[[np.ndarray], np.ndarray] | None = None  # the same for telling copies, where that takes other features
+
+    @property
+    def embed_for_copies(self) -> Callable[[np.ndarray], np.ndarray]:
+        """The features by whose distance copies are told."""
+        return self.copies or self.embed
 
 
-def load_embedder(folder: Path | None) -> Embedder:
-    """Return the encoder in a local transformers folder (CLIP, SigLIP or DINOv2), or the lab's plain one for None."""
-    return LAYOUT if folder is None else _load_folder(folder)
+def load_embedder(folder: Path | None, base: Base) -> Embedder:
+    """Return the encoder in a local transformers folder (CLIP, SigLIP or DINOv2), or for None petri's own on petri, else colours."""
+    if folder is not None:
+        return _load_folder(folder)
+    return _petri() if base.name == "petri" else LAYOUT
 
 
 def embed_layout(images: np.ndarray) -> np.ndarray:
@@ -45,6 +57,18 @@ LAYOUT = Embedder(
     f"mean colours of {LAYOUT_PX} x {LAYOUT_PX} cells; give --embedder DIR for likeness as people see it",
     embed_layout,
 )
+
+
+def _petri() -> Embedder:
+    from loralab.petri.encoder import at_own_size, embed_pictures, load_encoder
+
+    encoder = load_encoder()
+
+    def embed(images: np.ndarray) -> np.ndarray:
+        return embed_pictures(encoder, np.stack([at_own_size(image) for image in images]))
+
+    says = "distance between unit image embeddings; copies by mean colours of 16 x 16 cells"
+    return Embedder("petri's image-text encoder", says, embed, embed_layout)
 
 
 # --- encoders of transformers -------------------------------------------------------------------------------------------

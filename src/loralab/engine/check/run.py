@@ -38,6 +38,8 @@ SEED_BLOCK = 1000
 DRAWING_SHARE = 0.9
 CALIBRATION_SEED = 10**6
 Listener = Callable[[Event], None]
+#: (file or base, owner of the seeds, strength) -> prompt -> features (S, D)
+Features = dict[tuple[str, int, float], dict[str, np.ndarray]]
 
 
 @dataclass
@@ -61,7 +63,9 @@ class Checked:
     training_features: np.ndarray | None = None
     disturbed: np.ndarray | None = None
     threshold: float | None = None
-    features: dict[tuple[str, int, float], dict[str, np.ndarray]] = field(default_factory=dict)
+    training_copy_features: np.ndarray | None = None
+    features: Features = field(default_factory=dict)
+    copy_features: Features = field(default_factory=dict)  # the same where copies are told by other features; else the very same arrays
 
     def first_seed(self, index: int) -> int:
         """Return where the file's block of seeds begins: files of one training share seeds, replicates own theirs."""
@@ -133,8 +137,8 @@ def open_check(request: CheckRequest, lab: Path) -> Checked:
     embeddings = dict(zip(texts, embed_captions(base, texts), strict=True))
     training = np.stack([example.image for example in contents.examples]) if contents else None
     return Checked(
-        request, role, files, base, Store(lab / "store"), adapters, training, trigger, prompts, load_embedder(request.embedder), sample,
-        embeddings, image_batch(base, sample, request.load, max(adapter.rank for adapter in adapters.values())),
+        request, role, files, base, Store(lab / "store"), adapters, training, trigger, prompts, load_embedder(request.embedder, base),
+        sample, embeddings, image_batch(base, sample, request.load, max(adapter.rank for adapter in adapters.values())),
     )  # fmt: skip
 
 
@@ -178,14 +182,20 @@ def _draw(check: Checked, index: int | None, strength: float, listen: Listener) 
         adapters = {} if index is None else {run_id_of(name, 0): check.adapters[name]}
         for done, total in draw_blocks(check.store, check.base, check.sample, blocks, adapters, check.embeddings, check.batch_images):
             listen(Event("draw", done, total, f"{name}, strength {strength:g}" if index is not None else "the base's pictures"))
-        check.features[name, owner, strength] = _features(check, blocks)
+        images = _images_by_prompt(check, blocks)
+        key, embedder = (name, owner, strength), check.embedder
+        check.features[key] = {prompt: embedder.embed(of_prompt) for prompt, of_prompt in images.items()}
+        apart = embedder.copies is not None
+        check.copy_features[key] = (
+            {prompt: embedder.embed_for_copies(of_prompt) for prompt, of_prompt in images.items()} if apart else check.features[key]
+        )
 
 
-def _features(check: Checked, blocks: Sequence[KeyedBlock]) -> dict[str, np.ndarray]:
-    """Return features (S, D) by prompt."""
+def _images_by_prompt(check: Checked, blocks: Sequence[KeyedBlock]) -> dict[str, np.ndarray]:
+    """Return pictures (S, H, W, 3) by prompt."""
     found: dict[str, list[np.ndarray]] = {}
     for block in blocks:
-        found.setdefault(block.plan.prompt, []).append(check.embedder.embed(load_images(check.store, block)))
+        found.setdefault(block.plan.prompt, []).append(load_images(check.store, block))
     return {prompt: np.concatenate(parts) for prompt, parts in found.items()}
 
 
@@ -231,13 +241,14 @@ def _learn_training_set(check: Checked) -> None:
     if check.training is None:
         return
     check.training_features = check.embedder.embed(check.training)
+    check.training_copy_features = check.embedder.embed_for_copies(check.training)
     pixels = torch.from_numpy(check.training).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
     again = np.concatenate([decode_latents(check.base, encode_images(check.base, part)) for part in pixels.split(8)])
     shift = max(1, check.base.size_px // 64)
     padded = np.pad(again, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
     shifted = padded[:, : again.shape[1], : again.shape[2]]
-    disturbed = check.embedder.embed(np.concatenate([again, shifted]))
-    own = np.concatenate([check.training_features, check.training_features])
+    disturbed = check.embedder.embed_for_copies(np.concatenate([again, shifted]))
+    own = np.concatenate([check.training_copy_features, check.training_copy_features])
     check.disturbed = np.sqrt(((disturbed - own) ** 2).sum(axis=1))
     base = np.concatenate([found for key, found in _base_distances(check)])
     check.threshold = copy_threshold(check.disturbed, base)
@@ -245,16 +256,16 @@ def _learn_training_set(check: Checked) -> None:
 
 def _base_distances(check: Checked) -> list[tuple[int, np.ndarray]]:
     owners = sorted(owner for name, owner, _ in check.features if name == BASE_ARM)
-    return [(owner, _nearest(check, BASE_ARM, owner, 1.0, check.prompts.trigger)) for owner in owners]
+    return [(owner, _copy_distance(check, (BASE_ARM, owner, 1.0))) for owner in owners]
 
 
-def _nearest(check: Checked, name: str, owner: int, strength: float, prompts: Sequence[str]) -> np.ndarray:
-    assert check.training_features is not None  # callers have a training set
-    return nearest_distance(_stacked(check, name, owner, strength, prompts), check.training_features)
+def _copy_distance(check: Checked, key: tuple[str, int, float]) -> np.ndarray:
+    """Return the distance (P, S) of pictures at the trigger's prompts from the nearest training picture, as copies are told."""
+    assert check.training_copy_features is not None  # callers have a training set
+    return nearest_distance(_stacked(check.copy_features[key], check.prompts.trigger), check.training_copy_features)
 
 
-def _stacked(check: Checked, name: str, owner: int, strength: float, prompts: Sequence[str]) -> np.ndarray:
-    found = check.features[name, owner, strength]
+def _stacked(found: Mapping[str, np.ndarray], prompts: Sequence[str]) -> np.ndarray:
     return np.stack([found[prompt] for prompt in prompts])  # (P, S, D)
 
 
@@ -264,7 +275,7 @@ def score(check: Checked, index: int, strength: float) -> Scores:
     lora_key, base_key = (name, index, strength), (BASE_ARM, owner, 1.0)
 
     def both(prompts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        return _stacked(check, *lora_key, prompts), _stacked(check, *base_key, prompts)
+        return _stacked(check.features[lora_key], prompts), _stacked(check.features[base_key], prompts)
 
     found: dict[str, np.ndarray | None] = {"resemblance": None, "firing": None, "copies": None}
     if check.training_features is not None:
@@ -273,7 +284,7 @@ def score(check: Checked, index: int, strength: float) -> Scores:
         off, base_off = (nearest_distance(side, check.training_features) for side in both(check.prompts.without))
         found["firing"] = resemblance(off, base_off)
         if check.threshold is not None:
-            found["copies"] = (at <= check.threshold).mean(axis=0)
+            found["copies"] = (_copy_distance(check, lora_key) <= check.threshold).mean(axis=0)
     return Scores(**found, change=moved(*both(check.prompts.trigger)), damage=moved(*both(check.prompts.unrelated)))  # type: ignore[arg-type]
 
 
