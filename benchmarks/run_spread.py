@@ -3,8 +3,8 @@
     python benchmarks/run_spread.py LAB/studies/article [--write] [--markdown docs/results/variance.md]
 
 For each instrument and cell of an arm, from the paired differences (arm - base, same prompt and seed): the standard deviation between
-trainings, between the pictures of one training, their ratio (ICC), each with its 95 % interval. --write puts the medians over the study's
-cells into src/loralab/infer/run_sd.json, --markdown writes the tables for the docs.
+trainings, between the pictures of one training, their ratio (ICC), each with its 95 % interval; and how lopsided trainings are. --write
+puts the medians over the study's cells into src/loralab/infer/run_sd.json, --markdown writes the tables for the docs.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import polars as pl
+from scipy import stats
 
-from loralab.infer.pairs import cell_readings, paired_values
+from loralab.infer.pairs import FEW_VALUES, cell_readings, paired_values
 from loralab.infer.spread import Estimate, Spread, estimate_spread
 from loralab.measure import TABLE as INSTRUMENTS
 from loralab.spec.cells import BASE_ARM, Cell
@@ -35,6 +37,8 @@ class CellSpread:
     measure: str
     cell: Cell
     spread: Spread
+    skewness: float  # of the trainings' means, positive where the long tail points away from the base
+    few_valued: bool  # whether a picture reads as one of a few values, such as a circle or none
 
     @property
     def instrument(self) -> str:
@@ -51,7 +55,16 @@ def cell_spreads(readings: pl.DataFrame) -> Iterator[CellSpread]:
         values, runs = paired_values(sides, INSTRUMENTS[measure.split("[")[0]].kind)
         difference = values[0] - values[1]
         if len(set(runs.tolist())) >= MIN_RUNS and len(difference) > len(set(runs.tolist())) and difference.std() > 0:
-            yield CellSpread(measure, cell, estimate_spread(difference, runs))
+            few = len(np.unique(values)) <= FEW_VALUES
+            yield CellSpread(measure, cell, estimate_spread(difference, runs), skewness_of_means(difference, runs), few)
+
+
+def skewness_of_means(difference: np.ndarray, runs: np.ndarray) -> float:
+    """Return the skewness of the trainings' means, positive where the long tail points away from the base; 0 where all agree."""
+    means = np.array([difference[runs == run].mean() for run in np.unique(runs)])
+    if np.ptp(means) < 1e-12 * max(1.0, float(np.abs(means).max())):
+        return 0.0
+    return float(stats.skew(means, bias=False)) * (1 if means.mean() >= 0 else -1)
 
 
 def medians(cells: list[CellSpread]) -> dict[str, dict[str, float]]:
@@ -65,6 +78,8 @@ def medians(cells: list[CellSpread]) -> dict[str, dict[str, float]]:
                 "within": median(s.within.value for s in own), "icc": median(s.icc.value for s in own),
                 "seeds": median(s.pictures_a_run for s in own), "runs": median(s.n_runs for s in own),
                 "largest": max(s.of_means.value for s in own), "cells": len(own),
+                "skewness": float(np.mean([cell.skewness for cell in cells if cell.instrument == name and cell.spread.of_means.value > 0])),
+                "classes": float(all(cell.few_valued for cell in cells if cell.instrument == name)),
             }  # fmt: skip
     return found
 
@@ -91,14 +106,15 @@ def markdown(name: str, cells: list[CellSpread], judged: set[tuple[str, str, str
     yield "A training's effect is the mean over its pictures of arm - base, at the same prompt and seed, in the instrument's unit."
     yield "*Between*: standard deviation between trainings, without what their few pictures add. *Within*: between the pictures of one"
     yield "training. *ICC*: between² / (between² + within²). *Of means*: √(between² + within² / pictures), what verdicts rest on."
+    yield "*Skewness*: of the trainings' means, mean over cells; positive: a few trainings move much further from the base than most."
     yield "Estimates by analysis of variance, in brackets 95 % intervals (chi-square; F for the ICC; Williams and Tukey for *between*)."
     yield from ("", f"From the study {name}: {origin}. Made by `python benchmarks/run_spread.py LAB/studies/{name} --markdown FILE`.", "")
     yield from ("## By instrument: medians over the study's cells", "")
-    yield "| instrument | unit | cells | trainings | pictures each | between | within | ICC | of means | largest |"
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield "| instrument | unit | cells | trainings | pictures each | between | within | ICC | of means | largest | skewness |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for instrument, row in medians(cells).items():
         head = f"| {instrument} | {INSTRUMENTS[instrument].unit or '–'} | {row['cells']} | {row['runs']:g} | {row['seeds']:g} | "
-        yield head + " | ".join(f"{row[key]:.3g}" for key in ("between", "within", "icc", "sd", "largest")) + " |"
+        yield head + " | ".join(f"{row[key]:.3g}" for key in ("between", "within", "icc", "sd", "largest")) + f" | {row['skewness']:.2f} |"
     yield from ("", "## By arm, where the study's claims read it", "")
     yield "| instrument | arm @ prompt | trainings | between | within | ICC | of means |"
     yield "|---|---|---|---|---|---|---|"
@@ -117,6 +133,8 @@ def write_table(found: dict[str, dict[str, float]], origin: str) -> None:
         entry = table["instruments"].setdefault(name, {})
         entry |= {"sd": round(row["sd"], 4), "seeds": round(row["seeds"]), "n_runs": round(row["runs"])}
         entry["source"] = f"{origin}: median of {row['cells']} cells"
+        if row["classes"]:
+            entry["classes"] = True
         if row["within"] > 0:
             entry |= {"between": round(row["between"], 4), "within": round(row["within"], 4)}
     lines = [f"    {json.dumps(name)}: {json.dumps(entry)}" for name, entry in table["instruments"].items()]

@@ -130,8 +130,26 @@ def _rule(
     if finding == "unclear":
         more = more_runs(case, contrast, gap.margin)
         return finding, "inconclusive", words.unclear(contrast, gap.margin, case.facts.unit, more), more
+    bent = _bent(case, runs, gap.margin) if finding == "no change" else None
+    if bent is not None:
+        index, there = bent
+        more = more_runs(case, there, gap.margin) if finding_of(there, gap.margin) == "unclear" else None
+        doses = (cells.doses[0], cells.doses[index], cells.doses[-1])
+        reason = words.bent(contrast, there, gap.margin, case.facts.unit, curve.over, doses, more)
+        return "unclear", "inconclusive", reason, more
     ruling: Ruling = "supported" if finding == curve.expect else "contradicted"
     return finding, ruling, words.trend(finding, contrast, gap.margin, case.facts.unit, curve.over, cells.doses), None
+
+
+def _bent(case: Case, runs: RunEffects, margin: float) -> tuple[int, Contrast] | None:
+    """Return the dose whose change from the first one is not shown to lie inside the margin, the furthest of them; None without one.
+
+    A curve that rises and falls again has a flat line; "no change" needs every dose to stay. All must hold, so no further correction.
+    """
+    first = runs.side_means[0]
+    found = [(j, _point(case, runs, runs.side_means[j] - first, case.level)) for j in range(1, len(runs.side_means) - 1)]
+    away = [(j, there) for j, there in found if finding_of(there, margin) != "no change"]
+    return max(away, key=lambda item: max(-item[1].low, item[1].high), default=None)
 
 
 def _draw(case: Case, runs: RunEffects, cells: CurveCells, curve: CurveSpec, gap: Gap, damage: Case | None) -> DoseCurve:

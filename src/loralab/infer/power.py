@@ -98,7 +98,8 @@ def plan_claims(
 
     ``gaps`` maps (experiment, index) to training set - base where that is known before the run; ``run_sds`` replaces the
     shipped spreads. A claim that leans on controls must pass each of them too: the allowed failure (1 - power) is shared
-    among the claim and its controls, and a control's difference is taken to spread sqrt(2) times as much. An experiment's curves
+    among the claim and its controls. A difference of two trained cells (a control's, or a claim's between arms or prompts) is taken to
+    spread sqrt(2) times as much as one from the base: as if both trainings were independent. An experiment's curves
     come behind its claims; their trend is taken to spread as if the doses of a run were independent, which errs on the safe side.
     """
     spreads = load_run_sds() if run_sds is None else run_sds
@@ -107,7 +108,7 @@ def plan_claims(
         curves = [
             (curve.as_claim(curve.cell), float(np.linalg.norm(trend_weights(len(curve.at))))) for curve in experiment.curves if curve.at
         ]
-        asked = [*((claim, 1.0) for claim in experiment.claims), *(curve for curve in curves if curve[1] > 0)]
+        asked = [*((claim, _widening(claim)) for claim in experiment.claims), *(curve for curve in curves if curve[1] > 0)]
         for index, (claim, widening) in enumerate(asked):
             arms = [cell.arm for cell in (claim.cell, claim.versus_cell) if cell.arm != BASE_ARM]
             n_runs = min((replicates[arm] for arm in arms), default=0)
@@ -126,6 +127,11 @@ def plan_claims(
             gap = (gaps or {}).get((name, index))
             plans.append(_plan_claim(name, index, claim, budget, spread.source if spread else "", facts, gap))
     return plans
+
+
+def _widening(claim: ClaimSpec) -> float:
+    """Return how much more a difference is taken to spread than one from the base, which is what the shipped spreads are of."""
+    return math.sqrt(sum(cell.arm != BASE_ARM for cell in (claim.cell, claim.versus_cell)) or 1)
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,16 @@ def trend(finding: Finding, contrast: Contrast, margin: float, unit: str, over: 
     return f"{told}, where {amount(margin, unit)} is the smallest that counts"
 
 
+def bent(
+    contrast: Contrast, there: Contrast, margin: float, unit: str, over: str, doses: tuple[float, float, float], more: int | None
+) -> str:
+    """Return why a flat line is not "no change": ``there``, the change from the first dose at the second of ``doses``, may count."""
+    first, dose, last = doses
+    line = f"the line from {dose_name(over, first)} to {last:g} is flat ({_between(contrast, unit)})"
+    away = f"at {dose_name(over, dose)} the change from {dose_name(over, first)} is {number(there.low)} to {amount(there.high, unit)}"
+    return f"can't tell yet: {line}, but {away}, and the smallest that counts is {amount(margin, unit)}; {_would_tell(more)}"
+
+
 def half_dose(over: str, dose: float, low: float, high: float, reference: float) -> str:
     """Return where half of the effect is reached."""
     return f"half of what {dose_name(over, reference)} does is reached at {over} {number(dose)} ({number(low)} to {number(high)})"

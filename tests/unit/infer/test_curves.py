@@ -62,6 +62,28 @@ def test_weights_by_hand():
     assert trend_weights(5) @ [2, 4, 6, 8, 10] == pytest.approx(8)
 
 
+def test_weights_against_numpy():
+    # the trend is the slope of the least-squares line over the order of the doses, times the steps from first to last
+    values = np.random.default_rng(1).normal(size=(7, 5))
+    for n_doses in (2, 3, 6):
+        slope = np.polyfit(np.arange(n_doses), values[:n_doses], 1)[0]
+        assert trend_weights(n_doses) @ values[:n_doses] == pytest.approx(slope * (n_doses - 1))
+
+
+@pytest.mark.parametrize("n_runs", [4, 8])
+def test_half_dose_against_scipy_on_a_grid(n_runs):
+    # the interval holds the doses at which scipy's t test of y(d) - y(last) / 2 is not significant
+    rng, doses = np.random.default_rng(n_runs), np.array([0.0, 0.25, 0.5, 1.0])
+    effects = np.array([0.0, 2, 5, 8])[:, None] * rng.normal(1, 0.2, n_runs) + np.vstack(
+        [np.zeros(n_runs), rng.normal(0, 0.7, (3, n_runs))]
+    )
+    grid = np.linspace(0, 1, 4001)
+    curve = np.stack([np.interp(grid, doses, run) for run in effects.T], axis=1)  # (grid, runs)
+    kept = grid[stats.ttest_1samp(curve - effects[-1] / 2, 0, axis=1).pvalue >= 0.05]
+    found = estimate_half_dose(doses, effects, 0.95, 1e-12)
+    assert (found.low, found.high) == pytest.approx((kept.min(), kept.max()), abs=5e-4)
+
+
 def test_half_dose_by_hand():
     # doses 0, 1, 2; runs (0, 2, 8) and (0, 4, 8): means 3 and 8, half is 4, reached at 1 + (4 - 3) / (8 - 3) = 1.2
     found = estimate_half_dose([0, 1, 2], np.array([[0.0, 0], [2, 4], [8, 8]]), 0.5, 1e-9)
@@ -116,6 +138,25 @@ def test_a_fall_contradicts_a_rise_and_flat_is_no_change(frame, facts):
     flat = judged(frame, facts, {0.5: [12, 12.1, 12, 11.9], 1.0: [12.1, 12, 12.1, 11.9]}, expect="no change")
     assert (flat.finding, flat.verdict) == ("no change", "supported")
     assert "half" not in flat.reason
+
+
+def test_a_curve_that_rises_and_falls_again_is_not_called_unchanged(frame, facts):
+    # the line is flat: 12, 15, 12 has the weights -1, 0, 1; the change at the middle is 3, and 1 is the smallest that counts
+    there_and_back = {0.5: [12, 12.1, 12, 11.9], 0.75: [15, 15.1, 15, 14.9], 1.0: [12.1, 12, 12.1, 11.9]}
+    found = judged(frame, facts, there_and_back, expect="no change")
+    assert abs(found.contrast.high) < 1  # by the line alone it would be "no change"
+    assert (found.finding, found.verdict, found.more_runs) == ("unclear", "inconclusive", None)
+    assert "the line from strength 0.5 to 1 is flat" in found.reason
+    # every run's change is 3: only the floor (one of 255 levels over 4 pairs) leaves a width
+    assert "at strength 0.75 the change from strength 0.5 is " in found.reason
+    assert "hardly tell" in found.reason
+    # a middle that stays close, but is not shown to: one run far off
+    loose = judged(frame, facts, there_and_back | {0.75: [12, 12, 12, 14]}, expect="no change")
+    assert (loose.finding, loose.verdict) == ("unclear", "inconclusive")
+    assert loose.more_runs is not None
+    close = judged(frame, facts, there_and_back | {0.75: [12.1, 12.2, 12.1, 12]}, expect="no change")
+    assert (close.finding, close.verdict) == ("no change", "supported")
+    assert "any change from strength 0.5 to 1 is smaller than 1 u" in close.reason
 
 
 def test_pictures_beyond_the_training_set_are_named(frame, facts):

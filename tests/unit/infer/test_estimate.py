@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
 from loralab.infer.estimate import estimate_contrast, finding_of, half_width_floor, sign_flip_p, t_critical
@@ -114,6 +115,13 @@ def test_floor_of_class_readings_by_hand():
     assert half_width_floor(n_runs=8, n_pairs=32, level=0.95, few_valued=True, span=1, error=0) == pytest.approx(0.139108, abs=1e-6)
     # the same for an instrument with a range of 1.5, as wide in proportion
     assert half_width_floor(n_runs=8, n_pairs=32, level=0.95, few_valued=True, span=1.5, error=0) == pytest.approx(0.208662, abs=1e-6)
+
+
+@pytest.mark.parametrize(("n_runs", "level"), [(8, 0.95), (30, 1 - 0.05 / 3)])
+def test_floor_of_class_readings_against_statsmodels(n_runs, level):
+    # none of n: Clopper and Pearson's one-sided upper bound, which is the two-sided one at twice the error
+    upper = proportion_confint(0, n_runs, 2 * (1 - level), "beta")[1]
+    assert half_width_floor(n_runs=n_runs, n_pairs=n_runs, level=level, few_valued=True, span=1, error=0) == pytest.approx(upper)
 
 
 def test_floor_of_other_readings_by_hand():

@@ -29,12 +29,12 @@ def plan(experiment, facts):
 
 
 def test_a_claim_between_arms_by_hand(plan):
-    # no control is required; 6 runs of the smaller arm, margin 1, spread 2
+    # no control is required; 6 runs of the smaller arm, margin 1; both sides are trained, each spreads by 2 against the base: sqrt(8)
     row = plan({"versus": 'other @ "p"'}, gap=20.0)
     assert row.n_runs == 6
-    assert row.effect == pytest.approx(decidable_effect(2.0, 6, 1, 1.0))
+    assert row.effect == pytest.approx(decidable_effect(math.sqrt(8), 6, 1, 1.0))
     assert row.effect_gap == pytest.approx(row.effect / 20)
-    assert (row.decidable, row.sd_runs, row.sd_source, row.margin, row.gap) == (True, 2.0, "assumed", 1.0, 20.0)
+    assert (row.decidable, row.sd_runs, row.sd_source, row.margin, row.gap) == (True, math.sqrt(8), "assumed", 1.0, 20.0)
     assert row.reason == f"a change of {row.effect:.3g} u is found"
 
 
@@ -63,7 +63,7 @@ def test_no_change_needs_no_placebo_but_may_need_its_trigger(plan):
 def test_a_gap_that_is_unknown_before_the_run_is_said_to_be(plan):
     row = plan({"versus": 'other @ "p"', "margin_absolute": None})
     # change <= gap and change >= gap / 4 + own: gap >= own / .75
-    assert row.smallest_gap == pytest.approx(decidable_effect(2.0, 6, 1, 0.0) / 0.75)
+    assert row.smallest_gap == pytest.approx(decidable_effect(math.sqrt(8), 6, 1, 0.0) / 0.75)
     assert (row.effect, row.effect_gap, row.margin, row.decidable) == (None, None, None, True)
     assert row.reason.startswith("the gap is unknown before the run; decided if training set and base differ by")
     at_that_gap = plan({"versus": 'other @ "p"', "margin_absolute": None}, gap=-row.smallest_gap)
