@@ -4,7 +4,7 @@
 
 For each instrument and cell of an arm, from the paired differences (arm - base, same prompt and seed): the standard deviation between
 trainings, between the pictures of one training, their ratio (ICC), each with its 95 % interval; and how lopsided trainings are. --write
-puts the medians over the study's cells into src/loralab/infer/run_sd.json, --markdown writes the tables for the docs.
+puts the medians over the cells that claims read into src/loralab/infer/run_sd.json, --markdown writes the tables for the docs.
 """
 
 from __future__ import annotations
@@ -95,6 +95,12 @@ def judged_cells(study: Path) -> set[tuple[str, str, str]]:
     return found
 
 
+def for_plans(cells: list[CellSpread], judged: set[tuple[str, str, str]]) -> list[CellSpread]:
+    """Return the cells that claims read, and of instruments that no claim read, all: where nobody asks, little spreads."""
+    read = {measure.split("[")[0] for measure, _, _ in judged}
+    return [cell for cell in cells if cell.instrument not in read or (cell.measure, cell.cell.arm, cell.cell.prompt) in judged]
+
+
 def shown(estimate: Estimate) -> str:
     """Return "value (low to high)"."""
     return f"{estimate.value:.3g} ({estimate.low:.2g} to {estimate.high:.2g})"
@@ -109,10 +115,10 @@ def markdown(name: str, cells: list[CellSpread], judged: set[tuple[str, str, str
     yield "*Skewness*: of the trainings' means, mean over cells; positive: a few trainings move much further from the base than most."
     yield "Estimates by analysis of variance, in brackets 95 % intervals (chi-square; F for the ICC; Williams and Tukey for *between*)."
     yield from ("", f"From the study {name}: {origin}. Made by `python benchmarks/run_spread.py LAB/studies/{name} --markdown FILE`.", "")
-    yield from ("## By instrument: medians over the study's cells", "")
+    yield from ("## By instrument: medians over the cells that claims read (over all cells, where no claim reads it)", "")
     yield "| instrument | unit | cells | trainings | pictures each | between | within | ICC | of means | largest | skewness |"
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
-    for instrument, row in medians(cells).items():
+    for instrument, row in medians(for_plans(cells, judged)).items():
         head = f"| {instrument} | {INSTRUMENTS[instrument].unit or '–'} | {row['cells']} | {row['runs']:g} | {row['seeds']:g} | "
         yield head + " | ".join(f"{row[key]:.3g}" for key in ("between", "within", "icc", "sd", "largest")) + f" | {row['skewness']:.2f} |"
     yield from ("", "## By arm, where the study's claims read it", "")
@@ -143,9 +149,10 @@ def write_table(found: dict[str, dict[str, float]], origin: str) -> None:
 
 
 def origin_of(study: Path) -> str:
-    """Return on which base and budget the study was last run."""
+    """Return on which base and budget the study was last run to its end; raises IndexError where it never was."""
     ledger = [json.loads(line) for line in (study / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
-    started = [record for record in ledger if record["event"] == "started"][-1]
+    finished = {record["attempt"] for record in ledger if record["event"] == "finished"}  # a later one may be under way
+    started = [record for record in ledger if record["event"] == "started" and record["attempt"] in finished][-1]
     return f"{study.name} study, preset {started['preset']}, base {started['base_sha256'][:12]}"
 
 
@@ -157,11 +164,12 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path)
     given = parser.parse_args()
     cells = sorted(cell_spreads(pl.read_parquet(given.study / "readings.parquet")), key=lambda cell: (cell.measure, cell.cell.arm))
-    found, origin = medians(cells), origin_of(given.study)
+    judged = judged_cells(given.study)
+    found, origin = medians(for_plans(cells, judged)), origin_of(given.study)
     for name, row in found.items():
         print(f"{name:24}" + "  ".join(f"{key} {value:.3g}" for key, value in row.items()))
     if given.markdown:
-        text = "\n".join(markdown(given.study.name, cells, judged_cells(given.study), origin))
+        text = "\n".join(markdown(given.study.name, cells, judged, origin))
         given.markdown.parent.mkdir(parents=True, exist_ok=True)
         given.markdown.write_text(text, encoding="utf-8")
     if given.write:
