@@ -4,17 +4,17 @@
 
 For each instrument and cell of an arm, from the paired differences (arm - base, same prompt and seed): the standard deviation between
 trainings, between the pictures of one training, their ratio (ICC), each with its 95 % interval; and how lopsided trainings are. --write
-puts the medians over the cells that claims read into src/loralab/infer/run_sd.json, --markdown writes the tables for the docs.
+puts the variances, averaged over the cells that claims read, into src/loralab/infer/run_sd.json, --markdown writes the tables for the docs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import polars as pl
@@ -67,21 +67,29 @@ def skewness_of_means(difference: np.ndarray, runs: np.ndarray) -> float:
     return float(stats.skew(means, bias=False)) * (1 if means.mean() >= 0 else -1)
 
 
-def medians(cells: list[CellSpread]) -> dict[str, dict[str, float]]:
-    """Return, for each instrument, medians over its cells; cells in which all trainings agree exactly say nothing and are left out."""
+def pooled(cells: list[CellSpread]) -> dict[str, dict[str, float]]:
+    """Return, for each instrument, what its cells have in common: variances are averaged, so that cells in which much moves count.
+
+    Between trainings: of the pooled variance of the means, what the pooled pictures leave, not below 0.
+    """
     found: dict[str, dict[str, float]] = {}
     for name in sorted({cell.instrument for cell in cells}):
-        own = [cell.spread for cell in cells if cell.instrument == name and cell.spread.of_means.value > 0]
-        if own:
-            found[name] = {
-                "sd": median(s.of_means.value for s in own), "between": median(s.between.value for s in own),
-                "within": median(s.within.value for s in own), "icc": median(s.icc.value for s in own),
-                "seeds": median(s.pictures_a_run for s in own), "runs": median(s.n_runs for s in own),
-                "largest": max(s.of_means.value for s in own), "cells": len(own),
-                "skewness": float(np.mean([cell.skewness for cell in cells if cell.instrument == name and cell.spread.of_means.value > 0])),
-                "classes": float(all(cell.few_valued for cell in cells if cell.instrument == name)),
-            }  # fmt: skip
-    return found
+        own = [cell for cell in cells if cell.instrument == name]
+        means, within = (float(np.mean([value**2 for value in values])) for values in zip(*map(_deviations, own), strict=True))
+        seeds = float(np.mean([cell.spread.pictures_a_run for cell in own]))
+        between = max(0.0, means - within / seeds)
+        found[name] = {
+            "sd": math.sqrt(means), "between": math.sqrt(between), "within": math.sqrt(within),
+            "icc": between / (between + within) if means > 0 else 0.0,
+            "seeds": seeds, "runs": float(np.median([cell.spread.n_runs for cell in own])),
+            "largest": max(cell.spread.of_means.value for cell in own), "cells": len(own),
+            "skewness": float(np.mean([cell.skewness for cell in own])), "classes": float(all(cell.few_valued for cell in own)),
+        }  # fmt: skip
+    return {name: row for name, row in found.items() if row["sd"] > 0}
+
+
+def _deviations(cell: CellSpread) -> tuple[float, float]:
+    return cell.spread.of_means.value, cell.spread.within.value
 
 
 def judged_cells(study: Path) -> set[tuple[str, str, str]]:
@@ -115,10 +123,10 @@ def markdown(name: str, cells: list[CellSpread], judged: set[tuple[str, str, str
     yield "*Skewness*: of the trainings' means, mean over cells; positive: a few trainings move much further from the base than most."
     yield "Estimates by analysis of variance, in brackets 95 % intervals (chi-square; F for the ICC; Williams and Tukey for *between*)."
     yield from ("", f"From the study {name}: {origin}. Made by `python benchmarks/run_spread.py LAB/studies/{name} --markdown FILE`.", "")
-    yield from ("## By instrument: medians over the cells that claims read (over all cells, where no claim reads it)", "")
+    yield from ("## By instrument: pooled over the cells that claims read (over all cells, where no claim reads it)", "")
     yield "| instrument | unit | cells | trainings | pictures each | between | within | ICC | of means | largest | skewness |"
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
-    for instrument, row in medians(for_plans(cells, judged)).items():
+    for instrument, row in pooled(for_plans(cells, judged)).items():
         head = f"| {instrument} | {INSTRUMENTS[instrument].unit or '–'} | {row['cells']} | {row['runs']:g} | {row['seeds']:g} | "
         yield head + " | ".join(f"{row[key]:.3g}" for key in ("between", "within", "icc", "sd", "largest")) + f" | {row['skewness']:.2f} |"
     yield from ("", "## By arm, where the study's claims read it", "")
@@ -138,7 +146,7 @@ def write_table(found: dict[str, dict[str, float]], origin: str) -> None:
     for name, row in found.items():
         entry = table["instruments"].setdefault(name, {})
         entry |= {"sd": round(row["sd"], 4), "seeds": round(row["seeds"]), "n_runs": round(row["runs"])}
-        entry["source"] = f"{origin}: median of {row['cells']} cells"
+        entry["source"] = f"{origin}: pooled over {row['cells']} cells"
         if row["classes"]:
             entry["classes"] = True
         if row["within"] > 0:
@@ -165,7 +173,7 @@ def main() -> None:
     given = parser.parse_args()
     cells = sorted(cell_spreads(pl.read_parquet(given.study / "readings.parquet")), key=lambda cell: (cell.measure, cell.cell.arm))
     judged = judged_cells(given.study)
-    found, origin = medians(for_plans(cells, judged)), origin_of(given.study)
+    found, origin = pooled(for_plans(cells, judged)), origin_of(given.study)
     for name, row in found.items():
         print(f"{name:24}" + "  ".join(f"{key} {value:.3g}" for key, value in row.items()))
     if given.markdown:
