@@ -22,6 +22,7 @@ from loralab.engine.check.scores import (
     resemblance,
     worth_keeping,
 )
+from loralab.engine.check.writing import too_early
 from loralab.errors import LabError
 
 
@@ -44,6 +45,21 @@ def test_epochs_without_metadata_follow_kohyas_endings(tmp_path: Path):
     for name in ("a", "a-000010", "a-000009"):
         write_header(tmp_path / f"{name}.safetensors")
     assert [file.path.stem for file in find_files([tmp_path])[1]] == ["a-000009", "a-000010", "a"]
+
+
+def test_a_number_in_the_name_of_the_last_file_is_no_epoch(tmp_path: Path):
+    for name in ("char_v2", "char_v2-000010", "char_v2-000009"):
+        write_header(tmp_path / f"{name}.safetensors")
+    assert [file.path.stem for file in find_files([tmp_path])[1]] == ["char_v2-000009", "char_v2-000010", "char_v2"]
+
+
+def test_the_labs_own_checkpoints_end_with_the_whole_training(tmp_path: Path):
+    own = {"loralab.key": "k", "loralab.replicate": "0", "ss_max_train_steps": "64"}
+    write_header(tmp_path / "arm-r0.safetensors", **own)
+    for step in ("8", "16"):
+        write_header(tmp_path / f"arm-r0-step{step}.safetensors", ss_steps=step, **own)
+    role, files = find_files([tmp_path])
+    assert (role, [file.label for file in files]) == ("epochs", ["step 8", "step 16", "step 64"])
 
 
 def test_one_file_a_seed_are_replicates(tmp_path: Path):
@@ -147,6 +163,12 @@ def test_the_interval_of_a_share_is_wilsons_and_has_a_width():
 def scores_of(effect: float, damage: float, noise: float = 0.01) -> Scores:
     spread = noise * np.array([-1.0, 1.0, -1.0, 1.0, 0.0, 0.0])
     return Scores(effect + spread, None, np.zeros(6), damage - spread, None)
+
+
+def test_epochs_without_an_effect_yet_are_named_where_others_have_one():
+    found = {"step 2": scores_of(0.0, 0.1), "step 64": scores_of(0.5, 0.1)}
+    assert too_early(found) == ["No effect can be told yet in step 2."]
+    assert too_early({"step 2": found["step 2"]}) == too_early({"step 64": found["step 64"]}) == []
 
 
 def test_a_file_is_beaten_only_beyond_chance():

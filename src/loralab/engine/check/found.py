@@ -49,7 +49,9 @@ def find_files(paths: Sequence[Path]) -> tuple[Role, list[CheckedFile]]:
         raise lab_error(
             "model", f"several trainings of several epochs ({counts})", "epochs of one training, or one file a seed", "check them in turn"
         )
-    return "epochs", sorted((_epoch(path, metadata[path]) for path in files), key=lambda file: (file.order, file.path.name))
+    whole = {ending.sub("", path.stem) for path in files for ending in (EPOCH_ENDING, STEP_ENDING) if ending.search(path.stem)}
+    found_epochs = (_epoch(path, metadata[path], is_last=path.stem in whole) for path in files)
+    return "epochs", sorted(found_epochs, key=lambda file: (file.order, file.path.name))
 
 
 def _listed(paths: Sequence[Path]) -> list[Path]:
@@ -79,12 +81,17 @@ def _seed(path: Path, metadata: Mapping[str, str]) -> int | None:
     return int(value) if re.fullmatch(r"\d{1,18}", value) else None
 
 
-def _epoch(path: Path, metadata: Mapping[str, str]) -> CheckedFile:
+def _epoch(path: Path, metadata: Mapping[str, str], is_last: bool) -> CheckedFile:
     steps, epoch = metadata.get("ss_steps", ""), metadata.get("ss_epoch", "")
     ending = EPOCH_ENDING.search(path.stem) or STEP_ENDING.search(path.stem)
     if re.fullmatch(r"\d{1,12}", steps):
         return CheckedFile(path, f"epoch {int(epoch)}" if re.fullmatch(r"\d{1,9}", epoch) else f"step {int(steps)}", int(steps), metadata)
     if ending:
         return CheckedFile(path, f"{'step' if STEP_ENDING.search(path.stem) else 'epoch'} {int(ending[1])}", int(ending[1]), metadata)
+    end = metadata.get("ss_max_train_steps", "")
+    if "loralab.key" in metadata and re.fullmatch(r"\d{1,12}", end):  # the lab's own: only what was kept on the way names its step
+        return CheckedFile(path, f"step {int(end)}", int(end), metadata)
+    if is_last:  # what stands beside NAME-000008 as NAME alone; a number in NAME says nothing of epochs
+        return CheckedFile(path, path.stem, float("inf"), metadata)
     numbers = re.findall(r"\d+", path.stem)
     return CheckedFile(path, path.stem, float(numbers[-1]) if numbers and len(numbers[-1]) < 16 else float("inf"), metadata)

@@ -58,7 +58,16 @@ def sentences_of(check: Checked, result: Result) -> list[str]:
     found = _about(check, scores[shown], "This file" if check.role == "file" else shown[0].upper() + shown[1:])
     if check.role == "epochs":
         found.insert(0, _which_to_keep(list(scores), result.kept, result.beaten))
+        found[2:2] = too_early(scores)  # behind the sentence about the last one
     return found
+
+
+def too_early(scores: Mapping[str, Scores]) -> list[str]:
+    """Return a sentence that names the epochs whose effect cannot be told from none, where others have one."""
+    idle = [label for label, own in scores.items() if estimate_mean(own.effect).low <= 0]
+    if not idle or len(idle) == len(scores):
+        return []
+    return [f"No effect can be told yet in {', '.join(idle)}."]
 
 
 def _which_to_keep(labels: Sequence[str], kept: Sequence[str], beaten: Mapping[str, str]) -> str:
