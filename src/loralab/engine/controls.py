@@ -17,7 +17,7 @@ from loralab.infer.verdict import Verdict
 from loralab.infer.words import amount
 from loralab.measure import TABLE
 from loralab.report import ControlRow
-from loralab.spec import BASE_ARM, Cell
+from loralab.spec import BASE_ARM, Cell, base_arm_of
 
 LEVEL = 0.95
 
@@ -46,13 +46,16 @@ def _plumbing(run: StudyRun) -> Iterator[ControlRow]:
 
 def _placebo(run: StudyRun) -> Iterator[ControlRow]:
     says = "the same training on the base's own pictures: what training as such does"
-    placebo = placebo_of(run.plan.spec)
-    if placebo is None or placebo not in run.plan.arms:
-        yield ControlRow("placebo", says, "this study has none: nothing can be called learned", False)
-        return
-    prompts = list(dict.fromkeys(cell.prompt for cell in run.plan.cells if cell.arm == placebo))
-    told = "; ".join(f"“{prompt}” {moved}" for prompt in prompts if (moved := _moved(run, Cell(placebo, prompt))))
-    yield ControlRow("placebo", says, told or "drawn at the claims' prompts; `change` was not measured", True)
+    for base_arm in run.plan.bases:
+        name = "placebo" if base_arm == BASE_ARM else f"placebo, {base_arm}"
+        placebo = placebo_of(run.plan.spec, base_arm)
+        if placebo is None or placebo not in run.plan.arms:
+            where = "this study has none" if base_arm == BASE_ARM else f"there is none on the {base_arm}"
+            yield ControlRow(name, says, f"{where}: nothing can be called learned", False)
+            continue
+        prompts = list(dict.fromkeys(cell.prompt for cell in run.plan.cells if cell.arm == placebo))
+        told = "; ".join(f"“{prompt}” {moved}" for prompt in prompts if (moved := _moved(run, Cell(placebo, prompt))))
+        yield ControlRow(name, says, told or "drawn at the claims' prompts; `change` was not measured", True)
 
 
 def _null(run: StudyRun) -> Iterator[ControlRow]:
@@ -68,10 +71,12 @@ def _assay(run: StudyRun, verdicts: Sequence[Verdict]) -> Iterator[ControlRow]:
     shown = set()
     for verdict in verdicts:
         arm, gap = verdict.cell.split(" @ ")[0], verdict.gap
+        if arm not in run.plan.spec.arms:
+            continue
         if gap is None or verdict.training_mean is None or (arm, verdict.measure) in shown:
             continue
         shown.add((arm, verdict.measure))
-        card = run.cards[card_name(verdict.measure)]
+        card = run.cards_of[base_arm_of(run.plan.spec, arm)][card_name(verdict.measure)]
         unit, error = TABLE[plain_measure(verdict.measure)].unit, max(card.error, abs(card.bias))
         told = f"base {amount(verdict.training_mean - gap, unit)}, training set {amount(verdict.training_mean, unit)}"
         told += f": {abs(gap) / error:.1f} times the instrument's error" if error else ""
@@ -101,7 +106,8 @@ def _moved(run: StudyRun, cell: Cell) -> str:
     if "change" not in study_measures(run.plan.spec):
         return ""
     readings = run.readings.filter(run.readings["measure"] == "change")
-    sides = [cell_readings(readings, side, "change") for side in (cell, cell.on(BASE_ARM))]
+    own = cell.on(base_arm_of(run.plan.spec, cell.arm))
+    sides = [cell_readings(readings, side, "change") for side in (cell, own)]
     effects = run_effects(sides, (1, -1), "continuous")
     if effects.n_runs < MIN_RUNS:
         return f"{amount(float(np.mean(effects.effects)), 'deltaE')}, trained {effects.n_runs} times" if effects.n_runs else ""

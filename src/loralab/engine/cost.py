@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from loralab.bases import Base, decode_latents, embed_prompts
 from loralab.engine.plan import StudyPlan
 from loralab.engine.training import caption_tensors, stacks_of
 from loralab.sample import ImageBlock, plan_batches, sample_batch
-from loralab.spec import SampleSpec, TrainSpec
+from loralab.spec import BASE_ARM, SampleSpec, TrainSpec, base_arm_of
 from loralab.train import TrainRun, train_stack
 
 #: what measuring, judging, the cards and the report took beside training and drawing, measured on two cores (docs/benchmarks.md).
@@ -45,9 +45,10 @@ class Cost:
     disk_mib: float
 
 
-def measure_rates(base: Base, plan: StudyPlan) -> Rates:
-    """Return this machine's rates for the study's own recipe, from a few steps of a full stack and of a full batch."""
-    stack = stacks_of(plan)[0]
+def measure_rates(base: Base, plan: StudyPlan, base_arm: str = BASE_ARM) -> Rates:
+    """Return this machine's rates on one base for the study's own recipe, from a few steps of a full stack and of a full batch."""
+    own = {run.run_id for run in plan.runs if base_arm_of(plan.spec, run.arm) == base_arm}
+    stack = next((stack for stack in stacks_of(plan) if stack[0] in own), [""])
     recipe = plan.spec.train.model_copy(update={"steps": CALIBRATION_STEPS + 1})
     train = _train_step_seconds(base, recipe, len(stack), plan.sizes.checkpointing) / len(stack)
     sample = plan.spec.sample.model_copy(update={"steps": CALIBRATION_STEPS})
@@ -88,10 +89,15 @@ def _median_seconds(work: Callable[[], object], rounds: int = 3) -> float:
     return sorted(seconds)[rounds // 2]
 
 
-def estimate_cost(plan: StudyPlan, rates: Rates, size_px: int, n_images: int, n_run_steps: int) -> Cost:
-    """Return the bill for ``n_images`` still to draw and ``n_run_steps`` (runs x steps) still to train."""
-    train = n_run_steps * rates.train_step_seconds
-    draw = n_images * (plan.spec.sample.steps * rates.image_step_seconds + rates.decode_seconds)
-    total = train + draw + n_images * MEASURE_SECONDS_AN_IMAGE + FIXED_SECONDS
-    disk = n_images * size_px * size_px * BYTES_A_PIXEL + len(plan.blocks) * BLOCK_BYTES + len(plan.runs) * 400_000
+def estimate_cost(plan: StudyPlan, rates: Mapping[str, Rates], sizes_px: Mapping[str, int]) -> Cost:
+    """Return the bill of all that is drawn and trained; rates and sides of pictures are by base."""
+    train = draw = pixels = 0.0
+    for base_arm, rate in rates.items():
+        n_images = sum(len(block.seeds) for block in plan.blocks if base_arm_of(plan.spec, block.arm) == base_arm)
+        trained = [run for run in plan.runs if base_arm_of(plan.spec, run.arm) == base_arm and plan.spec.arms[run.arm].trained_here]
+        train += sum(run.train.steps for run in trained) * rate.train_step_seconds
+        draw += n_images * (plan.spec.sample.steps * rate.image_step_seconds + rate.decode_seconds)
+        pixels += n_images * sizes_px[base_arm] ** 2
+    total = train + draw + plan.n_images * MEASURE_SECONDS_AN_IMAGE + FIXED_SECONDS
+    disk = pixels * BYTES_A_PIXEL + len(plan.blocks) * BLOCK_BYTES + len(plan.runs) * 400_000
     return Cost(total / 60, train / 60, draw / 60, disk / 2**20)

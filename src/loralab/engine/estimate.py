@@ -13,7 +13,7 @@ from loralab.errors import LabError, Problem
 from loralab.infer.judge import InstrumentFacts
 from loralab.infer.power import ClaimPlan, plan_claims
 from loralab.measure import TABLE
-from loralab.spec import BASE_ARM
+from loralab.spec import BASE_ARM, base_arm_of, is_base
 from loralab.spec.load import Loaded, preset_of, train_spec_of
 
 
@@ -88,23 +88,21 @@ def _problems_of_measure(experiment: str, measure: str, say: str, base: str) -> 
 
 def describe_plan(loaded: Loaded, lab: Path) -> dict[str, Any]:
     """Return arms, runs, images, minutes, disk and decidable effects; makes nothing and leaves no trace in the lab."""
-    from loralab.bases import load_base
     from loralab.engine.cost import estimate_cost, measure_rates
-    from loralab.engine.local import resolve_base
+    from loralab.engine.local import base_names, load_bases
     from loralab.engine.memory import size_work
 
-    base = load_base(resolve_base(loaded), loaded.spec.load)
+    bases = load_bases(loaded)
     plan = make_plan(loaded.spec)
-    plan = replace(plan, sizes=size_work(base, plan))
-    rates = measure_rates(base, plan)
-    cost = estimate_cost(
-        plan, rates, base.size_px, plan.n_images, sum(run.train.steps for run in plan.runs if plan.spec.arms[run.arm].adapters is None)
-    )
+    plan = replace(plan, sizes=size_work(bases, plan))
+    rates = {own: measure_rates(bases[own], plan, own) for own in plan.bases}
+    cost = estimate_cost(plan, rates, {own: bases[own].size_px for own in plan.bases})
     return {
         "study": loaded.spec.study, "about": loaded.spec.about, "preset": loaded.preset or "none", "study_sha256": loaded.sha256,
-        "base": base.name, "lab": str(lab), "n_arms": len(plan.arms), "n_runs": len(plan.runs), "n_images": plan.n_images,
+        "base": base_names(bases), "lab": str(lab), "n_arms": len(plan.arms), "n_runs": len(plan.runs), "n_images": plan.n_images,
         "n_cells": len(plan.cells), "memory": vars(plan.sizes),
-        "device": str(base.device), "arms": [_arm_row(loaded, name) for name in plan.arms], "cost": vars(cost) | {"rates": vars(rates)},
+        "cost": vars(cost) | {"rates": vars(rates[plan.bases[0]])},
+        "device": str(bases[BASE_ARM].device), "arms": [_arm_row(loaded, name) for name in plan.arms],
         "claims": [_claim_row(row) for row in claim_plans(loaded)], "pairs": _pairs(plan), "notes": list(plan.notes),
     }  # fmt: skip
 
@@ -114,6 +112,8 @@ def _arm_row(loaded: Loaded, name: str) -> dict[str, Any]:
     text = f"rank {recipe.rank}, lr {recipe.lr:g}, {recipe.steps} steps of {recipe.batch}"
     text += f", text encoder at {recipe.text_encoder_lr:g}" if recipe.trains_text else ""
     text = text if arm.adapters is None else f"trained elsewhere: {arm.adapters}"
+    text = f"applied together: {'; '.join(map(str, arm.stack))}" if arm.stack else text
+    text += f"; base {arm.base}" if base_arm_of(loaded.spec, name) != BASE_ARM else ""
     return {"name": name, "data": arm.data, "captions": arm.captions or "the data's own", "runs": recipe.replicates, "recipe": text}
 
 
@@ -127,6 +127,6 @@ def _pairs(plan: StudyPlan) -> list[dict[str, str]]:
     for experiment in plan.spec.experiments.values():
         for claim in experiment.claims:
             one, other = claim.cell.arm, claim.versus_cell.arm
-            if BASE_ARM not in (one, other) and one != other:
+            if not is_base(one) and not is_base(other) and one != other:
                 found[f"{one} and {other}"] = ", ".join(differences(plan.spec, one, other))
     return [{"arms": arms, "differ": differ} for arms, differ in found.items()]

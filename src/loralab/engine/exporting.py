@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from loralab.bases import Base, load_base
+from loralab.bases import Base
 from loralab.engine.datasets import Dataset, make_dataset
-from loralab.engine.local import resolve_base
+from loralab.engine.local import load_bases
 from loralab.engine.plan import RunPlan, StudyPlan, make_plan
 from loralab.errors import lab_error
-from loralab.spec import SampleSpec, TrainSpec
+from loralab.spec import SampleSpec, TrainSpec, base_arm_of
 from loralab.spec.load import Loaded
 from loralab.store import Store, disk_errors
 
@@ -22,7 +22,7 @@ from loralab.store import Store, disk_errors
 SCRIPTS = {"sd1": "train_network.py", "sdxl": "sdxl_train_network.py"}
 HEAD = """#!/usr/bin/env bash
 # Trains arm {arm} of study {study} with kohya's sd-scripts, once a replicate: ./train.sh
-# SD_SCRIPTS: folder of sd-scripts.  BASE: the base's checkpoint or diffusers folder, the one that the study names.
+# SD_SCRIPTS: folder of sd-scripts.  BASE: the base's checkpoint or diffusers folder, the one that the study names{base}.
 # The LoRAs come to lie in loras/, named as the study's own runs are.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -47,17 +47,20 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise lab_error("spec", f"{folder} is in use", "a new or an empty folder", "give another one with --out")
     plan = make_plan(loaded.spec)
-    base, store = load_base(resolve_base(loaded), loaded.spec.load), Store(lab / "store")
-    if base.family not in SCRIPTS:
-        raise lab_error("model", f"a base of the family {base.family}", f"one of {', '.join(SCRIPTS)}: what sd-scripts trains")
-    for arm in plan.trained_arms:
+    bases, store = load_bases(loaded), Store(lab / "store")
+    for base in bases.values():
+        if base.family not in SCRIPTS:
+            raise lab_error("model", f"a base of the family {base.family}", f"one of {', '.join(SCRIPTS)}: what sd-scripts trains")
+    arms = tuple(arm for arm in plan.trained_arms if not loaded.spec.arms[arm].stack)  # nothing of these is to be trained
+    for arm in arms:
+        base = bases[base_arm_of(loaded.spec, arm)]
         dataset = make_dataset(store, base, loaded.spec, arm, loaded.folder)
         if dataset.pictures is not None:
             found = f"arm {arm!r} trains on a folder with options, or on a dataset file"
             raise lab_error("spec", found, "folders without options", "hand sd-scripts that folder or dataset file as it is")
         with disk_errors("writing the export"):
             _export_arm(plan, base, arm, dataset, folder / arm)
-    return Exported(folder, tuple(plan.trained_arms), len(plan.runs))
+    return Exported(folder, arms, sum(run.arm in arms for run in plan.runs))
 
 
 def _export_arm(plan: StudyPlan, base: Base, arm: str, dataset: Dataset, folder: Path) -> None:
@@ -71,7 +74,7 @@ def _export_arm(plan: StudyPlan, base: Base, arm: str, dataset: Dataset, folder:
         f'${{LAUNCH:-accelerate launch}} "$SD_SCRIPTS/{SCRIPTS[base.family]}" --pretrained_model_name_or_path "$BASE" {line}'
         for line in lines
     ]
-    script.write_text(HEAD.format(arm=arm, study=plan.spec.study) + "\n".join(launched) + "\n", encoding="utf-8")
+    script.write_text(HEAD.format(arm=arm, study=plan.spec.study, base=f" ({base.name})") + "\n".join(launched) + "\n", encoding="utf-8")
     script.chmod(0o755)
 
 

@@ -11,10 +11,10 @@ from loralab.engine.companions import companion_of
 from loralab.engine.local import StudyRun
 from loralab.engine.measure_names import card_name, plain_measure, qualified_measure
 from loralab.engine.measuring import study_measures, training_means
-from loralab.infer.judge import InstrumentFacts, judge
+from loralab.infer.judge import InstrumentFacts, OwnBases, judge
 from loralab.infer.verdict import Verdict
 from loralab.measure import TABLE, Card
-from loralab.spec import ExperimentSpec, StudySpec
+from loralab.spec import BASE_ARM, ExperimentSpec, StudySpec, base_arm_of
 from loralab.spec.load import preset_of
 from loralab.spec.questions import Records, is_exploratory, version_of
 from loralab.store import read_lines, write_atomically
@@ -24,15 +24,20 @@ def judge_study(run: StudyRun) -> list[Verdict]:
     """Return the verdict on every claim of the study, in the order of the file; also written to `verdicts.json`."""
     measures = study_measures(run.plan.spec)
     data_of_arm = {name: arm.data for name, arm in run.plan.spec.arms.items()}
+    own_base = {name: base_arm_of(run.plan.spec, name) for name in run.plan.spec.arms}
     with run.clock.stage("judge"):
-        training = training_means(run.datasets, data_of_arm, measures, round_trip_of(run.base), companion_of(run.base))
+        training: dict[tuple[str, str], float | None] = {}
+        for name, base in ((name, run.bases[name]) for name in run.plan.bases):
+            own = {arm: dataset for arm, dataset in run.datasets.items() if own_base[arm] == name}
+            training |= training_means(own, data_of_arm, measures, round_trip_of(base), companion_of(base))
+        facts = {name: instrument_facts(study_measures(run.plan.spec, name), cards) for name, cards in run.cards_of.items()}
         verdicts = judge(
-            qualified_experiments(run.plan.spec), run.readings, training=training, instruments=instrument_facts(measures, run.cards),
-            controls=run.plan.controls, curves=run.plan.curves, alpha=preset_of(run.loaded).alpha,
+            qualified_experiments(run.plan.spec), run.readings, training=training, instruments=facts.get(BASE_ARM, {}),
+            controls=run.plan.controls, curves=run.plan.curves, alpha=preset_of(run.loaded).alpha, own=OwnBases(own_base, facts),
         )  # fmt: skip
     records = read_lines(run.ledger)
     verdicts = [_labelled(run, verdict, records) for verdict in verdicts]
-    version = version_of(records, run.loaded.sha256, run.base.fingerprint)
+    version = version_of(records, run.loaded.sha256, run.bases_sha256)
     document = {"study": run.plan.spec.study, "study_sha256": run.loaded.sha256, "preset": run.loaded.preset or "none", "version": version}
     text = json.dumps({**document, "verdicts": [verdict.to_json() for verdict in verdicts]}, indent=1, sort_keys=True, allow_nan=False)
     write_atomically(run.folder / "verdicts.json", (text + "\n").encode())

@@ -20,14 +20,15 @@ from loralab.engine.events import Event, StageClock
 from loralab.engine.images import KeyedBlock, block_key, draw_blocks, load_images
 from loralab.engine.measuring import SCHEMA, measure_blocks, study_measures
 from loralab.engine.memory import sized
-from loralab.engine.plan import BlockPlan, StudyPlan, checkpoint_id, make_plan, run_id_of, twin_of
+from loralab.engine.plan import BlockPlan, RunPlan, StudyPlan, checkpoint_id, make_plan, run_id_of, twin_of
 from loralab.engine.plumbing import Plumbing, check_plumbing
 from loralab.engine.sheets import contact_sheet
+from loralab.engine.together import Member, load_or_make_together, together_key
 from loralab.engine.training import KIND as ADAPTERS
 from loralab.engine.training import adapter_file, adapter_key, load_or_make_twin, load_run, stacks_of, take_adapter, train_runs
 from loralab.measure import Card
 from loralab.seeds import seed_for
-from loralab.spec import BASE_ARM
+from loralab.spec import BASE_ARM, base_arm_of, base_arms, is_base
 from loralab.spec.elsewhere import adapter_files
 from loralab.spec.load import Loaded, preset_of
 from loralab.store import Store, append_line, disk_errors, read_lines, write_atomically
@@ -41,14 +42,14 @@ class StudyRun:
     lab: Path
     store: Store
     plan: StudyPlan
-    base: Base
+    bases: dict[str, Base]  # by name, the study's own (`base`) first; the others are those that arms have for themselves
     clock: StageClock
     datasets: dict[str, Dataset] = field(default_factory=dict)
     run_keys: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     blocks: dict[BlockPlan, KeyedBlock] = field(default_factory=dict)
     readings: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCHEMA))
-    cards: dict[str, Card] = field(default_factory=dict)
+    cards_of: dict[str, dict[str, Card]] = field(default_factory=dict)  # by base
     attempt: int = 1
     plumbing: Plumbing | None = None
 
@@ -62,26 +63,58 @@ class StudyRun:
         """The append-only record of attempts."""
         return self.folder / "ledger.jsonl"
 
-    def base_blocks(self) -> dict[tuple[int, str], KeyedBlock]:
-        """Return the base's blocks by (replicate, prompt)."""
-        return {(b.plan.replicate, b.plan.prompt): b for b in self.blocks.values() if b.plan.arm == BASE_ARM}
+    @property
+    def base(self) -> Base:
+        """The study's own base."""
+        return self.bases[BASE_ARM]
+
+    @property
+    def bases_sha256(self) -> str:
+        """The fingerprints of all bases."""
+        return ",".join(base.fingerprint for base in self.bases.values())
+
+    def base_of(self, arm: str) -> Base:
+        """Return the base that an arm is trained, drawn and compared on."""
+        return self.bases[base_arm_of(self.plan.spec, arm)]
+
+    def base_blocks(self, base_arm: str = BASE_ARM) -> dict[tuple[int, str], KeyedBlock]:
+        """Return a base's blocks by (replicate, prompt)."""
+        return {(b.plan.replicate, b.plan.prompt): b for b in self.blocks.values() if b.plan.arm == base_arm}
 
 
 def open_study(loaded: Loaded, lab: Path, clock: StageClock) -> StudyRun:
     """Return the study ready to run: store opened, plan made, base loaded, files frozen, attempt noted."""
     store = Store(lab / "store")
     with clock.stage("load the base"):
-        base = load_base(resolve_base(loaded), loaded.spec.load)
-        plan = sized(make_plan(loaded.spec), base)
-    run = StudyRun(loaded, lab, store, plan, base, clock)
+        bases = load_bases(loaded)
+        plan = sized(make_plan(loaded.spec), bases)
+    run = StudyRun(loaded, lab, store, plan, bases, clock)
     freeze(run)
     return run
 
 
-def resolve_base(loaded: Loaded) -> str:
-    """Return the base's reference; a relative folder is relative to the study file."""
-    beside = loaded.folder / loaded.spec.base
-    return str(beside) if loaded.spec.base != "petri" and beside.exists() else loaded.spec.base
+def load_bases(loaded: Loaded) -> dict[str, Base]:
+    """Return the study's bases by name, its own first.
+
+    What `load` says of a base's files (prediction, noise schedule) is about the study's own; the others are taken at their files' word.
+    """
+    own = loaded.spec.load
+    others = own.model_copy(update={"prediction": None, "zero_terminal_snr": None})
+    references = base_arms(loaded.spec)
+    return {
+        name: load_base(resolve_base(loaded, reference), own if name == BASE_ARM else others) for name, reference in references.items()
+    }  # fmt: skip
+
+
+def base_names(bases: Mapping[str, Base]) -> str:
+    """Return what the bases of a study are called."""
+    return "; ".join(base.name if name == BASE_ARM else f"{name}: {base.name}" for name, base in bases.items())
+
+
+def resolve_base(loaded: Loaded, reference: str) -> str:
+    """Return a base's reference; a relative folder is relative to the study file."""
+    beside = loaded.folder / reference
+    return str(beside) if reference != "petri" and beside.exists() else reference
 
 
 def freeze(run: StudyRun) -> None:
@@ -92,40 +125,44 @@ def freeze(run: StudyRun) -> None:
     append_line(run.ledger, {
         "event": "started", "attempt": run.attempt, "study_sha256": run.loaded.sha256, "preset": run.loaded.preset or "none",
         "verdicts": verdicts, "questions": sorted(set(run.loaded.questions.values())) if verdicts else None,
-        "base_sha256": run.base.fingerprint, "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "base_sha256": run.bases_sha256, "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     })  # fmt: skip
 
 
 def carry_out(run: StudyRun) -> Iterator[Event]:
     """Do everything up to the readings: base images first, then stack by stack (train, draw), then measure."""
-    yield from _draw_base(run)
+    embeddings = {name: _embeddings(run, name) for name in run.plan.bases}
+    for name in run.plan.bases:
+        yield from _draw_base(run, name, embeddings[name])
     yield from _make_data(run)
-    embeddings = _embeddings(run)
     stacks = stacks_of(run.plan)
+    arm_of = {planned.run_id: planned.arm for planned in run.plan.runs}
     for index, stack in enumerate(stacks):
         note = f"stack {index + 1} of {len(stacks)}"
+        own = base_arm_of(run.plan.spec, arm_of[stack[0]])  # runs of one stack are on one base
         with run.clock.stage("train"):
-            for event in train_runs(run.store, run.base, run.plan, run.datasets, run.run_keys, stack):
+            _apply_together(run, stack)
+            for event in train_runs(run.store, run.bases[own], run.plan, run.datasets, run.run_keys, stack):
                 fraction = index * event.total + event.done
                 yield Event("train", fraction, len(stacks) * event.total, f"{note}, {event.note}")
         yield Event("train", index + 1, len(stacks), note)
-        yield from _draw_stack(run, stack, embeddings, index, len(stacks))
+        yield from _draw_stack(run, stack, own, embeddings[own], index, len(stacks))
     _link_adapters(run)
     yield from _measure(run)
 
 
-def _embeddings(run: StudyRun) -> dict[str, torch.Tensor]:
-    prompts = [*dict.fromkeys([*(cell.prompt for cell in run.plan.cells), run.plan.spec.sample.negative])]
-    return dict(zip(prompts, embed_prompts(run.base, prompts, clip_skip=run.plan.spec.sample.clip_skip), strict=True))
+def _embeddings(run: StudyRun, name: str) -> dict[str, torch.Tensor]:
+    own = (cell.prompt for cell in run.plan.cells if base_arm_of(run.plan.spec, cell.arm) == name)
+    prompts = [*dict.fromkeys([*own, run.plan.spec.sample.negative])]
+    return dict(zip(prompts, embed_prompts(run.bases[name], prompts, clip_skip=run.plan.spec.sample.clip_skip), strict=True))
 
 
-def _draw_base(run: StudyRun) -> Iterator[Event]:
-    blocks = [_keyed(run, block) for block in run.plan.blocks_of(arms_are_base=True)]
-    embeddings = _embeddings(run)
-    shown = len(blocks) // max(1, max(block.plan.replicate for block in blocks) + 1)
+def _draw_base(run: StudyRun, name: str, embeddings: Mapping[str, torch.Tensor]) -> Iterator[Event]:
+    blocks = [_keyed(run, block) for block in run.plan.blocks_of(arms_are_base=True) if block.arm == name]
+    shown = len(blocks) // (1 + max((block.plan.replicate for block in blocks), default=0))
     with run.clock.stage("draw the base's images"):
-        for done, total in draw_blocks(run.store, run.base, run.plan.spec.sample, blocks, {}, embeddings, run.plan.sizes.images):
-            yield Event("draw", done, total, "the base's pictures")
+        for done, total in draw_blocks(run.store, run.bases[name], run.plan.spec.sample, blocks, {}, embeddings, run.plan.sizes.images):
+            yield Event("draw", done, total, "the base's pictures" if name == BASE_ARM else f"pictures of the {name}")
             ready = [block for block in blocks[:shown] if run.store.has("images", block.key)]
             if run.clock.first_pictures_seconds is None and len(ready) == shown:
                 path = run.folder / "first-pictures.png"
@@ -135,7 +172,7 @@ def _draw_base(run: StudyRun) -> Iterator[Event]:
 
 
 def _keyed(run: StudyRun, block: BlockPlan) -> KeyedBlock:
-    source = run.base.fingerprint if block.adapter_id is None else run.run_keys[block.adapter_id]
+    source = run.bases[block.arm].fingerprint if block.adapter_id is None else run.run_keys[block.adapter_id]
     keyed = KeyedBlock(block, block_key(run.plan.spec.sample, block, source))
     run.blocks[block] = keyed
     return keyed
@@ -144,18 +181,50 @@ def _keyed(run: StudyRun, block: BlockPlan) -> KeyedBlock:
 def _make_data(run: StudyRun) -> Iterator[Event]:
     with run.clock.stage("make the training sets"):
         for index, arm in enumerate(run.plan.trained_arms, start=1):
-            run.datasets[arm] = make_dataset(run.store, run.base, run.plan.spec, arm, run.loaded.folder)
-            _copy_dataset(run, arm)
+            run.datasets[arm] = make_dataset(run.store, run.base_of(arm), run.plan.spec, arm, run.loaded.folder)
+            if not run.plan.spec.arms[arm].stack:
+                _copy_dataset(run, arm)
             yield Event("data", index, len(run.plan.trained_arms), arm)
     for planned in run.plan.runs:
-        pattern = run.plan.spec.arms[planned.arm].adapters
-        if pattern is not None:
-            file = adapter_files(pattern, run.loaded.folder)[planned.replicate]
-            run.run_keys[planned.run_id] = take_adapter(run.store, run.base, file, planned.run_id, run.datasets[planned.arm])
+        spec = run.plan.spec.arms[planned.arm]
+        if spec.adapters is not None:
+            run.run_keys[planned.run_id] = _take(run, spec.adapters, planned, planned.run_id)
+        elif not spec.stack:
+            for step in (None, *run.plan.kept_steps(planned.arm)):
+                key = adapter_key(run.base_of(planned.arm), planned, run.datasets[planned.arm], run.plan.spec, step)
+                run.run_keys[checkpoint_id(planned.run_id, step)] = key
+    for planned in run.plan.runs:
+        if run.plan.spec.arms[planned.arm].stack:
+            run.run_keys[planned.run_id] = together_key(run.base_of(planned.arm), _members(run, planned))
+
+
+def _take(run: StudyRun, pattern: str, planned: RunPlan, run_id: str) -> str:
+    """Return the key of the file of ``pattern`` that belongs to a run: the one of its replicate, or the only one."""
+    files = adapter_files(pattern, run.loaded.folder)
+    file = files[planned.replicate if len(files) > 1 else 0]
+    return take_adapter(run.store, run.base_of(planned.arm), file, run_id, run.datasets[planned.arm])
+
+
+def _members(run: StudyRun, planned: RunPlan) -> list[Member]:
+    """Return the LoRAs that a run of several is made of: their keys, and their strengths there."""
+    found = []
+    for lora in run.plan.spec.arms[planned.arm].stack:
+        if lora.arm is None:
+            found.append(Member(_take(run, str(lora.adapters), planned, f"{planned.run_id}, {lora}"), *lora.strengths))
             continue
-        for step in (None, *run.plan.kept_steps(planned.arm)):
-            key = adapter_key(run.base, planned, run.datasets[planned.arm], run.plan.spec, step)
-            run.run_keys[checkpoint_id(planned.run_id, step)] = key
+        runs = [other.run_id for other in run.plan.runs if other.arm == lora.arm]
+        found.append(Member(run.run_keys[runs[planned.replicate if len(runs) > 1 else 0]], *lora.strengths))
+    return found
+
+
+def _apply_together(run: StudyRun, stack: list[str]) -> None:
+    """Make those LoRAs of a stack that are several applied together; what they are made of lies in the store by then."""
+    for planned in run.plan.runs:
+        arm = run.plan.spec.arms[planned.arm]
+        if planned.run_id in stack and arm.stack:
+            says = {"loralab.study": run.plan.spec.study, "loralab.arm": planned.arm, "loralab.replicate": str(planned.replicate)}
+            says["loralab.stack"] = "; ".join(map(str, arm.stack))
+            load_or_make_together(run.store, run.base_of(planned.arm), _members(run, planned), planned.run_id, says)
 
 
 def _copy_dataset(run: StudyRun, arm: str) -> None:
@@ -166,34 +235,42 @@ def _copy_dataset(run: StudyRun, arm: str) -> None:
         shutil.copytree(run.datasets[arm].folder, target, ignore=shutil.ignore_patterns("manifest.json"))
 
 
-def _draw_stack(run: StudyRun, stack: list[str], embeddings: Mapping[str, torch.Tensor], index: int, n_stacks: int) -> Iterator[Event]:
-    adapters: dict[str, Adapter] = {}
+def _draw_stack(
+    run: StudyRun, stack: list[str], own: str, embeddings: Mapping[str, torch.Tensor], index: int, n_stacks: int
+) -> Iterator[Event]:
+    base, adapters = run.bases[own], dict[str, Adapter]()
     for run_id in stack:
-        adapter = load_run(run.store, run.base, run.run_keys[run_id])
+        adapter = load_run(run.store, base, run.run_keys[run_id])
         if adapter is None:
             run.failures[run_id] = str(run.store.manifest(ADAPTERS, run.run_keys[run_id])["failed"])
         else:
             adapters[run_id] = adapter
-    if run.plumbing is None and adapters:
-        _check_plumbing(run, adapters, embeddings)
+    _check_plumbing(run, base, adapters, embeddings)
     adapters |= _null_twins(run, adapters)
     blocks = [_keyed(run, block) for block in run.plan.blocks if block.run_id in adapters]
     for name in {block.plan.adapter_id for block in blocks} - {None, *adapters}:
-        checkpoint = load_run(run.store, run.base, run.run_keys[str(name)])
+        checkpoint = load_run(run.store, base, run.run_keys[str(name)])
         if checkpoint is not None:  # a run that ended well had not stopped before
             adapters[str(name)] = checkpoint
     with run.clock.stage("draw the LoRAs' images"):
-        for done, total in draw_blocks(run.store, run.base, run.plan.spec.sample, blocks, adapters, embeddings, run.plan.sizes.images):
+        for done, total in draw_blocks(run.store, base, run.plan.spec.sample, blocks, adapters, embeddings, run.plan.sizes.images):
             yield Event("draw", index * total + done, n_stacks * total, f"the LoRAs' pictures, stack {index + 1} of {n_stacks}")
 
 
-def _check_plumbing(run: StudyRun, adapters: Mapping[str, Adapter], embeddings: Mapping[str, torch.Tensor]) -> None:
-    """Compare strength 0 and 1 with the base, for the first run of every arm in the stack."""
-    first = {planned.arm: planned.run_id for planned in reversed(run.plan.runs) if planned.run_id in adapters}
+def _check_plumbing(run: StudyRun, base: Base, adapters: Mapping[str, Adapter], embeddings: Mapping[str, torch.Tensor]) -> None:
+    """Compare strength 0 and 1 with the base, for the first run of every arm in the stack that was in none before."""
+    before = run.plumbing or Plumbing({}, {})
+    arm_of = {planned.run_id: planned.arm for planned in run.plan.runs}
+    seen = {arm_of[run_id] for run_id in before.same_at_zero}
+    first = {arm_of[run_id]: run_id for run_id in reversed(arm_of) if run_id in adapters and arm_of[run_id] not in seen}
     chosen = {run_id: adapters[run_id] for run_id in sorted(first.values())}
-    prompt = next(cell.prompt for cell in run.plan.cells if cell.arm != BASE_ARM)
+    if not chosen:
+        return
+    prompts = (cell.prompt for cell in run.plan.cells if not is_base(cell.arm) and cell.prompt in embeddings)
+    prompt = next(prompts, run.plan.spec.sample.negative)  # on a base that is trained on and never drawn, the only one embedded
     with run.clock.stage("check the plumbing"):
-        run.plumbing = check_plumbing(run.store, run.base, run.plan.spec.sample, chosen, run.run_keys, prompt, embeddings)
+        found = check_plumbing(run.store, base, run.plan.spec.sample, chosen, run.run_keys, prompt, embeddings)
+    run.plumbing = Plumbing({**before.same_at_zero, **found.same_at_zero}, {**before.moved_at_one, **found.moved_at_one})
 
 
 def _null_twins(run: StudyRun, adapters: Mapping[str, Adapter]) -> dict[str, Adapter]:
@@ -206,8 +283,9 @@ def _null_twins(run: StudyRun, adapters: Mapping[str, Adapter]) -> dict[str, Ada
                 key, trained = run.run_keys[planned.run_id], adapters[planned.run_id]
                 seed = seed_for(run.plan.spec.seed, "null", planned.arm, planned.replicate)
                 dataset, clip_skip = run.datasets[planned.arm], run.plan.spec.sample.clip_skip
-                run.run_keys[name] = load_or_make_twin(run.store, run.base, key, trained, dataset, planned.train, seed, clip_skip)
-            twin = load_run(run.store, run.base, run.run_keys[name])
+                base = run.base_of(planned.arm)
+                run.run_keys[name] = load_or_make_twin(run.store, base, key, trained, dataset, planned.train, seed, clip_skip)
+            twin = load_run(run.store, base, run.run_keys[name])
             if twin is not None:
                 twins[name] = twin
     return twins
@@ -230,19 +308,30 @@ def _link_adapters(run: StudyRun) -> None:
 
 
 def _measure(run: StudyRun) -> Iterator[Event]:
-    measures = study_measures(run.plan.spec)
-    by_data = {run.plan.spec.arms[arm].data: dataset for arm, dataset in run.datasets.items()}
-    companion, frames = companion_of(run.base), []
+    frames, before, spec = [], 0, run.plan.spec
     with run.clock.stage("measure"):
-        for done, total, frame in measure_blocks(run.store, list(run.blocks.values()), run.base_blocks(), by_data, measures, companion):
-            frames.append(frame)
-            yield Event("measure", done, total)
+        for name in run.plan.bases:
+            blocks = [block for block in run.blocks.values() if base_arm_of(spec, block.plan.arm) == name]
+            measures, companion = study_measures(spec, name), companion_of(run.bases[name])
+            by_data, beneath = _datasets_on(run, name), run.base_blocks(name)
+            for done, _, frame in measure_blocks(run.store, blocks, beneath, by_data, measures, companion):
+                frames.append(frame)
+                yield Event("measure", before + done, len(run.blocks))
+            before += len(blocks)
         run.readings = pl.concat(frames)
         _write_readings(run)
     with run.clock.stage("calibrate the instruments"):
-        yield Event("calibrate", 0, 1)
-        run.cards = load_or_make_cards(run.store, run.base, measures)
-        yield Event("calibrate", 1, 1)
+        for done, name in enumerate(run.plan.bases):
+            yield Event("calibrate", done, len(run.plan.bases))
+            run.cards_of[name] = load_or_make_cards(run.store, run.bases[name], study_measures(spec, name))
+        yield Event("calibrate", len(run.plan.bases), len(run.plan.bases))
+
+
+def _datasets_on(run: StudyRun, name: str) -> dict[str, Dataset]:
+    """Return the training sets by data as pictures on the base ``name`` are held against them; its own arms' win."""
+    arms = sorted(run.datasets, key=lambda arm: base_arm_of(run.plan.spec, arm) == name)  # the last of equal data stays
+    size = run.bases[name].size_px
+    return {run.plan.spec.arms[arm].data: run.datasets[arm] for arm in arms if run.base_of(arm).size_px == size}
 
 
 def _write_readings(run: StudyRun) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from loralab.measure import TABLE
 from loralab.petri.concept_names import NAMES
-from loralab.spec import BASE_ARM, StudySpec
+from loralab.spec import StudySpec, is_base
 
 
 def qualified_measure(spec: StudySpec, measure: str, arm: str) -> str:
     """Return the name under which a reading stands: one that refers to a training set names it, `copy_distance[primary-shapes]`."""
-    if TABLE[plain_measure(measure)].needs == "training_images" and arm != BASE_ARM:
+    if TABLE[plain_measure(measure)].needs == "training_images" and not is_base(arm):
         return f"{measure}[{spec.arms[arm].data}]"
     return measure
 

@@ -13,7 +13,7 @@ from loralab.engine.datasets import Dataset
 from loralab.engine.images import KeyedBlock, load_images
 from loralab.engine.measure_names import concept_of, data_of, plain_measure, qualified_measure
 from loralab.measure import TABLE, Companion, Concept, Reading, measure_images
-from loralab.spec import BASE_ARM, StudySpec
+from loralab.spec import Cell, StudySpec, base_arm_of, is_base
 from loralab.store import Store, artefact_key
 
 READINGS_VERSION = 1
@@ -30,10 +30,15 @@ def bound_concept(companion: Companion | None, measure: str) -> Concept | None:
     return companion.concept(name) if companion is not None and name in companion.names else None
 
 
-def study_measures(spec: StudySpec) -> list[str]:
-    """Return the qualified names of all that the study's claims and curves measure, in order."""
-    names = [qualified_measure(spec, claim.measure, claim.cell.arm) for e in spec.experiments.values() for claim in e.claims]
-    curves = [curve for e in spec.experiments.values() for curve in e.curves if curve.at]
+def study_measures(spec: StudySpec, base_arm: str | None = None) -> list[str]:
+    """Return the qualified names of all that the study's claims and curves measure, in order; of pictures on one base, if it is given."""
+
+    def asked(*cells: Cell) -> bool:
+        return base_arm is None or any(base_arm_of(spec, cell.arm) == base_arm for cell in cells)
+
+    claims = [claim for e in spec.experiments.values() for claim in e.claims if asked(claim.cell, claim.versus_cell)]
+    names = [qualified_measure(spec, claim.measure, claim.cell.arm) for claim in claims]
+    curves = [curve for e in spec.experiments.values() for curve in e.curves if curve.at and asked(curve.cell)]
     names += [qualified_measure(spec, curve.measure, curve.cell.arm) for curve in curves]
     names += [qualified_measure(spec, curve.damage, curve.cell.arm) for curve in curves if spec.sample.unrelated]
     names += ["change"] if spec.sample.unrelated else []  # side damage is told of every study that names unrelated prompts
@@ -91,7 +96,7 @@ def _measure(
     place = block.plan
     for measure in measures:
         for seed, reading in zip(place.seeds, found[measure], strict=True):
-            row = (place.arm, place.replicate, place.prompt, 1.0 if place.arm == BASE_ARM else place.strength, place.step, seed)
+            row = (place.arm, place.replicate, place.prompt, 1.0 if is_base(place.arm) else place.strength, place.step, seed)
             rows.append((*row, measure, reading.value, reading.status, reading.reason))
     return rows
 

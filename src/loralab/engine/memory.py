@@ -25,7 +25,7 @@ from loralab.bases import Base, decode_latents, predict
 from loralab.bases.base import vae_batch
 from loralab.engine.plan import MAX_IMAGES, MAX_STACK, Sizes, StudyPlan
 from loralab.errors import lab_error
-from loralab.spec import LoadSpec, SampleSpec, TrainSpec
+from loralab.spec import LoadSpec, SampleSpec, TrainSpec, base_arm_of
 from loralab.train.loop import dry_step
 
 #: of the device's whole memory, not of what is free just now: a resumed study must group as it did at first
@@ -52,19 +52,33 @@ class Demand:
         return max(0, int((room - self.fixed) // self.each)) if self.each else MAX_STACK
 
 
-def sized(plan: StudyPlan, base: Base) -> StudyPlan:
+def sized(plan: StudyPlan, bases: Mapping[str, Base]) -> StudyPlan:
     """Return the plan with the sizes of this device; petri's usual ones (about 0.5 GiB) fit wherever torch runs, and take no dry run."""
     load = plan.spec.load
-    if base.name == "petri" and load.memory_gib is None:
+    if all(base.name == "petri" for base in bases.values()) and load.memory_gib is None:
         return replace(plan, sizes=Sizes(checkpointing=load.gradient_checkpointing or False))
-    return replace(plan, sizes=size_work(base, plan))
+    return replace(plan, sizes=size_work(bases, plan))
 
 
-def size_work(base: Base, plan: StudyPlan) -> Sizes:
-    """Return the largest stack and batch of pictures, up to the usual ones, that fit on the base's device; raises as `fit` does."""
-    load, recipes = plan.spec.load, _largest_recipes([run.train for run in plan.runs])
+def size_work(bases: Mapping[str, Base], plan: StudyPlan) -> Sizes:
+    """Return the largest stack and batch of pictures, up to the usual ones, that fit on the device on every base; raises as `fit` does.
+
+    All bases of a study are held at once, so each leaves the others less room.
+    """
+    weights = sum(weights_bytes(base) for base in bases.values())
+    found = [_size_on(base, plan, own, weights) for own, base in bases.items() if own in plan.bases]
+    tightest = min(found, key=lambda sizes: (sizes.stack, sizes.images))
+    return replace(
+        tightest, stack=min(sizes.stack for sizes in found), images=min(sizes.images for sizes in found),
+        checkpointing=any(sizes.checkpointing for sizes in found),
+    )  # fmt: skip
+
+
+def _size_on(base: Base, plan: StudyPlan, own: str, weights: int) -> Sizes:
+    load = plan.spec.load
+    recipes = _largest_recipes([run.train for run in plan.runs if base_arm_of(plan.spec, run.arm) == own])
     return fit(
-        room_bytes(load, base.device), weights_bytes(base), load.gradient_checkpointing,
+        room_bytes(load, base.device), weights, load.gradient_checkpointing,
         lambda on: train_demand(base, recipes, checkpointing=on), draw_demand(base, plan.spec.sample, recipes),
     )  # fmt: skip
 

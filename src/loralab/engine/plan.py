@@ -6,7 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from loralab.infer.case import ControlCells, CurveCells
-from loralab.spec import BASE_ARM, ArmSpec, Cell, ClaimSpec, CurveSpec, FolderData, ImagesOfData, StudySpec, TrainSpec
+from loralab.spec import (
+    BASE_ARM,
+    ArmSpec,
+    Cell,
+    ClaimSpec,
+    CurveSpec,
+    FolderData,
+    ImagesOfData,
+    StackedLora,
+    StudySpec,
+    TrainSpec,
+    base_arm_of,
+    is_base,
+)  # fmt: skip
 from loralab.spec.load import train_spec_of
 from loralab.spec.prompts import without_words
 
@@ -40,7 +53,7 @@ class BlockPlan:
     @property
     def run_id(self) -> str | None:
         """The run that draws the block; None is the base."""
-        return None if self.arm == BASE_ARM else run_id_of(self.arm, self.replicate)
+        return None if is_base(self.arm) else run_id_of(self.arm, self.replicate)
 
     @property
     def adapter_id(self) -> str | None:
@@ -76,8 +89,14 @@ class StudyPlan:
 
     @property
     def trained_arms(self) -> tuple[str, ...]:
-        """The arms that are trained; the others are random twins of trained ones."""
+        """The arms with LoRAs of their own, trained here or elsewhere; the others are random twins of these."""
         return tuple(arm for arm in self.arms if self.spec.arms[arm].control != "null")
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The names of the bases that are drawn or trained on."""
+        drawn = [cell.arm for cell in self.cells if is_base(cell.arm)]
+        return tuple(dict.fromkeys([*drawn, *(base_arm_of(self.spec, arm) for arm in self.arms)]))
 
     def kept_steps(self, arm: str) -> tuple[int, ...]:
         """Return the earlier steps of an arm's trainings that are drawn from, rising."""
@@ -92,7 +111,7 @@ class StudyPlan:
 
     def blocks_of(self, arms_are_base: bool) -> list[BlockPlan]:
         """Return the base's blocks, or those of all runs."""
-        return [block for block in self.blocks if (block.arm == BASE_ARM) is arms_are_base]
+        return [block for block in self.blocks if is_base(block.arm) is arms_are_base]
 
 
 def run_id_of(arm: str, replicate: int) -> str:
@@ -114,7 +133,8 @@ def make_plan(spec: StudySpec) -> StudyPlan:
     }
     curves = dict(_curves(spec))
     cells = tuple(dict.fromkeys(_cells(spec, controls, curves)))
-    arms = tuple(arm for arm in spec.arms if any(cell.arm == arm for cell in cells))
+    drawn = {cell.arm for cell in cells} | {member.arm for cell in cells if not is_base(cell.arm) for member in spec.arms[cell.arm].stack}
+    arms = tuple(arm for arm in spec.arms if arm in drawn)
     n_replicates = {arm: train_spec_of(spec, spec.arms[arm]).replicates for arm in arms}
     trained = {arm: n for arm, n in n_replicates.items() if spec.arms[arm].control != "null"}
     runs = tuple(_runs(spec, trained))
@@ -141,7 +161,7 @@ def doses_of(spec: StudySpec, curve: CurveSpec) -> tuple[float, ...]:
 def _dose_cell(spec: StudySpec, curve: CurveSpec, dose: float) -> Cell:
     """Return the cell of one dose: none of it is the base, the last step is the end of the training."""
     if dose == 0:
-        return curve.cell.on(BASE_ARM)
+        return curve.cell.on(base_arm_of(spec, curve.cell.arm))
     if curve.over == "strength":
         return Cell(curve.cell.arm, curve.cell.prompt, dose)
     steps = train_spec_of(spec, spec.arms[curve.cell.arm]).steps
@@ -163,12 +183,15 @@ def seeds_of(replicate: int, n_seeds: int) -> tuple[int, ...]:
 
 
 def _blocks(spec: StudySpec, cells: tuple[Cell, ...], n_replicates: Mapping[str, int]) -> Iterator[BlockPlan]:
-    most = max(n_replicates.values(), default=spec.train.replicates)
-    for replicate in range(most):
+    wanted = dict(n_replicates)
+    for base_arm in (cell.arm for cell in cells if is_base(cell.arm)):
+        counts = [n for arm, n in n_replicates.items() if base_arm_of(spec, arm) == base_arm]
+        wanted[base_arm] = max(counts, default=spec.train.replicates)
+    for replicate in range(max(wanted.values(), default=0)):
         seeds = seeds_of(replicate, spec.sample.seeds)
         for cell in cells:
-            if cell.arm == BASE_ARM or replicate < n_replicates[cell.arm]:
-                strength = 0.0 if cell.arm == BASE_ARM else cell.strength
+            if replicate < wanted[cell.arm]:
+                strength = 0.0 if is_base(cell.arm) else cell.strength
                 yield BlockPlan(cell.arm, replicate, cell.prompt, strength, seeds, cell.step)
 
 
@@ -186,19 +209,20 @@ def _cells(
     for curve in curves.values():
         wanted += curve.cells
         wanted += [cell for index in range(len(curve.doses)) for cell in curve.damage_cells(index)]
-    trained = dict.fromkeys(cell.arm for cell in wanted if cell.arm != BASE_ARM)
+    trained = dict.fromkeys(cell.arm for cell in wanted if not is_base(cell.arm))
     wanted += [Cell(arm, prompt) for prompt in spec.sample.unrelated for arm in trained]
-    prompts = dict.fromkeys(cell.prompt for cell in wanted)
-    yield from (Cell(BASE_ARM, prompt) for prompt in prompts)
+    yield from dict.fromkeys(Cell(base_arm_of(spec, cell.arm), cell.prompt) for cell in wanted)
     for cell in wanted:
-        shortened = cell.arm != BASE_ARM and cell.step is not None and cell.step >= train_spec_of(spec, spec.arms[cell.arm]).steps
-        if cell.arm != BASE_ARM and not shortened:  # only a preset without verdicts may train less than a cell asks for
+        if is_base(cell.arm):
+            continue
+        shortened = cell.step is not None and cell.step >= train_spec_of(spec, spec.arms[cell.arm]).steps
+        if not shortened:  # only a preset without verdicts may train less than a cell asks for
             yield cell
 
 
-def placebo_of(spec: StudySpec) -> str | None:
-    """Return the name of the study's placebo arm."""
-    return next((name for name, arm in spec.arms.items() if arm.control == "placebo"), None)
+def placebo_of(spec: StudySpec, base_arm: str = BASE_ARM) -> str | None:
+    """Return the name of the placebo arm on a base; default: the study's."""
+    return next((name for name, arm in spec.arms.items() if arm.control == "placebo" and base_arm_of(spec, name) == base_arm), None)
 
 
 def twin_of(arm: str) -> str:
@@ -212,9 +236,9 @@ def control_cells(spec: StudySpec, claim: ClaimSpec) -> ControlCells:
     Only a claim that an arm differs from the base ("learned") has controls; arm against arm is its own control.
     """
     arm = claim.cell.arm
-    if claim.versus_cell.arm != BASE_ARM or arm == BASE_ARM or claim.expect == "no change":
+    if not is_base(claim.versus_cell.arm) or is_base(arm) or claim.expect == "no change":
         return ControlCells(None, None)
-    placebo = placebo_of(spec)
+    placebo = placebo_of(spec, base_arm_of(spec, arm))
     without = prompt_without_trigger(spec, spec.arms[arm], claim.cell.prompt)
     return ControlCells(
         claim.cell.on(placebo) if placebo and placebo != arm else None,
@@ -266,21 +290,41 @@ def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
             yield f"arm {name!r} may train on several resolutions: its runs are trained one by one"
         if name not in arms:
             yield f"arm {name!r} is in no claim and no control: it is neither trained nor drawn"
-    if placebo_of(spec) is None:
-        yield "the study has no placebo arm: no claim that something was learned can be supported against one"
+    for base_arm in dict.fromkeys(base_arm_of(spec, arm) for arm in spec.arms):
+        if placebo_of(spec, base_arm) is None:
+            on = "" if base_arm == BASE_ARM else f" on the {base_arm}"
+            yield f"the study has no placebo arm{on}: no claim that something was learned{on} can be supported against one"
+    yield from _stack_notes(spec, arms)
+    placebos = {arm for arm in spec.arms if spec.arms[arm].control == "placebo"}
     for name, experiment in spec.experiments.items():
         for claim in experiment.claims:
-            if claim.versus_cell.arm not in (BASE_ARM, claim.cell.arm, placebo_of(spec)):  # a placebo differs by its nature
+            versus = claim.versus_cell.arm
+            if not is_base(versus) and versus not in (claim.cell.arm, *placebos):  # a placebo differs by its nature
                 differing = differences(spec, claim.cell.arm, claim.versus_cell.arm)
                 if len(differing) > 1:
                     both, listed = f"{claim.cell.arm} and {claim.versus_cell.arm}", ", ".join(differing)
                     yield f"{name}: {both} differ in more than one thing ({listed}), so {claim.say!r} cannot say which matters"
 
 
+def _stack_notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
+    """Name the LoRAs that serve in all trainings of an arm of several: what is found is about these files."""
+    for name in (name for name in arms if spec.arms[name].stack and train_spec_of(spec, spec.arms[name]).replicates > 1):
+        once = [
+            str(member) for member in spec.arms[name].stack if member.arm and train_spec_of(spec, spec.arms[member.arm]).replicates == 1
+        ]
+        once += [str(member) for member in spec.arms[name].stack if member.adapters and "*" not in member.adapters]
+        if once:
+            yield f"arm {name!r} takes one and the same {' and '.join(once)} in all its trainings: what is found is about that LoRA"
+
+
 def differences(spec: StudySpec, one: str, other: str) -> list[str]:
     """Return the names of all in which the resolved recipes of two arms differ; the plan proves "only the keyword" with it."""
     first, second = spec.arms[one], spec.arms[other]
-    found = ["captions"] if first.captions != second.captions else []
+    found = ["base"] if base_arm_of(spec, one) != base_arm_of(spec, other) else []
+    if first.stack or second.stack:
+        mine, theirs = (set(arm.stack or (StackedLora(arm=name),)) for name, arm in ((one, first), (other, second)))
+        return found + sorted(str(member) for member in mine ^ theirs)
+    found += ["captions"] if first.captions != second.captions else []
     found += ["where it was trained"] if (first.adapters is None) != (second.adapters is None) else []
     data, other_data = (spec.data[arm.data].model_dump() for arm in (first, second))
     found += [f"data.{key}" for key in sorted(data.keys() | other_data.keys()) if data.get(key) != other_data.get(key)]

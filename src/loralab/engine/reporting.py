@@ -16,7 +16,7 @@ from PIL import Image
 from loralab import __version__
 from loralab.engine.controls import control_rows
 from loralab.engine.images import KeyedBlock, load_images
-from loralab.engine.local import StudyRun
+from loralab.engine.local import StudyRun, base_names
 from loralab.engine.measure_names import card_name, plain_measure
 from loralab.engine.measuring import study_measures
 from loralab.engine.plan import BlockPlan
@@ -35,7 +35,7 @@ from loralab.report import (
     Strip,
     StripRow,
 )  # fmt: skip
-from loralab.spec import BASE_ARM, Cell, CurveSpec
+from loralab.spec import BASE_ARM, Cell, CurveSpec, base_arm_of, is_base
 from loralab.spec.load import preset_of, train_spec_of
 from loralab.spec.questions import run_sentence
 from loralab.store import read_lines
@@ -68,8 +68,8 @@ def report_input(run: StudyRun, verdicts: Sequence[Verdict]) -> ReportInput:
 
 def _section(run: StudyRun, name: str, verdicts: Sequence[Verdict]) -> ExperimentSection:
     experiment = run.plan.spec.experiments[name]
-    cells = [claim.cell for claim in experiment.claims if claim.cell.arm != BASE_ARM]
-    cells += [cell for cell in experiment.show if cell.arm != BASE_ARM]
+    cells = [claim.cell for claim in experiment.claims if not is_base(claim.cell.arm)]
+    cells += [cell for cell in experiment.show if not is_base(cell.arm)]
     strips = [_strip(run, name, cell) for cell in dict.fromkeys(cells)]
     strips += [
         _curve_strip(run, curve, run.plan.curves[name, index])
@@ -86,12 +86,18 @@ def _section(run: StudyRun, name: str, verdicts: Sequence[Verdict]) -> Experimen
 def _strip(run: StudyRun, experiment: str, cell: Cell) -> Strip:
     """Return base above LoRA at the same seeds; then whatever the experiment's claims compare this cell with."""
     columns = _columns(run, cell)
-    cells: dict[Cell, str] = {cell.on(BASE_ARM): "base", cell: cell.arm}
+    own = base_arm_of(run.plan.spec, cell.arm)
+    cells: dict[Cell, str] = {cell.on(own): own, cell: cell.arm}
     for index, claim in enumerate(run.plan.spec.experiments[experiment].claims):
         if claim.cell != cell:
             continue
-        if claim.versus_cell.arm not in (BASE_ARM, cell.arm) and claim.versus_cell.prompt == cell.prompt:
-            cells.setdefault(claim.versus_cell, claim.versus_cell.arm)
+        versus = claim.versus_cell
+        if not is_base(versus.arm) and versus.arm != cell.arm and versus.prompt == cell.prompt:
+            theirs = base_arm_of(run.plan.spec, versus.arm)
+            cells.setdefault(versus.on(theirs), theirs)
+            cells.setdefault(versus, versus.arm)
+        for member in (member.arm for member in run.plan.spec.arms[cell.arm].stack if member.arm):
+            cells.setdefault(cell.on(member), f"{member} alone")
         controls = run.plan.controls[experiment, index]
         if controls.no_trigger is not None:
             cells.setdefault(controls.no_trigger, f"{cell.arm}, without its trigger")
@@ -104,7 +110,8 @@ def _strip(run: StudyRun, experiment: str, cell: Cell) -> Strip:
 
 def _curve_strip(run: StudyRun, curve: CurveSpec, drawn: CurveCells) -> Strip:
     """Return the base and every dose below it, at the same seeds."""
-    cells: dict[Cell, str] = {curve.cell.on(BASE_ARM): "base"}
+    own = base_arm_of(run.plan.spec, curve.cell.arm)
+    cells: dict[Cell, str] = {curve.cell.on(own): own}
     for dose, cell in zip(drawn.doses, drawn.cells, strict=True):
         cells.setdefault(cell, f"{curve.over} {dose:g}")
     return _make_strip(run, f"{curve.cell.arm} over {curve.over}", curve.cell, cells, _columns(run, curve.cell))
@@ -137,7 +144,7 @@ def _pictures(run: StudyRun, cell: Cell, columns: Sequence[tuple[int, int]]) -> 
 
 def _block_of(run: StudyRun, cell: Cell, replicate: int) -> KeyedBlock | None:
     seeds = tuple(range(replicate * run.plan.spec.sample.seeds, (replicate + 1) * run.plan.spec.sample.seeds))
-    strength = 0.0 if cell.arm == BASE_ARM else cell.strength
+    strength = 0.0 if is_base(cell.arm) else cell.strength
     return run.blocks.get(BlockPlan(cell.arm, replicate, cell.prompt, strength, seeds, cell.step))
 
 
@@ -162,8 +169,12 @@ def _arm_summary(run: StudyRun, name: str) -> ArmSummary:
     run_ids = [planned.run_id for planned in run.plan.runs if planned.arm == name]
     text = f"rank {recipe.rank}, alpha {recipe.rank if recipe.alpha is None else recipe.alpha:g}, learning rate {recipe.lr:g}, "
     text += f"{recipe.steps} steps of {recipe.batch} pictures, AdamW, {recipe.schedule} schedule"
+    if arm.stack:
+        text = f"applied together: {'; '.join(map(str, arm.stack))}"
     if arm.adapters is not None:
         text = "trained elsewhere, one file a training: " + Path(arm.adapters).name  # a report carries no folder of this machine
+    if base_arm_of(run.plan.spec, name) != BASE_ARM:
+        text += f"; on a base of its own, {run.base_of(name).name}"
     return ArmSummary(
         name=name, captions=arm.captions or "the data's own", data=arm.data, recipe=text, runs=len(run_ids),
         failed_runs=sum(run_id in run.failures for run_id in run_ids), losses=tuple(_mean_losses(run, run_ids)),
@@ -185,10 +196,12 @@ def _mean_losses(run: StudyRun, run_ids: Sequence[str], points: int = 32) -> lis
 
 
 def _cards(run: StudyRun) -> Iterator[CardSummary]:
-    for name in dict.fromkeys(card_name(measure) for measure in study_measures(run.plan.spec)):
-        card, instrument = run.cards[name], TABLE[plain_measure(name)]
+    names = [(own, card_name(measure)) for own in run.plan.bases for measure in study_measures(run.plan.spec, own)]
+    for own, name in dict.fromkeys(names):
+        card, instrument = run.cards_of[own][name], TABLE[plain_measure(name)]
+        title = name if own == BASE_ARM else f"{name}, {own}"
         yield CardSummary(
-            name=name, unit=instrument.unit, says=instrument.says, carried=card.carried, note=card.note, bias=card.bias, error=card.error,
+            name=title, unit=instrument.unit, says=instrument.says, carried=card.carried, note=card.note, bias=card.bias, error=card.error,
             n_images=card.n_images, not_measurable=card.not_measurable, sha256=card.sha256, pictures=(),
         )  # fmt: skip
 
@@ -217,7 +230,8 @@ def _not_measured(run: StudyRun, verdicts: Sequence[Verdict]) -> Iterator[str]:
             yield f"“{verdict.say}” can't be told yet; it would take {wish}."
         elif verdict.verdict == "not_measurable":
             yield f"“{verdict.say}” was not measured: {verdict.reason}"
-    yield "Only this base was used. What a LoRA learns on petri need not be what it learns on a full-size model; the same study runs there."
+    used = "Only this base was used." if len(run.bases) == 1 else "Only these bases were used."
+    yield f"{used} What a LoRA learns on petri need not be what it learns on a full-size model; the same study runs there."
     yield "Only the words in this file were tried. A verdict about `myshape` and `monster` is about that pair of words."
     yield "The text encoder was frozen."
     if not run.plan.curves:
@@ -235,12 +249,13 @@ def _provenance(run: StudyRun) -> Provenance:
         stages.append(StageTime("first pictures after", run.clock.first_pictures_seconds, "part of the above"))
     stages.append(StageTime("all, until this page was written", run.clock.total_seconds, "what was in the store already took no time"))
     return Provenance(
-        study_sha256=run.loaded.sha256, preset=run.loaded.preset or "none", base=run.base.name, base_sha256=run.base.fingerprint,
+        study_sha256=run.loaded.sha256, preset=run.loaded.preset or "none", base=base_names(run.bases),
+        base_sha256=run.bases_sha256,
         versions=_versions(), device=str(run.base.device), threads=torch.get_num_threads(), root_seed=run.plan.spec.seed,
         seeds_rule=f"training r of every arm, and the base beside it, draw seeds r*{run.plan.spec.sample.seeds} to "
         f"r*{run.plan.spec.sample.seeds}+{run.plan.spec.sample.seeds - 1} (r counts from 0)",
         started=str(started[-1]["at"]), stages=tuple(stages), attempts=tuple(_attempts(started, records)),
-        run_says=run_sentence(records, run.loaded.sha256, run.base.fingerprint) if preset_of(run.loaded).verdicts else "",
+        run_says=run_sentence(records, run.loaded.sha256, run.bases_sha256) if preset_of(run.loaded).verdicts else "",
         commands=(f"loralab run {run.plan.spec.study}" + (f" --{run.loaded.preset}" if run.loaded.preset else ""),),
     )  # fmt: skip
 

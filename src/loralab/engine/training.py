@@ -17,7 +17,7 @@ from loralab.engine.datasets import Dataset
 from loralab.engine.events import Event
 from loralab.engine.plan import RunPlan, StudyPlan, checkpoint_id, trains_alone
 from loralab.errors import lab_error
-from loralab.spec import StudySpec, TrainSpec
+from loralab.spec import StudySpec, TrainSpec, base_arm_of
 from loralab.store import Store, artefact_key, canonical_json
 from loralab.train import Feed, TrainedRun, TrainRun, pack_runs, train_stack
 from loralab.train.null import make_null_twins
@@ -78,9 +78,13 @@ def train_runs(
 def stacks_of(plan: StudyPlan) -> list[list[str]]:
     """Return which runs are trained together: a function of the whole plan, so that a resumed study groups identically."""
     alone = {run.run_id for run in plan.runs if trains_alone(plan.spec, run.arm)}
-    elsewhere = {arm for arm, spec in plan.spec.arms.items() if spec.adapters is not None}
-    both = [[(run.run_id, run.train) for run in plan.runs if (run.arm in elsewhere) is there] for there in (False, True)]
-    return [stack for runs in both for stack in pack_runs(runs, plan.sizes.stack, alone)]
+    groups: dict[tuple[int, int], list[tuple[str, TrainSpec]]] = {}
+    for run in plan.runs:
+        arm = plan.spec.arms[run.arm]
+        origin = 2 if arm.stack else 1 if arm.adapters is not None else 0  # what several LoRAs are made of comes before them
+        place = plan.bases.index(base_arm_of(plan.spec, run.arm))
+        groups.setdefault((origin, place), []).append((run.run_id, run.train))
+    return [stack for _, runs in sorted(groups.items()) for stack in pack_runs(runs, plan.sizes.stack, alone)]
 
 
 def _training_inputs(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip: int) -> dict[str, Any]:

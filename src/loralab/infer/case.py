@@ -6,8 +6,8 @@ In: a claim, the readings, what the instrument's card says. Out: paired effects,
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from loralab.infer.decidable import runs_needed
 from loralab.infer.estimate import estimate_contrast, half_width_floor, t_critical
 from loralab.infer.pairs import CellReadings, RunEffects, cell_readings, run_effects
 from loralab.infer.verdict import Contrast
-from loralab.spec.cells import BASE_ARM, Cell
+from loralab.spec.cells import BASE_ARM, Cell, is_base
 from loralab.spec.models import ClaimSpec
 
 DEFAULT_MARGIN = 0.25
@@ -73,6 +73,18 @@ class InstrumentFacts:
 
 
 @dataclass(frozen=True)
+class OwnBases:
+    """Arms on other bases than the study's: the name of each arm's base, and by base what the instruments' cards say there."""
+
+    base_of: Mapping[str, str] = field(default_factory=dict)
+    instruments: Mapping[str, Mapping[str, InstrumentFacts]] = field(default_factory=dict)
+
+    def base(self, cell: Cell) -> Cell:
+        """Return the cell of a cell's base at the same prompt; a base is its own."""
+        return cell.on(cell.arm if is_base(cell.arm) else self.base_of.get(cell.arm, BASE_ARM))
+
+
+@dataclass(frozen=True)
 class ControlCells:
     """The cells that a claim's change is held against; None where the study has none."""
 
@@ -107,6 +119,18 @@ class Case:
     controls: ControlCells
     alpha: float
     m_claims: int
+    own: OwnBases = field(default_factory=OwnBases)
+
+    @property
+    def base(self) -> Cell:
+        """The base of the claim's arm, at the claim's prompt."""
+        return self.own.base(self.claim.cell)
+
+    @property
+    def across_bases(self) -> bool:
+        """Whether two arms on two bases are compared: each then against its own."""
+        sides = self.claim.cell, self.claim.versus_cell
+        return not any(is_base(side.arm) for side in sides) and self.own.base(sides[0]).arm != self.own.base(sides[1]).arm
 
     @property
     def level(self) -> float:
@@ -153,7 +177,7 @@ class Gap:
 def find_gap(case: Case) -> Gap:
     """Return the gap, from every base picture at the claim's prompt, and the margin that the claim asks for."""
     claim, facts = case.claim, case.facts
-    base = case.side(claim.cell.on(BASE_ARM)).known(facts.kind)
+    base = case.side(case.base).known(facts.kind)
     sd_base = float(np.std(base, ddof=1)) if len(base) > 1 else None
     gap = case.training_mean - float(np.mean(base)) if case.training_mean is not None and len(base) else None
     if claim.margin_absolute is not None:

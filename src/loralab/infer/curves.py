@@ -17,7 +17,6 @@ from loralab.infer.decidable import MIN_RUNS
 from loralab.infer.estimate import finding_of, t_critical
 from loralab.infer.pairs import RunEffects, replicates_of, run_effects
 from loralab.infer.verdict import Contrast, DoseCurve, DosePoint, Finding, HalfDose, Ruling, Verdict
-from loralab.spec.cells import BASE_ARM
 from loralab.spec.models import CurveSpec
 
 
@@ -90,7 +89,7 @@ def judge_curve(case: Case, curve: CurveSpec, cells: CurveCells, damage: Case | 
 
     ``damage`` is the case of the instrument that is read at the unrelated prompts; None where the study has none.
     """
-    all_cells = [*cells.cells, case.claim.cell.on(BASE_ARM)]
+    all_cells = [*cells.cells, case.base]
     sides = [case.side(cell) for cell in all_cells]
     runs = case.effects(sides, [*trend_weights(len(cells.doses)), 0.0])
     gap = find_gap(case)
@@ -193,7 +192,7 @@ def _is_beyond(effect: Contrast, gap: float, smallest_gap: float) -> bool:
 def _damage(damage: Case, cells: CurveCells, index: int, level: float) -> Contrast | None:
     """Return the mean difference from the base over the unrelated prompts at one dose; None where too few runs were read."""
     own = cells.damage_cells(index)
-    sides = [damage.side(cell) for cell in own] + [damage.side(cell.on(BASE_ARM)) for cell in own]
+    sides = [damage.side(cell) for cell in own] + [damage.side(damage.own.base(cell)) for cell in own]
     weights = [1 / len(own)] * len(own) + [-1 / len(own)] * len(own)
     runs = run_effects(sides, weights, damage.facts.kind)
     return damage.contrast(runs, level=level) if runs.n_runs >= MIN_RUNS else None

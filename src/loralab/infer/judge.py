@@ -7,7 +7,7 @@ the control cells of each claim. Out: one ``Verdict`` a claim, in order. The rul
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,7 @@ from loralab.infer.case import (
     CurveCells,
     Gap,
     InstrumentFacts,
+    OwnBases,
     find_gap,
     margin_refusal,
     more_runs,
@@ -32,10 +33,10 @@ from loralab.infer.decidable import MIN_RUNS
 from loralab.infer.estimate import estimate_contrast, finding_of, half_width_floor
 from loralab.infer.pairs import CellReadings, RunEffects, check_readings, replicates_of, run_effects
 from loralab.infer.verdict import Contrast, ControlCheck, ControlName, ControlStatus, Finding, Ruling, Verdict
-from loralab.spec.cells import BASE_ARM, Cell
+from loralab.spec.cells import Cell, is_base
 from loralab.spec.models import ClaimSpec, ExperimentSpec
 
-__all__ = ["DEFAULT_MARGIN", "ControlCells", "CurveCells", "InstrumentFacts", "judge"]
+__all__ = ["DEFAULT_MARGIN", "ControlCells", "CurveCells", "InstrumentFacts", "OwnBases", "judge"]
 
 #: transfer (the share of the gap that was crossed) is shown only when the gap rests on this many base pictures.
 MIN_TRANSFER_IMAGES = 200
@@ -50,20 +51,22 @@ def judge(
     controls: Mapping[tuple[str, int], ControlCells],
     curves: Mapping[tuple[str, int], CurveCells] | None = None,
     alpha: float = 0.05,
+    own: OwnBases | None = None,
 ) -> list[Verdict]:
     """Return one verdict a claim and curve, in the order of the experiments, an experiment's claims before its curves.
 
     ``training`` maps (arm, measure) to the mean reading of the arm's training set, in the instrument's unit; ``controls``
     maps (experiment, index of the claim) to its control cells, where a claim without an entry has none; ``curves`` maps
     (experiment, index of the curve) to its cells, where a curve without an entry was not drawn and is left out. ``alpha`` is the
-    error rate of one experiment, shared by its claims and curves. Raises LabError("measurement") for readings that break the
-    contract, or an instrument without facts. Source: this project's rule, ``docs/method.md``.
+    error rate of one experiment, shared by its claims and curves. ``own`` says which arms have a base of their own: what is said here
+    of the base is then said of theirs, and two arms on two bases are compared by what each changes on its own. Raises
+    LabError("measurement") for readings that break the contract, or an instrument without facts. Source: ``docs/method.md``.
     """
     check_readings(readings)
     verdicts = []
     for name, experiment in experiments.items():
         drawn = {i: cells for (owner, i), cells in (curves or {}).items() if owner == name}
-        shared = _Shared(name, readings, training, instruments, alpha, len(experiment.claims) + len(drawn))
+        shared = _Shared(name, readings, training, instruments, alpha, len(experiment.claims) + len(drawn), own or OwnBases())
         for index, claim in enumerate(experiment.claims):
             verdicts.append(_judge_claim(shared.case(index, claim, controls.get((name, index), ControlCells(None, None)))))
         for index, (i, cells) in enumerate(sorted(drawn.items()), start=len(experiment.claims)):
@@ -83,31 +86,43 @@ class _Shared:
     instruments: Mapping[str, InstrumentFacts]
     alpha: float
     m_claims: int
+    own: OwnBases
+
+    def facts(self, claim: ClaimSpec) -> InstrumentFacts:
+        """Return what the cards say on the bases of both sides, the worse of two."""
+        arms = [cell for cell in (claim.cell, claim.versus_cell) if not is_base(cell.arm)] or [claim.cell]
+        bases = dict.fromkeys(self.own.base(cell).arm for cell in arms)
+        tables = [self.own.instruments.get(base, self.instruments) for base in bases]
+        if any(claim.measure not in table for table in tables):
+            expected = "one of " + ", ".join(self.instruments)
+            raise lab_error("measurement", f"{self.experiment}: no facts about the instrument {claim.measure}", expected)
+        found = [table[claim.measure] for table in tables]
+        worst = max(found, key=lambda facts: (not facts.carried, facts.smallest_gap))
+        return replace(worst, error=max(facts.error for facts in found), bias=max((facts.bias for facts in found), key=abs))
 
     def case(self, index: int, claim: ClaimSpec, controls: ControlCells | None = None) -> Case:
         measure = claim.measure
-        if measure not in self.instruments:
-            expected = "one of " + ", ".join(self.instruments)
-            raise lab_error("measurement", f"{self.experiment}: no facts about the instrument {measure}", expected)
         return Case(
             experiment=self.experiment,
             index=index,
             claim=claim,
             readings=self.readings.filter(pl.col("measure") == measure),
             training_mean=self.training.get((claim.cell.arm, measure)),
-            facts=self.instruments[measure],
+            facts=self.facts(claim),
             controls=controls or ControlCells(None, None),
             alpha=self.alpha,
             m_claims=self.m_claims,
+            own=self.own,
         )
 
 
 def _judge_claim(case: Case) -> Verdict:
     sides = (case.side(case.claim.cell), case.side(case.claim.versus_cell))
-    runs = case.effects(sides, (1, -1))
+    beneath = tuple(case.side(case.own.base(cell)) for cell in (case.claim.cell, case.claim.versus_cell)) if case.across_bases else ()
+    runs = case.effects((*sides, *beneath), (1, -1, -1, 1)[: 2 + len(beneath)])
     gap = find_gap(case)
     broken = why_unreadable(case, sides)
-    contrast = case.contrast(runs) if runs.n_runs >= MIN_RUNS and not broken else None
+    contrast = case.contrast(runs, n_cells=2 + len(beneath)) if runs.n_runs >= MIN_RUNS and not broken else None
     refusal = broken or margin_refusal(case, runs, gap)
     raw = finding_of(contrast, gap.margin) if contrast is not None and gap.margin is not None and not refusal else None
     checks = _control_checks(case, sides, _direction(case.claim, raw, contrast))
@@ -124,7 +139,7 @@ def _judge_claim(case: Case) -> Verdict:
         article=case.claim.article,
         finding=finding,
         verdict=verdict,
-        reason=reason + _measurability_note(case, sides),
+        reason=reason + _measurability_note(case, sides) + (words.each_on_its_own() if case.across_bases and contrast is not None else ""),
         contrast=contrast,
         margin=gap.margin,
         margin_source=gap.margin_source,
@@ -155,7 +170,7 @@ def _control_checks(case: Case, sides: tuple[CellReadings, CellReadings], direct
     """Return the checks that apply: those that the claim needs, run or not, and the others where their pictures exist."""
     claim, cells = case.claim, case.controls
     versus = claim.versus_cell
-    learned = versus.arm == BASE_ARM and claim.expect != "no change"
+    learned = is_base(versus.arm) and claim.expect != "no change"
     checks = []
     own = cells.placebo is not None and cells.placebo.arm in (claim.cell.arm, versus.arm)  # the placebo is itself a side of the claim
     if not own and (learned or cells.placebo is not None):
@@ -163,7 +178,7 @@ def _control_checks(case: Case, sides: tuple[CellReadings, CellReadings], direct
     if cells.null is not None:
         checks.append(_check(case, "null", False, cells.null, (sides[0],), (1, -1), direction))
     if claim.needs_trigger or cells.no_trigger is not None:
-        base = case.side(claim.cell.on(BASE_ARM))
+        base = case.side(case.base)
         checks.append(_check(case, "trigger", claim.needs_trigger, cells.no_trigger, (sides[0], base), (1, -1, -1, 1), direction))
     return tuple(checks)
 
@@ -184,7 +199,7 @@ def _check(
 
     if cell is None:
         return check("not_run")
-    theirs = (case.side(cell),) if name in ("placebo", "null") else (case.side(cell), case.side(cell.on(BASE_ARM)))
+    theirs = (case.side(cell),) if name in ("placebo", "null") else (case.side(cell), case.side(case.own.base(cell)))
     sides = ours + theirs
     runs = case.effects(sides, weights)
     if not case.facts.carried or any(too_few(case.facts, side) for side in sides):
@@ -226,13 +241,13 @@ def _transfer(case: Case, cell: CellReadings, gap: Gap) -> float | None:
     """Return (cell - base) / (training set - base), or None unless the gap exceeds 1 sd of at least 200 base pictures."""
     if gap.gap is None or gap.sd_base is None or gap.n_base < MIN_TRANSFER_IMAGES or abs(gap.gap) <= gap.sd_base:
         return None
-    runs = case.effects((cell, case.side(case.claim.cell.on(BASE_ARM))), (1, -1))
+    runs = case.effects((cell, case.side(case.base)), (1, -1))
     return float(np.mean(runs.effects)) / gap.gap if runs.n_runs else None
 
 
 def _n_excluded(case: Case, sides: tuple[CellReadings, CellReadings], runs: RunEffects) -> int:
     """Return how many replicates, of those that the base or either side has, gave no pair."""
-    base = case.side(case.claim.cell.on(BASE_ARM))
+    base = case.side(case.base)
     return len(replicates_of((*sides, base)) - set(runs.replicates))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from loralab.errors import lab_error
-from loralab.spec.cells import BASE_ARM, Cell
+from loralab.spec.cells import Cell, is_base
 
 COLUMNS = ("arm", "replicate", "prompt", "strength", "step", "seed", "measure", "value", "status", "reason")
 STATUSES = ("measured", "not_measurable")
@@ -83,7 +83,7 @@ def cell_readings(readings: pl.DataFrame, cell: Cell, measure: str) -> CellReadi
     where a picture was read twice: the pairs would no longer be pairs.
     """
     chosen = (pl.col("arm") == cell.arm) & (pl.col("prompt") == cell.prompt) & (pl.col("measure") == measure)
-    if cell.arm != BASE_ARM:
+    if not is_base(cell.arm):
         step = pl.col("step").is_null() if cell.step is None else pl.col("step") == cell.step
         chosen = chosen & ((pl.col("strength") - cell.strength).abs() < 1e-9) & step
     rows = readings.filter(chosen).sort("replicate", "seed")

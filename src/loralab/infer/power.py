@@ -21,7 +21,7 @@ from loralab.infer.decidable import MIN_RUNS, decidable_effect, decidable_no_cha
 from loralab.infer.estimate import half_width_floor
 from loralab.infer.judge import DEFAULT_MARGIN, InstrumentFacts
 from loralab.infer.words import amount, gap_too_small, margin_in_error, not_carried
-from loralab.spec.cells import BASE_ARM
+from loralab.spec.cells import is_base
 from loralab.spec.models import ClaimSpec, ExperimentSpec
 
 __all__ = ["ClaimPlan", "RunSd", "decidable_effect", "decidable_no_change", "load_run_sds", "plan_claims", "runs_needed"]
@@ -110,7 +110,7 @@ def plan_claims(
         ]
         asked = [*((claim, _widening(claim)) for claim in experiment.claims), *(curve for curve in curves if curve[1] > 0)]
         for index, (claim, widening) in enumerate(asked):
-            arms = [cell.arm for cell in (claim.cell, claim.versus_cell) if cell.arm != BASE_ARM]
+            arms = [cell.arm for cell in (claim.cell, claim.versus_cell) if not is_base(cell.arm)]
             n_runs = min((replicates[arm] for arm in arms), default=0)
             facts, spread = instruments.get(claim.measure), spreads.get(claim.measure.partition("[")[0])
             own = index >= len(experiment.claims)  # a curve is its own control
@@ -118,7 +118,7 @@ def plan_claims(
                 n_runs=n_runs,
                 n_images=n_runs * seeds,
                 m_claims=len(asked),
-                n_controls=0 if own else int(claim.versus_cell.arm == BASE_ARM and claim.expect != "no change") + int(claim.needs_trigger),
+                n_controls=0 if own else int(is_base(claim.versus_cell.arm) and claim.expect != "no change") + int(claim.needs_trigger),
                 sd_runs=widening * spread.at(seeds) if spread else None,
                 class_span=facts.span if facts and spread and spread.classes else 0.0,
                 alpha=alpha,
@@ -131,7 +131,7 @@ def plan_claims(
 
 def _widening(claim: ClaimSpec) -> float:
     """Return how much more a difference is taken to spread than one from the base, which is what the shipped spreads are of."""
-    return math.sqrt(sum(cell.arm != BASE_ARM for cell in (claim.cell, claim.versus_cell)) or 1)
+    return math.sqrt(sum(not is_base(cell.arm) for cell in (claim.cell, claim.versus_cell)) or 1)
 
 
 @dataclass(frozen=True)

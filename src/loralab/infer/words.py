@@ -54,6 +54,11 @@ def no_gap(training_missing: bool) -> str:
     return f"{side}, so no smallest change that counts follows from it; give margin_absolute"
 
 
+def each_on_its_own() -> str:
+    """Return the clause behind a reason where the two arms have different bases."""
+    return "; each is taken as its difference from its own base at the same seeds"
+
+
 def gap_too_small(gap: float, error: float, unit: str) -> str:
     """Return why the gap is as good as none."""
     return (

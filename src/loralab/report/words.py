@@ -128,7 +128,9 @@ def reason_sentence(verdict: Verdict) -> str:
 
 def versus_words(versus: str) -> str:
     """Return what zero stands for: the base, or the cell that the claim compares with."""
-    return "the base" if versus == "base" or versus.startswith("base @") else versus
+    if versus == "base" or versus.startswith("base @"):
+        return "the base"
+    return f"the {versus.split(' @ ')[0]}" if versus.startswith("base of ") else versus
 
 
 def without_paths(text: str) -> str:

@@ -1,6 +1,6 @@
 """What the user asks: the study file as frozen, checked values."""
 
-from loralab.spec.cells import BASE_ARM, Cell, parse_cell
+from loralab.spec.cells import BASE_ARM, Cell, is_base, parse_cell
 from loralab.spec.load import Loaded, load_study
 from loralab.spec.models import (
     ArmSpec,
@@ -15,11 +15,14 @@ from loralab.spec.models import (
     PresetSpec,
     SampleSpec,
     ShapesData,
+    StackedLora,
     StudySpec,
     TrainSpec,
 )
+from loralab.spec.own_bases import base_arm_of, base_arms
 
 __all__ = [
     "BASE_ARM", "ArmSpec", "Cell", "ClaimSpec", "CurveSpec", "DataSpec", "ExperimentSpec", "FolderData", "GridsData", "ImagesOfData",
-    "LoadSpec", "Loaded", "PresetSpec", "SampleSpec", "ShapesData", "StudySpec", "TrainSpec", "load_study", "parse_cell",
+    "LoadSpec", "Loaded", "PresetSpec", "SampleSpec", "ShapesData", "StackedLora", "StudySpec", "TrainSpec", "base_arm_of", "base_arms",
+    "is_base", "load_study", "parse_cell",
 ]  # fmt: skip

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 
 BASE_ARM = "base"
+#: what the pictures of a base that only some arms have are called; no arm can be called that
+OTHER_BASE = "base of "
 GRAMMAR = 'ARM @ "PROMPT" with, if wanted, `, strength 0.5` and `, step 32` behind it'
 
 _CELL = re.compile(
@@ -33,11 +35,16 @@ class Cell:
 
     def on(self, arm: str) -> Cell:
         """Return the same cell of another arm; the base has neither strength nor step."""
-        return Cell(arm, self.prompt) if arm == BASE_ARM else Cell(arm, self.prompt, self.strength, self.step)
+        return Cell(arm, self.prompt) if is_base(arm) else Cell(arm, self.prompt, self.strength, self.step)
 
     def at(self, prompt: str) -> Cell:
         """Return the same cell at another prompt."""
         return Cell(self.arm, prompt, self.strength, self.step)
+
+
+def is_base(arm: str) -> bool:
+    """Return whether a cell's first word stands for a base: the study's (`base`), or one that an arm has of its own (`base of ARM`)."""
+    return arm == BASE_ARM or arm.startswith(OTHER_BASE)
 
 
 def parse_cell(text: str) -> Cell:

@@ -15,7 +15,7 @@ from ruamel.yaml.comments import CommentedBase, CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError
 
 from loralab.errors import LabError, Problem, lab_error
-from loralab.spec.cells import BASE_ARM, Cell
+from loralab.spec.cells import BASE_ARM, Cell, is_base
 from loralab.spec.elsewhere import adapter_files
 from loralab.spec.models import (
     NAME,
@@ -29,6 +29,7 @@ from loralab.spec.models import (
     StudySpec,
     TrainSpec,
 )
+from loralab.spec.own_bases import base_arm_of, with_own_bases
 from loralab.spec.prompts import parse_prompt
 from loralab.spec.questions import fingerprints
 
@@ -63,6 +64,10 @@ class Loaded:
         for experiment in content["experiments"].values():
             if not experiment["curves"]:
                 del experiment["curves"]
+        for arm in content["arms"].values():
+            for later in ("stack", "base"):
+                if not arm[later]:
+                    del arm[later]
         resolved = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(resolved.encode()).hexdigest()
 
@@ -71,7 +76,7 @@ def load_study(path: Path, preset: str | None = None) -> Loaded:
     """Return the study in the file at ``path`` with ``preset`` applied; raises LabError("spec") that lists every problem."""
     text = _read_text(path)
     tree = _parse_yaml(text, path.name)
-    spec = _validated(StudySpec, tree, tree, path.name)
+    spec = with_origins(_validated(StudySpec, tree, tree, path.name))
     problems = [*_name_problems(spec), *_reference_problems(spec), *_prompt_problems(spec), *_override_problems(spec)]
     if preset is not None and preset not in spec.presets:
         problems.append((("presets",), f"the study has no preset {preset!r}", f"one of {', '.join(spec.presets) or '(none)'}", ""))
@@ -79,7 +84,7 @@ def load_study(path: Path, preset: str | None = None) -> Loaded:
         raise LabError(
             "spec", [Problem(found, expected, do, _where(tree, location, path.name)) for location, found, expected, do in problems]
         )
-    resolved = _with_files(apply_preset(spec, preset), path.resolve().parent, tree, path.name)
+    resolved = with_own_bases(_with_files(apply_preset(spec, preset), path.resolve().parent, tree, path.name))
     late = [] if preset is not None and not spec.presets[preset].verdicts else list(_step_problems(resolved))  # type: ignore[index]
     if late:
         raise LabError("spec", [Problem(found, expected, do, _where(tree, where, path.name)) for where, found, expected, do in late])
@@ -87,21 +92,52 @@ def load_study(path: Path, preset: str | None = None) -> Loaded:
 
 
 def _with_files(spec: StudySpec, folder: Path, tree: CommentedMap, name: str) -> StudySpec:
-    """Return the study in which each arm of files from elsewhere has as many replicates as files."""
+    """Return the study in which each arm of files from elsewhere, or of several LoRAs, has as many replicates as there are of them."""
     arms, problems = dict(spec.arms), []
-    for arm_name, arm in spec.arms.items():
-        if arm.adapters is None:
+    for counted, key in ((_file_count, "adapters"), (_stack_count, "stack")):  # what an arm of files has, a stack may ask for
+        for arm_name, arm in spec.arms.items():
+            if not getattr(arm, key):
+                continue
+            try:
+                arms[arm_name] = arm.model_copy(update={"train": {"replicates": counted(spec, arms, arm, folder)}})
+            except ValueError as error:
+                problems.append(Problem(str(error), where=_where(tree, ("arms", arm_name, key), name)))
+        if problems:
+            raise LabError("spec", problems)
+    return spec.model_copy(update={"arms": arms})
+
+
+def _file_count(spec: StudySpec, arms: Mapping[str, ArmSpec], arm: ArmSpec, folder: Path) -> int:
+    files = adapter_files(arm.adapters or "", folder)
+    if arm.train:
+        raise ValueError("an arm of files from elsewhere is not trained here: leave `train` out")
+    return len(files)
+
+
+def _stack_count(spec: StudySpec, arms: Mapping[str, ArmSpec], arm: ArmSpec, folder: Path) -> int:
+    """Return how many trainings an arm of several LoRAs has: as many as each of them, where one may serve in all."""
+    counts = {
+        str(lora): merged(spec.train, arms[lora.arm].train).replicates if lora.arm else len(adapter_files(lora.adapters or "", folder))
+        for lora in arm.stack
+    }  # fmt: skip
+    most = max(counts.values())
+    if any(n not in (1, most) for n in counts.values()):
+        listed = "; ".join(f"{name}: {n}" for name, n in counts.items())
+        raise ValueError(f"the LoRAs were not trained equally often ({listed}); as many files as trainings, or one file for all of them")
+    return most
+
+
+def with_origins(spec: StudySpec) -> StudySpec:
+    """Return the study in which an arm of several LoRAs has data, captions and base of the first that is an arm, where it says none."""
+    arms = dict(spec.arms)
+    for name, arm in spec.arms.items():
+        first = next((spec.arms[member.arm] for member in arm.stack if member.arm in spec.arms), None)
+        if first is None or first.stack:
             continue
-        try:
-            files = adapter_files(arm.adapters, folder)
-            if arm.train:
-                raise ValueError("an arm of files from elsewhere is not trained here: leave `train` out")
-        except ValueError as error:
-            problems.append(Problem(str(error), where=_where(tree, ("arms", arm_name, "adapters"), name)))
-            continue
-        arms[arm_name] = arm.model_copy(update={"train": {"replicates": len(files)}})
-    if problems:
-        raise LabError("spec", problems)
+        told = {} if arm.data else {"data": first.data, "captions": arm.captions or first.captions}
+        bases = {spec.arms[member.arm].base for member in arm.stack if member.arm in spec.arms}
+        told |= {"base": first.base} if arm.base is None and len(bases) == 1 else {}
+        arms[name] = arm.model_copy(update=told)
     return spec.model_copy(update={"arms": arms})
 
 
@@ -224,6 +260,8 @@ def _known_keys(parent: Location) -> list[str]:
             return list(LoadSpec.model_fields)
         case ("sample",):
             return list(SampleSpec.model_fields)
+        case ("arms", _, "stack", _):
+            return list(models.StackedLora.model_fields)
         case ("arms", _):
             return list(ArmSpec.model_fields)
         case ("presets", _):
@@ -270,6 +308,7 @@ def _name_problems(spec: StudySpec) -> Iterator[Finding]:
 
 def _reference_problems(spec: StudySpec) -> Iterator[Finding]:
     for name, arm in spec.arms.items():
+        yield from _stack_problems(spec, name, arm)
         if arm.data not in spec.data:
             yield ("arms", name, "data"), f"arm {name!r} uses unknown data {arm.data!r}", f"one of {', '.join(spec.data)}", ""
         elif arm.captions is None and "folder" not in spec.data[arm.data].model_fields_set:
@@ -283,9 +322,10 @@ def _reference_problems(spec: StudySpec) -> Iterator[Finding]:
             )
     for name in (name for name, arm in spec.arms.items() if arm.control == "null"):
         yield ("arms", name, "control"), f"arm {name!r} is marked as null", "`null_of: [ARM]` in a preset, which makes the arm", ""
-    placebos = [name for name, arm in spec.arms.items() if arm.control == "placebo"]
-    if len(placebos) > 1:
-        yield ("arms", placebos[1], "control"), f"two placebos: {', '.join(placebos)}", "one placebo", ""
+    for own in dict.fromkeys(base_arm_of(spec, name) for name in spec.arms):
+        placebos = [name for name, arm in spec.arms.items() if arm.control == "placebo" and base_arm_of(spec, name) == own]
+        if len(placebos) > 1:
+            yield ("arms", placebos[1], "control"), f"two placebos: {', '.join(placebos)}", "one placebo of a base", ""
     for location, cell in claim_cells(spec):
         if cell.arm != BASE_ARM and cell.arm not in spec.arms:
             yield location, f"unknown arm {cell.arm!r} in {cell}", f"one of base, {', '.join(spec.arms)}", ""
@@ -296,24 +336,39 @@ def _reference_problems(spec: StudySpec) -> Iterator[Finding]:
             place = ("presets", name, "null_of")
             if twin not in spec.arms:
                 yield place, f"unknown arm {twin!r}", f"one of {', '.join(spec.arms)}", ""
+            elif spec.arms[twin].stack:
+                yield place, f"{twin!r} applies several LoRAs together", "an arm of one LoRA", "name the arms that it is made of"
             elif f"null-{twin}" in spec.arms or not NAME.match(f"null-{twin}"):
                 yield place, f"the twin of {twin!r} would be called 'null-{twin}'", "a free, valid name", "rename the arm"
+
+
+def _stack_problems(spec: StudySpec, name: str, arm: ArmSpec) -> Iterator[Finding]:
+    trained = [other for other, its in spec.arms.items() if not its.stack]
+    for index, member in enumerate(arm.stack):
+        if member.arm is not None and member.arm not in trained:
+            yield ("arms", name, "stack", index), f"unknown LoRA {member.arm!r}", f"one of {', '.join(trained)}, or `adapters: PATH`", ""
+    bases = {spec.arms[member.arm].base for member in arm.stack if member.arm in spec.arms}
+    if len(bases) > 1 and arm.base is None:
+        yield ("arms", name), f"arm {name!r} stacks LoRAs of several bases", "`base:` that says on which they are drawn", ""
 
 
 def _step_problems(spec: StudySpec) -> Iterator[Finding]:
     """Check the steps that cells and curves name against the recipes as they will be trained, the preset applied."""
     for location, cell in claim_cells(spec):
-        steps = train_spec_of(spec, spec.arms[cell.arm]).steps if cell.arm != BASE_ARM else 0
-        if cell.step is not None and spec.arms[cell.arm].adapters is not None:
-            yield location, f"{cell}, where the training was elsewhere", "a cell without `step`", "an arm for each epoch's files"
+        steps = train_spec_of(spec, spec.arms[cell.arm]).steps if not is_base(cell.arm) else 0
+        if cell.step is not None and not spec.arms[cell.arm].trained_here:
+            where = "several LoRAs are applied together" if spec.arms[cell.arm].stack else "the training was elsewhere"
+            yield location, f"{cell}, where {where}", "a cell without `step`", "an arm for each epoch's files"
         elif cell.step is not None and not 1 <= cell.step < steps:
             expected = f"a step from 1 to {steps - 1}; the end is meant without `step`"
             yield location, f"{cell}, where the training has {steps} steps", expected, ""
     for name, experiment in spec.experiments.items():
         for index, curve in enumerate(experiment.curves):
             steps = train_spec_of(spec, spec.arms[curve.cell.arm]).steps
-            if curve.over == "step" and max(curve.at, default=0) > steps:
-                place = ("experiments", name, "curves", index, "at")
+            place = ("experiments", name, "curves", index, "at")
+            if curve.over == "step" and not spec.arms[curve.cell.arm].trained_here:
+                yield place, f"a curve over the steps of {curve.cell.arm!r}, which is not trained here", "a curve over strength", ""
+            elif curve.over == "step" and max(curve.at, default=0) > steps:
                 yield place, f"step {max(curve.at):g}, where the training has {steps} steps", f"steps up to {steps}", ""
 
 

@@ -222,10 +222,41 @@ class LoadSpec(Strict):
     memory_gib: float | None = Field(None, gt=0, description="Memory that the work may take. Default: most of what the device has.")
 
 
-class ArmSpec(Strict):
-    """One treatment: a data set under captions, trained by a recipe."""
+class StackedLora(Strict):
+    """One of several LoRAs that an arm applies together."""
 
-    data: str = Field(description="Name of an entry under `data`.")
+    arm: str | None = Field(None, description="An arm of this study; its replicate r goes into replicate r.")
+    adapters: str | None = Field(
+        None, description="Or LoRA files from elsewhere, a path with `*`, relative to the study file: one a replicate, or one for all."
+    )
+    strength: float = Field(1.0, ge=-MAX_STRENGTH, le=MAX_STRENGTH, description="Its strength inside the arm.")
+    text_strength: float | None = Field(
+        None, ge=-MAX_STRENGTH, le=MAX_STRENGTH, description="That of its text encoder's part (ComfyUI's strength_clip). Default: strength."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> StackedLora:
+        if (self.arm is None) == (self.adapters is None):
+            raise ValueError("name one of `arm` (an arm of this study) and `adapters` (files from elsewhere)")
+        if self.strength == 0 and not self.text_strength:
+            raise ValueError("a LoRA at strength 0 does nothing; leave it out")
+        return self
+
+    @property
+    def strengths(self) -> tuple[float, float]:
+        """Its strengths in the UNet and in the text encoders."""
+        return self.strength, self.strength if self.text_strength is None else self.text_strength
+
+    def __str__(self) -> str:
+        unet, text = self.strengths
+        name = self.arm or (self.adapters or "").rsplit("/", 1)[-1]
+        return f"{name} at strength {unet:g}" + (f" (text encoder {text:g})" if text != unet else "")
+
+
+class ArmSpec(Strict):
+    """One treatment: a data set under captions, trained by a recipe; or LoRAs that were trained elsewhere, or several together."""
+
+    data: str = Field("", description="Name of an entry under `data`. An arm of several LoRAs has that of its first, unless it says.")
     captions: str | None = Field(
         None, description="Caption template with {placeholders} of the data's factors; none = the data's own captions."
     )
@@ -233,9 +264,28 @@ class ArmSpec(Strict):
     adapters: str | None = Field(
         None, description="LoRA files trained elsewhere on `data`, as a path with `*`, relative to the study file: one file a replicate."
     )
+    stack: tuple[StackedLora, ...] = Field(
+        (), description="Several LoRAs applied together, each at its strength, instead of a training. One, to draw it on another base."
+    )
+    base: str | None = Field(
+        None, description="A base of this arm's own, as at the top: it is trained, drawn and compared there. Default: the study's."
+    )
     control: Literal["placebo", "null"] | None = Field(
         None, description="placebo: marks the arm that is trained on the base's own images. null is set by a preset's `null_of`."
     )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> ArmSpec:
+        if not self.data and not self.stack:
+            raise ValueError("`data` is missing: the name of an entry under `data`")
+        if self.stack and (self.adapters is not None or self.train or self.control is not None):
+            raise ValueError("an arm of several LoRAs is not trained: `stack` stands without `train`, `adapters` and `control`")
+        return self
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether the arm's LoRAs come of a training of this study."""
+        return self.adapters is None and not self.stack
 
 
 class ClaimSpec(Strict):
