@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,9 +20,9 @@ from turns import Bench, benching, parser_of
 from loralab.adapters import make_adapter
 from loralab.bases import Base, embed_prompts, load_base
 from loralab.engine.plan import MAX_IMAGES, MAX_STACK
-from loralab.sample import ImageBlock, plan_batches, sample_batch
+from loralab.sample import ImageBlock, plan_batches, sample_batches
 from loralab.spec import LoadSpec, SampleSpec, TrainSpec
-from loralab.train import TrainRun, train_stack
+from loralab.train import TrainRun, train_in_parts, train_stack
 
 SIZES = (512, 1024, 2048, 4096)
 STEPS = 4
@@ -55,29 +56,29 @@ def flops_of(work: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def training_work(base: Base, batch: int) -> Callable[[], None]:
+def training_work(base: Base, batch: int, side_by_side: bool) -> Callable[[], None]:
     """Return a few steps of a full stack."""
     latents, text = torch.randn(3, *base.latent_shape), embed_prompts(base, ["a", "b", "c"])
     recipe = TrainSpec(rank=2, steps=STEPS, batch=batch)
     runs = [TrainRun(str(k), recipe, latents, text, replicate=k % 8) for k in range(MAX_STACK)]
 
     def work() -> None:
-        for _ in train_stack(base, runs, root_seed=0):
+        for _ in (train_in_parts if side_by_side else train_stack)(base, runs, root_seed=0):
             pass
 
     return work
 
 
-def drawing_work(base: Base) -> Callable[[], None]:
-    """Return one full batch of pictures, eight LoRAs in it."""
+def drawing_work(base: Base, side_by_side: bool) -> Callable[[], None]:
+    """Return two full batches of pictures, eight LoRAs in each."""
     spec = SampleSpec(steps=12, guidance=5)
     adapters = {str(k): make_adapter(base, TrainSpec(rank=2), k) for k in range(8)}
     embeddings = dict(zip(["a", ""], embed_prompts(base, ["a", ""]), strict=True))
-    batches = plan_batches([ImageBlock(name, "a", 1.0, tuple(range(MAX_IMAGES // 8))) for name in adapters], MAX_IMAGES)
+    batches = plan_batches([ImageBlock(name, "a", 1.0, tuple(range(MAX_IMAGES // 4))) for name in adapters], MAX_IMAGES)
 
     def work() -> None:
-        for batch in batches:
-            sample_batch(base, batch, adapters, spec, embeddings)
+        for _ in sample_batches(base, batches, adapters, spec, embeddings, side_by_side=side_by_side):
+            pass
 
     return work
 
@@ -88,13 +89,13 @@ def main() -> None:
         base = load_base("petri", LoadSpec(device=bench.options.device))
         sizes = SIZES[:3] if bench.options.quick else SIZES
         peaks = [peak_flops(bench, sizes)]
-        found = {}
-        for name, work in {
-            "drawing, 32 pictures, 12 steps": drawing_work(base),
-            "training, 16 LoRAs at batch 4": training_work(base, 4),
-            "training, 16 LoRAs at batch 1": training_work(base, 1),
+        found, beside = {}, bench.options.side_by_side
+        for name, make in {
+            "drawing, 64 pictures, 12 steps": partial(drawing_work, base),
+            "training, 16 LoRAs at batch 4": partial(training_work, base, 4),
+            "training, 16 LoRAs at batch 1": partial(training_work, base, 1),
         }.items():
-            count = flops_of(work)  # it also warms up
+            count, work = flops_of(make(False)), make(beside)  # counting also warms up, and counts this thread alone
             found[name] = (count, statistics.median(timed(bench, work) for _ in range(bench.rounds)))
         peaks.append(peak_flops(bench, sizes))
         bench.show(f"matrix products reach {max(peaks) / 1e9:.0f} GFLOP/s", {"name": "peak", "flops": peaks})

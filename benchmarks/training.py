@@ -25,7 +25,7 @@ from loralab.data import make_examples
 from loralab.engine.plan import MAX_STACK
 from loralab.petri import petri_folder
 from loralab.spec import LoadSpec, ShapesData, TrainSpec
-from loralab.train import TrainRun, pack_runs, train_stack
+from loralab.train import TrainRun, pack_runs, train_in_parts, train_stack
 from loralab.train.losses import make_noise_schedule
 
 ARMS, REPLICATES = 8, 8
@@ -60,7 +60,8 @@ class Work:
 
     def _train_stack(self, stack: list[str]) -> None:
         runs = [TrainRun(name, self.spec, self.latents, self.text, int(name.split("-r")[1])) for name in stack]
-        for _ in train_stack(self.base, runs, root_seed=0):
+        train = train_in_parts if self.bench.options.side_by_side else train_stack
+        for _ in train(self.base, runs, root_seed=0):
             pass
 
     def peft_seconds(self) -> float:

@@ -101,6 +101,7 @@ def parser_of(text: str | None) -> argparse.ArgumentParser:
         "--clock", choices=["wall", "cpu"], default="wall",
         help="Wall time, or processor time: on a machine that others use, with one thread, ratios of processor time still mean something.",
     )  # fmt: skip
+    parser.add_argument("--side-by-side", action="store_true", help="The lab works as with `load: {side_by_side: true}`.")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda (not yet run on one by the authors).")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="Append the results, one JSON object, to FILE.")
     return parser

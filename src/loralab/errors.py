@@ -36,6 +36,10 @@ class LabError(Exception):
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
+    def __reduce__(self) -> tuple[type[LabError], tuple[Kind, tuple[Problem, ...]]]:
+        """Return what makes the error again, in whatever process it was raised."""
+        return (LabError, (self.kind, self.problems))
+
     @property
     def exit_code(self) -> int:
         """The command line's exit code for this kind of error."""

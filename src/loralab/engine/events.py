@@ -19,13 +19,19 @@ class Event:
     path: str = ""
 
 
+#: a stage's time is foretold from so many of its first parts; the first also sets up, and two may be finished at a time
+PACE_PARTS = 5
+
+
 @dataclass
 class StageClock:
-    """Wall time by stage, summed over the visits to it."""
+    """Wall time by stage, summed over the visits to it, and how long a stage was foretold to take from its first parts."""
 
     seconds: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     first_pictures_seconds: float | None = None
+    foretold: dict[str, float] = field(default_factory=dict)
+    marks: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -35,6 +41,15 @@ class StageClock:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - before
+
+    def foretell(self, name: str, done: float, total: float) -> None:
+        """Note that ``done`` of ``total`` units of a stage are finished; at the fifth part its whole time is foretold from the rate."""
+        marks = self.marks.setdefault(name, [])
+        if len(marks) < PACE_PARTS:
+            marks.append((done, time.monotonic()))
+        if len(marks) == PACE_PARTS and name not in self.foretold:
+            (first, then), (last, now) = marks[0], marks[-1]
+            self.foretold[name] = (now - then) / (last - first) * total
 
     def mark_first_pictures(self) -> None:
         """Note when the first pictures could be seen."""

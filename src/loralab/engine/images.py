@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from loralab.adapters import Adapter
 from loralab.bases import Base
 from loralab.engine.plan import MAX_IMAGES, BlockPlan
-from loralab.sample import Batch, ImageBlock, parameters_text, plan_batches, sample_batch, write_png
+from loralab.measure.files import load_pictures
+from loralab.sample import Batch, ImageBlock, parameters_text, plan_batches, sample_batches, write_png
 from loralab.spec import SampleSpec
 from loralab.store import Store, artefact_key
 
@@ -28,10 +29,11 @@ class KeyedBlock:
     key: str
 
 
-def block_key(sample: SampleSpec, block: BlockPlan, source_key: str) -> str:
+def block_key(sample: SampleSpec, block: BlockPlan, source_key: str, *, side_by_side: bool = False) -> str:
     """Return the key of a block's images; ``source_key`` is the adapter's key, or the base's fingerprint."""
     recipe = sample.model_dump(mode="json", exclude={"seeds", "unrelated"} | _unused(sample))
     spec_slice = {"sample": recipe, "prompt": block.prompt, "strength": block.strength, "seeds": list(block.seeds)}
+    spec_slice |= {"side_by_side": True} if side_by_side else {}
     return artefact_key("images", IMAGES_VERSION, spec_slice, [source_key])
 
 
@@ -49,6 +51,8 @@ def draw_blocks(
     adapters: Mapping[str, Adapter],
     embeddings: Mapping[str, torch.Tensor],
     batch_images: int = MAX_IMAGES,
+    *,
+    side_by_side: bool = False,
 ) -> Iterator[tuple[int, int]]:
     """Draw what is missing of ``blocks``; yields (images done, images in all) after each batch.
 
@@ -59,10 +63,14 @@ def draw_blocks(
     missing = {b.key for b in blocks if not store.has(KIND, b.key)}
     drawn: dict[str, dict[int, np.ndarray]] = {}
     done, total = 0, sum(len(b.plan.seeds) for b in blocks)
-    for batch in batches:
-        cells = [(k, i, owner[(*group, *item)]) for k, group in enumerate(batch.groups) for i, item in enumerate(batch.items[k])]
-        if any(block.key in missing for _, _, block in cells):
-            images = sample_batch(base, batch, adapters, sample, embeddings)
+    cells_of = [[(k, i, owner[(*group, *item)]) for k, group in enumerate(batch.groups) for i, item in enumerate(batch.items[k])]
+                for batch in batches]  # fmt: skip
+    needed = [any(block.key in missing for _, _, block in cells) for cells in cells_of]
+    wanted = [batch for batch, needs in zip(batches, needed, strict=True) if needs]
+    found = sample_batches(base, wanted, adapters, sample, embeddings, side_by_side=side_by_side)
+    for batch, cells, needs in zip(batches, cells_of, needed, strict=True):
+        if needs:
+            images = next(found)
             for k, i, block in cells:
                 drawn.setdefault(block.key, {})[batch.items[k][i][1]] = images[k, i]
             _publish_complete(store, base, sample, batch, owner, drawn)
@@ -105,7 +113,11 @@ def _parameters(base: Base, sample: SampleSpec, block: BlockPlan, seed: int) -> 
     )  # fmt: skip
 
 
+def image_files(store: Store, block: KeyedBlock) -> list[Path]:
+    """Return a block's files, in the order of its seeds."""
+    return [store.path(KIND, block.key) / f"{seed:08d}.png" for seed in block.plan.seeds]
+
+
 def load_images(store: Store, block: KeyedBlock) -> np.ndarray:
     """Return a block's images as (N, H, W, 3) uint8, in the order of its seeds."""
-    folder = store.path(KIND, block.key)
-    return np.stack([np.asarray(Image.open(folder / f"{seed:08d}.png").convert("RGB")) for seed in block.plan.seeds])
+    return load_pictures(image_files(store, block))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +13,14 @@ import torch
 
 from loralab.adapters import Adapter
 from loralab.bases import Base, embed_prompts, load_base
-from loralab.engine.cards import load_or_make_cards
+from loralab.engine.beside import processes_for
+from loralab.engine.cards import load_or_make_cards, torch_threads
 from loralab.engine.companions import companion_of
 from loralab.engine.datasets import Dataset, make_dataset
 from loralab.engine.events import Event, StageClock
+from loralab.engine.images import KIND as IMAGES
 from loralab.engine.images import KeyedBlock, block_key, draw_blocks, load_images
-from loralab.engine.measuring import SCHEMA, measure_blocks, study_measures
+from loralab.engine.measuring import SCHEMA, measuring, study_measures
 from loralab.engine.memory import sized
 from loralab.engine.plan import BlockPlan, RunPlan, StudyPlan, checkpoint_id, make_plan, run_id_of, twin_of
 from loralab.engine.plumbing import Plumbing, check_plumbing
@@ -32,6 +34,8 @@ from loralab.spec import BASE_ARM, base_arm_of, base_arms, is_base
 from loralab.spec.elsewhere import adapter_files
 from loralab.spec.load import Loaded, preset_of
 from loralab.store import Store, append_line, disk_errors, read_lines, write_atomically
+
+DRAW_BASE, DRAW_LORAS = "draw the base's images", "draw the LoRAs' images"
 
 
 @dataclass
@@ -137,12 +141,17 @@ def carry_out(run: StudyRun) -> Iterator[Event]:
     yield from _make_data(run)
     stacks = stacks_of(run.plan)
     arm_of = {planned.run_id: planned.arm for planned in run.plan.runs}
+    here = [planned for planned in run.plan.runs if run.plan.spec.arms[planned.arm].trained_here]
+    fresh = not any(run.store.has(ADAPTERS, run.run_keys[planned.run_id]) for planned in here)
+    all_steps = sum(planned.train.steps for planned in here)
     for index, stack in enumerate(stacks):
         note = f"stack {index + 1} of {len(stacks)}"
         own = base_arm_of(run.plan.spec, arm_of[stack[0]])  # runs of one stack are on one base
         with run.clock.stage("train"):
             _apply_together(run, stack)
             for event in train_runs(run.store, run.bases[own], run.plan, run.datasets, run.run_keys, stack):
+                if fresh and not index:
+                    run.clock.foretell("train", event.done * len(stack), all_steps)
                 fraction = index * event.total + event.done
                 yield Event("train", fraction, len(stacks) * event.total, f"{note}, {event.note}")
         yield Event("train", index + 1, len(stacks), note)
@@ -160,8 +169,11 @@ def _embeddings(run: StudyRun, name: str) -> dict[str, torch.Tensor]:
 def _draw_base(run: StudyRun, name: str, embeddings: Mapping[str, torch.Tensor]) -> Iterator[Event]:
     blocks = [_keyed(run, block) for block in run.plan.blocks_of(arms_are_base=True) if block.arm == name]
     shown = len(blocks) // (1 + max((block.plan.replicate for block in blocks), default=0))
-    with run.clock.stage("draw the base's images"):
-        for done, total in draw_blocks(run.store, run.bases[name], run.plan.spec.sample, blocks, {}, embeddings, run.plan.sizes.images):
+    fresh = len(run.plan.bases) == 1 and _none_drawn(run, blocks)
+    with run.clock.stage(DRAW_BASE):
+        for done, total in _drawing(run, run.bases[name], blocks, {}, embeddings):
+            if fresh:
+                run.clock.foretell(DRAW_BASE, done, total)
             yield Event("draw", done, total, "the base's pictures" if name == BASE_ARM else f"pictures of the {name}")
             ready = [block for block in blocks[:shown] if run.store.has("images", block.key)]
             if run.clock.first_pictures_seconds is None and len(ready) == shown:
@@ -171,9 +183,20 @@ def _draw_base(run: StudyRun, name: str, embeddings: Mapping[str, torch.Tensor])
                 yield Event("draw", done, total, "first pictures: the base's own", str(path))
 
 
+def _drawing(
+    run: StudyRun, base: Base, blocks: Sequence[KeyedBlock], adapters: Mapping[str, Adapter], embeddings: Mapping[str, torch.Tensor]
+) -> Iterator[tuple[int, int]]:
+    sample, n, beside = run.plan.spec.sample, run.plan.sizes.images, run.plan.spec.load.side_by_side
+    return draw_blocks(run.store, base, sample, blocks, adapters, embeddings, n, side_by_side=beside)
+
+
+def _none_drawn(run: StudyRun, blocks: Sequence[KeyedBlock]) -> bool:
+    return not any(run.store.has(IMAGES, block.key) for block in blocks)
+
+
 def _keyed(run: StudyRun, block: BlockPlan) -> KeyedBlock:
     source = run.bases[block.arm].fingerprint if block.adapter_id is None else run.run_keys[block.adapter_id]
-    keyed = KeyedBlock(block, block_key(run.plan.spec.sample, block, source))
+    keyed = KeyedBlock(block, block_key(run.plan.spec.sample, block, source, side_by_side=run.plan.spec.load.side_by_side))
     run.blocks[block] = keyed
     return keyed
 
@@ -252,8 +275,12 @@ def _draw_stack(
         checkpoint = load_run(run.store, base, run.run_keys[str(name)])
         if checkpoint is not None:  # a run that ended well had not stopped before
             adapters[str(name)] = checkpoint
-    with run.clock.stage("draw the LoRAs' images"):
-        for done, total in draw_blocks(run.store, base, run.plan.spec.sample, blocks, adapters, embeddings, run.plan.sizes.images):
+    fresh = not index and _none_drawn(run, blocks)
+    all_images = sum(len(block.seeds) for block in run.plan.blocks if block.run_id is not None)
+    with run.clock.stage(DRAW_LORAS):
+        for done, total in _drawing(run, base, blocks, adapters, embeddings):
+            if fresh:
+                run.clock.foretell(DRAW_LORAS, done, all_images)
             yield Event("draw", index * total + done, n_stacks * total, f"the LoRAs' pictures, stack {index + 1} of {n_stacks}")
 
 
@@ -308,23 +335,24 @@ def _link_adapters(run: StudyRun) -> None:
 
 
 def _measure(run: StudyRun) -> Iterator[Event]:
-    frames, before, spec = [], 0, run.plan.spec
-    with run.clock.stage("measure"):
-        for name in run.plan.bases:
-            blocks = [block for block in run.blocks.values() if base_arm_of(spec, block.plan.arm) == name]
-            measures, companion = study_measures(spec, name), companion_of(run.bases[name])
-            by_data, beneath = _datasets_on(run, name), run.base_blocks(name)
-            for done, _, frame in measure_blocks(run.store, blocks, beneath, by_data, measures, companion):
-                frames.append(frame)
-                yield Event("measure", before + done, len(run.blocks))
-            before += len(blocks)
-        run.readings = pl.concat(frames)
-        _write_readings(run)
-    with run.clock.stage("calibrate the instruments"):
-        for done, name in enumerate(run.plan.bases):
-            yield Event("calibrate", done, len(run.plan.bases))
-            run.cards_of[name] = load_or_make_cards(run.store, run.bases[name], study_measures(spec, name))
-        yield Event("calibrate", len(run.plan.bases), len(run.plan.bases))
+    """Measure base by base, in processes beside this one, which makes the instruments' cards meanwhile."""
+    frames, before, spec, n_threads = [], 0, run.plan.spec, torch.get_num_threads()
+    for index, name in enumerate(run.plan.bases):
+        blocks = [block for block in run.blocks.values() if base_arm_of(spec, block.plan.arm) == name]
+        measures, companion = study_measures(spec, name), companion_of(run.bases[name])
+        by_data, beneath, n_beside = _datasets_on(run, name), run.base_blocks(name), processes_for(len(blocks), n_threads)
+        with measuring(run.store, blocks, beneath, by_data, measures, companion, n_beside) as found:
+            with run.clock.stage("calibrate the instruments"), torch_threads(1 if n_beside > 1 else n_threads):
+                yield Event("calibrate", index, len(run.plan.bases))
+                run.cards_of[name] = load_or_make_cards(run.store, run.bases[name], measures)
+                yield Event("calibrate", index + 1, len(run.plan.bases))
+            with run.clock.stage("measure"):
+                for done, _, frame in found:
+                    frames.append(frame)
+                    yield Event("measure", before + done, len(run.blocks))
+        before += len(blocks)
+    run.readings = pl.concat(frames)
+    _write_readings(run)
 
 
 def _datasets_on(run: StudyRun, name: str) -> dict[str, Dataset]:

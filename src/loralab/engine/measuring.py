@@ -4,15 +4,19 @@ concept name the concept."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from loralab.engine.beside import beside, processes_for
 from loralab.engine.datasets import Dataset
-from loralab.engine.images import KeyedBlock, load_images
+from loralab.engine.images import KeyedBlock, image_files, load_images
 from loralab.engine.measure_names import concept_of, data_of, plain_measure, qualified_measure
 from loralab.measure import TABLE, Companion, Concept, Reading, measure_images
+from loralab.measure.files import measure_files
 from loralab.spec import Cell, StudySpec, base_arm_of, is_base
 from loralab.store import Store, artefact_key
 
@@ -45,22 +49,41 @@ def study_measures(spec: StudySpec, base_arm: str | None = None) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def measure_blocks(
+@contextmanager
+def measuring(
     store: Store,
     blocks: Sequence[KeyedBlock],
     base_blocks: Mapping[tuple[int, str], KeyedBlock],
     datasets: Mapping[str, Dataset],
     measures: Sequence[str],
     companion: Companion | None = None,
-) -> Iterator[tuple[int, int, pl.DataFrame]]:
-    """Yield (blocks done, blocks in all, readings of the block); ``datasets`` are by the name of the data."""
-    for done, block in enumerate(blocks, start=1):
-        beneath = base_blocks[block.plan.replicate, block.plan.prompt]
-        key = _readings_key(block, beneath, datasets, measures, companion)
+    n_processes: int = 1,
+) -> Iterator[Iterator[tuple[int, int, pl.DataFrame]]]:
+    """Yield what iterates over (blocks done, blocks in all, readings of the block); ``datasets`` are by the name of the data.
+
+    Where enough is missing it is measured in ``n_processes`` processes while the block does something else; this process alone writes to
+    the store, when a block's turn comes, and reads the concepts, of which it alone has the encoder.
+    """
+    beneath = [base_blocks[block.plan.replicate, block.plan.prompt] for block in blocks]
+    keys = [_readings_key(block, base, datasets, measures, companion) for block, base in zip(blocks, beneath, strict=True)]
+    missing = {key: (block, base) for key, block, base in zip(keys, blocks, beneath, strict=True) if not store.has(KIND, key)}
+    asked = [(plain_measure(measure), data_of(measure)) for measure in measures if not concept_of(measure)]
+    training = {data: datasets[data].images for _, data in asked if data}
+    calls = [(image_files(store, block), image_files(store, base)) for block, base in missing.values()]
+    with beside(partial(measure_files, asked, training), calls, processes_for(len(calls), n_processes)) as found:
+        yield _readings(store, blocks, keys, measures, companion, zip(missing, found, strict=True))
+
+
+def _readings(
+    store: Store, blocks: Sequence[KeyedBlock], keys: Sequence[str], measures: Sequence[str], companion: Companion | None,
+    measured: Iterator[tuple[str, Sequence[Sequence[Reading]]]],
+) -> Iterator[tuple[int, int, pl.DataFrame]]:  # fmt: skip
+    for done, (block, key) in enumerate(zip(blocks, keys, strict=True), start=1):
         if not store.has(KIND, key):
-            rows = _measure(store, block, beneath, datasets, measures, companion)
+            found = iter(next(readings for its, readings in measured if its == key))
+            each = [_measure_concept(load_images(store, block), m, companion) if concept_of(m) else next(found) for m in measures]
             with store.publish(KIND, key, {"images": block.key, "measures": list(measures)}) as scratch:
-                pl.DataFrame(rows, schema=SCHEMA, orient="row").write_parquet(scratch / "readings.parquet")
+                pl.DataFrame(_rows(block, measures, each), schema=SCHEMA, orient="row").write_parquet(scratch / "readings.parquet")
         yield done, len(blocks), pl.read_parquet(store.path(KIND, key) / "readings.parquet")
 
 
@@ -75,30 +98,14 @@ def _readings_key(
     return artefact_key("readings", READINGS_VERSION, {"measures": versions, "place": place}, [block.key, beneath.key, *context])
 
 
-def _measure(
-    store: Store,
-    block: KeyedBlock,
-    beneath: KeyedBlock,
-    datasets: Mapping[str, Dataset],
-    measures: Sequence[str],
-    companion: Companion | None,
-) -> list[tuple[Any, ...]]:
-    images, base_images = load_images(store, block), load_images(store, beneath)
-    rows: list[tuple[Any, ...]] = []
-    plain = [measure for measure in measures if not data_of(measure) and not concept_of(measure)]
-    found = measure_images(images, plain, base_images=base_images, together=True)
-    for measure in measures:
-        if concept_of(measure):
-            found[measure] = _measure_concept(images, measure, companion)
-        if data_of(measure):
-            training = datasets[data_of(measure)].images
-            found[measure] = measure_images(images, [plain_measure(measure)], training_images=training)[plain_measure(measure)]
+def _rows(block: KeyedBlock, measures: Sequence[str], found: Sequence[Sequence[Reading]]) -> list[tuple[Any, ...]]:
     place = block.plan
-    for measure in measures:
-        for seed, reading in zip(place.seeds, found[measure], strict=True):
-            row = (place.arm, place.replicate, place.prompt, 1.0 if is_base(place.arm) else place.strength, place.step, seed)
-            rows.append((*row, measure, reading.value, reading.status, reading.reason))
-    return rows
+    strength = 1.0 if is_base(place.arm) else place.strength
+    return [
+        (place.arm, place.replicate, place.prompt, strength, place.step, seed, measure, reading.value, reading.status, reading.reason)
+        for measure, readings in zip(measures, found, strict=True)
+        for seed, reading in zip(place.seeds, readings, strict=True)
+    ]
 
 
 def _measure_concept(images: np.ndarray, measure: str, companion: Companion | None) -> list[Reading]:

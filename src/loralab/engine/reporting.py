@@ -6,6 +6,7 @@ import io
 import platform
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from PIL import Image
 
 from loralab import __version__
 from loralab.engine.controls import control_rows
-from loralab.engine.images import KeyedBlock, load_images
+from loralab.engine.images import KeyedBlock, image_files
 from loralab.engine.local import StudyRun, base_names
 from loralab.engine.measure_names import card_name, plain_measure
 from loralab.engine.measuring import study_measures
@@ -24,6 +25,7 @@ from loralab.engine.training import KIND as ADAPTERS
 from loralab.infer.case import CurveCells
 from loralab.infer.verdict import Verdict
 from loralab.measure import TABLE
+from loralab.measure.files import load_pictures
 from loralab.report import (
     ArmSummary,
     CardSummary,
@@ -35,6 +37,7 @@ from loralab.report import (
     Strip,
     StripRow,
 )  # fmt: skip
+from loralab.report.words import duration
 from loralab.spec import BASE_ARM, Cell, CurveSpec, base_arm_of, is_base
 from loralab.spec.load import preset_of, train_spec_of
 from loralab.spec.questions import run_sentence
@@ -138,8 +141,8 @@ def _pictures(run: StudyRun, cell: Cell, columns: Sequence[tuple[int, int]]) -> 
     for replicate, seed in columns:
         block = _block_of(run, cell, replicate)
         if block is not None:
-            image = load_images(run.store, block)[block.plan.seeds.index(seed)]
-            yield Picture(png_bytes(image), f"seed {seed}", f"{cell.arm}, training {replicate + 1}, prompt {cell.prompt!r}, seed {seed}")
+            file = image_files(run.store, block)[block.plan.seeds.index(seed)]
+            yield Picture(_bare_png(file), f"seed {seed}", f"{cell.arm}, training {replicate + 1}, prompt {cell.prompt!r}, seed {seed}")
 
 
 def _block_of(run: StudyRun, cell: Cell, replicate: int) -> KeyedBlock | None:
@@ -152,6 +155,12 @@ def _training_pictures(run: StudyRun, arm: str) -> tuple[Picture, ...]:
     dataset = run.datasets[arm]
     pairs = list(zip(dataset.images, dataset.captions, strict=True))[:STRIP_COLUMNS]
     return tuple(Picture(png_bytes(image), caption, f"training picture, caption {caption!r}") for image, caption in pairs)
+
+
+@lru_cache(maxsize=4096)
+def _bare_png(file: Path) -> bytes:
+    """Return a picture of the store without its text; kept, since the base's stand in many strips, and no file there ever changes."""
+    return png_bytes(load_pictures([file])[0])
 
 
 def png_bytes(image: np.ndarray) -> bytes:
@@ -244,7 +253,7 @@ def _not_measured(run: StudyRun, verdicts: Sequence[Verdict]) -> Iterator[str]:
 def _provenance(run: StudyRun) -> Provenance:
     records = read_lines(run.ledger)
     started = [record for record in records if record["event"] == "started"]
-    stages = [StageTime(stage, seconds, "") for stage, seconds in run.clock.seconds.items()]
+    stages = [StageTime(stage, seconds, _foretold(run, stage)) for stage, seconds in run.clock.seconds.items()]
     if run.clock.first_pictures_seconds is not None:
         stages.append(StageTime("first pictures after", run.clock.first_pictures_seconds, "part of the above"))
     stages.append(StageTime("all, until this page was written", run.clock.total_seconds, "what was in the store already took no time"))
@@ -258,6 +267,11 @@ def _provenance(run: StudyRun) -> Provenance:
         run_says=run_sentence(records, run.loaded.sha256, run.bases_sha256) if preset_of(run.loaded).verdicts else "",
         commands=(f"loralab run {run.plan.spec.study}" + (f" --{run.loaded.preset}" if run.loaded.preset else ""),),
     )  # fmt: skip
+
+
+def _foretold(run: StudyRun, stage: str) -> str:
+    seconds = run.clock.foretold.get(stage)
+    return "" if seconds is None else f"foretold from its first parts: {duration(seconds)}"
 
 
 def _attempts(started: Sequence[Mapping[str, object]], records: Sequence[Mapping[str, object]]) -> Iterator[str]:

@@ -57,9 +57,11 @@ def run_study(loaded: Loaded, lab: Path, listen: Callable[[Event], None]) -> Out
     listen(Event("report", 1, 1, path=str(page)))
     outcome = _outcome(run, verdicts, page)
     seconds = {stage: round(value, 3) for stage, value in clock.seconds.items()}
-    append_line(
-        run.ledger, {"event": "finished", "attempt": run.attempt, "stage_seconds": seconds, "wall_seconds": round(clock.total_seconds, 3)}
-    )
+    foretold = {stage: round(value, 3) for stage, value in clock.foretold.items()}
+    append_line(run.ledger, {
+        "event": "finished", "attempt": run.attempt, "stage_seconds": seconds, "foretold_seconds": foretold,
+        "wall_seconds": round(clock.total_seconds, 3),
+    })  # fmt: skip
     return outcome
 
 

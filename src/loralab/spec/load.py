@@ -37,7 +37,7 @@ Location = tuple[str | int, ...]
 DATA_KINDS = frozenset({"shapes", "grids", "images_of", "folder"})
 MAX_STUDY_BYTES = 1 << 20
 #: where and in how much memory the work is done: no part of the question
-WHERE_ONLY = ("device", "memory_gib", "gradient_checkpointing")
+WHERE_ONLY = ("device", "memory_gib", "gradient_checkpointing", "side_by_side")
 Model = TypeVar("Model", TrainSpec, SampleSpec)
 
 

@@ -3,5 +3,6 @@
 from loralab.train.feed import Feed
 from loralab.train.loop import Step, TrainedRun, TrainRun, train_stack
 from loralab.train.packing import pack_runs
+from loralab.train.parts import train_in_parts
 
-__all__ = ["Feed", "Step", "TrainRun", "TrainedRun", "pack_runs", "train_stack"]
+__all__ = ["Feed", "Step", "TrainRun", "TrainedRun", "pack_runs", "train_in_parts", "train_stack"]

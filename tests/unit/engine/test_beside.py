@@ -1,0 +1,105 @@
+"""Work in other processes: the results of this one in its order, errors where they belong, and nobody left behind."""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from loralab.engine.beside import beside, processes_for
+from loralab.errors import LabError, lab_error
+from loralab.measure.files import measure_files
+
+
+@pytest.mark.parametrize("n_processes", [1, 3])
+def test_results_come_in_the_order_of_the_calls(n_processes: int):
+    with beside(math.sqrt, [(n * n,) for n in range(50)], n_processes) as found:
+        assert list(found) == list(range(50))
+
+
+def test_the_calls_run_beside_this_process_and_not_in_it():
+    with beside(os.getpid, [()] * 8, 2) as found:
+        pids = set(found)
+    assert os.getpid() not in pids
+    assert 1 <= len(pids) <= 2
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_an_error_is_raised_when_its_turn_comes(n_processes: int):
+    with beside(math.sqrt, [(4,), (-1,), (9,)], n_processes) as found:
+        assert next(found) == 2
+        with pytest.raises(ValueError, match=r"domain|nonnegative"):
+            next(found)
+
+
+def test_a_process_that_ends_by_itself_is_an_error_for_the_user():
+    with beside(os._exit, [(3,)], 2) as found, pytest.raises(LabError, match="ended with code 3"):
+        next(found)
+
+
+def test_a_block_that_ends_early_leaves_no_process():
+    with beside(time.sleep, [(0.05,)] * 500, 2) as found:
+        next(found)
+        before = time.monotonic()
+    assert time.monotonic() - before < 10  # and not the 12 s of all that had not begun
+
+
+def test_the_processes_of_a_killed_process_end_by_themselves():
+    script = "import os, time\nfrom loralab.engine.beside import beside\n"
+    script += "with beside(os.getpid, [()] * 20, 2) as found:\n    print(*set(found), flush=True)\n    time.sleep(60)"
+    paths = os.pathsep.join(path for path in sys.path if path)
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths})
+    assert parent.stdout is not None
+    pids = [int(word) for word in parent.stdout.readline().split()]
+    parent.send_signal(signal.SIGKILL)
+    parent.communicate()
+    deadline = time.monotonic() + 20
+    while pids and time.monotonic() < deadline:
+        pids = [pid for pid in pids if is_running(pid)]
+        time.sleep(0.05)
+    assert pids == []
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process is there and no zombie that its new parent has not buried yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_readings_are_the_same_wherever_they_are_taken(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    files = [tmp_path / f"{index}.png" for index in range(6)]
+    for file in files:
+        Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file)
+    asked = [("chroma", ""), ("change", ""), ("copy_distance", "mine"), ("grid_present", "")]
+    training = {"mine": rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)}
+    calls = [(files[:2], files[2:4]), (files[2:4], files[4:])]
+    with beside(partial(measure_files, asked, training), calls, 1) as here:
+        expected = list(here)
+    with beside(partial(measure_files, asked, training), calls, 2) as there:
+        assert list(there) == expected
+    assert [len(readings) for readings in expected[0]] == [2] * 4
+    assert any(reading.value is not None for readings in expected[0] for reading in readings)
+
+
+def test_few_calls_are_not_worth_a_process():
+    assert [processes_for(n, 4) for n in (0, 1, 63, 64, 200, 10_000)] == [1, 1, 1, 2, 4, 4]
+    assert processes_for(10_000, 1) == 1
+
+
+def test_an_error_of_the_lab_comes_through_a_pickle():
+    error = pickle.loads(pickle.dumps(lab_error("data", "a", "b", "c", "d")))
+    assert isinstance(error, LabError)
+    assert (error.kind, str(error), error.exit_code) == ("data", "d: a\n  expected: b\n  do: c", 2)
