@@ -3,8 +3,12 @@
 No published weights: the structure is built on the meta device from the published configurations, sent through the checkpoint reader's
 eyes, and dry-run. `--measure` trains one step of SD1.5 with constant weights in a process of its own and reads the peak off the system.
 
+`--checkpoint` writes a checkpoint of full size with random weights in fp16 under the original names, and uses it: read as one file, a
+training step, the adapter's file read back, a picture of one solver step.
+
     python benchmarks/full_size.py sd1 sdxl
     python benchmarks/full_size.py --measure 256
+    python benchmarks/full_size.py --checkpoint sd1 --px 256
 """
 
 from __future__ import annotations
@@ -12,18 +16,24 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors import safe_open
+from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from loralab.adapters import adapted_layers
-from loralab.bases import Base
+from loralab.adapters import adapted_layers, adapter_sha256, load_adapter, save_adapter
+from loralab.bases import Base, embed_prompts, load_base, tokenise
 from loralab.bases.checkpoint import SCHEDULE
 from loralab.engine import memory
-from loralab.spec import SampleSpec, TrainSpec
+from loralab.sample import Batch, sample_batch
+from loralab.spec import LoadSpec, SampleSpec, TrainSpec
 from loralab.train import TrainRun, train_stack
 
 UNETS: dict[str, dict[str, Any]] = {
@@ -118,11 +128,76 @@ def measure(size_px: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+# --- a checkpoint with random weights -----------------------------------------------------------------------------------------
+
+
+def save_random_checkpoint(family: str, file: Path) -> int:
+    """Write a checkpoint of ``family`` at full size, values drawn from a narrow normal distribution in fp16; returns its bytes."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit" / "bases"))
+    from ldm import ldm_unet, ldm_vae, open_clip
+
+    base = full_base(family, 512, torch.float16)
+    generator = torch.Generator().manual_seed(0)
+    for part in (base.unet, base.vae, base.text_encoder, *([base.text_encoder_2] if base.text_encoder_2 is not None else [])):
+        part.to(torch.float16).to_empty(device="cpu")
+        with torch.no_grad():
+            for name, value in part.named_parameters():
+                value.fill_(1.0) if "norm" in name and name.endswith("weight") else value.normal_(0, 0.02, generator=generator)
+    prefix = {"sd1": "cond_stage_model.transformer.", "sdxl": "conditioner.embedders.0.transformer."}[family] + "text_model."
+    state = {f"model.diffusion_model.{key}": value for key, value in ldm_unet(base.unet).items()}
+    state |= {f"first_stage_model.{key}": value for key, value in ldm_vae(base.vae).items()}
+    state |= {prefix + key.removeprefix("text_model."): value for key, value in dict(base.text_encoder.named_parameters()).items()}
+    if base.text_encoder_2 is not None:
+        state |= {f"conditioner.embedders.1.model.{key}": value for key, value in open_clip(base.text_encoder_2).items()}
+    save_file({key: value.detach().contiguous() for key, value in state.items()}, file)
+    return file.stat().st_size
+
+
+def use_checkpoint(family: str, size_px: int) -> dict[str, Any]:
+    """Return what came of a checkpoint of full size: what was read, counts, seconds, and the peak of the process."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        file, started = Path(name) / "random.safetensors", time.process_time()
+        n_bytes = save_random_checkpoint(family, file)
+        written = time.process_time()
+        precision = "fp32" if family == "sd1" else "bf16"
+        base = load_base(str(file), LoadSpec.model_validate({"size_px": size_px, "precision": precision}))
+        loaded = time.process_time()
+        recipe = TrainSpec(rank=4, batch=1, steps=1, text_encoder_lr=1e-4)
+        run = TrainRun("r", recipe, torch.randn(1, *base.latent_shape), None, replicate=0, tokens=tokenise(base, ["a red cat"]))
+        loop = train_stack(base, [run], root_seed=0, checkpointing=True)
+        while True:
+            try:
+                step = next(loop)
+            except StopIteration as end:
+                adapter = end.value[0].adapter
+                break
+        trained = time.process_time()
+        save_adapter(Path(name) / "lora.safetensors", adapter, metadata={}, family=base.family)
+        with safe_open(Path(name) / "lora.safetensors", "pt") as lora:
+            n_tensors = len(list(lora.keys()))
+        again = load_adapter(Path(name) / "lora.safetensors", base)
+        texts = dict(zip(("a red cat", ""), embed_prompts(base, ["a red cat", ""]), strict=True))
+        batch = Batch((("r", 1.0),), ((("a red cat", 0),),))
+        picture = sample_batch(base, batch, {"r": again}, SampleSpec(steps=1, guidance=2), texts)
+        drawn = time.process_time()
+    return {
+        "family": base.family, "file_gb": round(n_bytes / 1e9, 2), "precision": precision, "size_px": size_px,
+        "modules": len(adapter.weights), "text_modules": sum(path.startswith("text_encoder") for path in adapter.weights),
+        "tensors_in_lora": n_tensors, "read_back_equal": adapter_sha256(again) == adapter_sha256(adapter), "loss": step.losses[0],
+        "picture": list(picture.shape), "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1),
+        "cpu_seconds": {"write": round(written - started), "load": round(loaded - written), "train": round(trained - loaded),
+                        "draw": round(drawn - trained)},
+    }  # fmt: skip
+
+
 def main() -> None:
     """Print JSON lines: counts, then predictions of each family, then the measured step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("families", nargs="*", choices=["sd1", "sdxl", []])
     parser.add_argument("--measure", type=int, metavar="PX")
+    parser.add_argument("--checkpoint", choices=["sd1", "sdxl"])
+    parser.add_argument("--px", type=int, default=256)
     options = parser.parse_args()
     for family in options.families:
         print(json.dumps(count_layers(family)), flush=True)
@@ -130,6 +205,8 @@ def main() -> None:
         print(json.dumps(predict_memory(family, torch.float32 if family == "sd1" else torch.bfloat16)), flush=True)
     if options.measure:
         print(json.dumps(measure(options.measure)))
+    if options.checkpoint:
+        print(json.dumps(use_checkpoint(options.checkpoint, options.px)))
 
 
 if __name__ == "__main__":
