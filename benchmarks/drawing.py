@@ -24,9 +24,10 @@ from turns import Bench, benching, parser_of
 from loralab.adapters import load_adapter, make_adapter, save_adapter
 from loralab.bases import Base, embed_prompts, load_base
 from loralab.cli import shipped_study
+from loralab.crew import Crew
 from loralab.engine.plan import MAX_IMAGES, BlockPlan, make_plan
 from loralab.petri import petri_folder
-from loralab.sample import ImageBlock, image_noise, plan_batches, sample_batch
+from loralab.sample import ImageBlock, image_noise, plan_batches, sample_batches
 from loralab.spec import LoadSpec, TrainSpec, load_study
 
 
@@ -50,12 +51,12 @@ class Grid:
         """Pictures in the grid."""
         return sum(len(block.seeds) for blocks in self.blocks.values() for block in blocks)
 
-    def draw_with_lab(self) -> None:
+    def draw_with_lab(self, crew: Crew) -> None:
         """Draw the grid as the engine does."""
         adapters = {name: load_adapter(file, self.base) for name, file in self.files.items()}
         blocks = [ImageBlock(name, b.prompt, b.strength, b.seeds) for name, found in self.blocks.items() for b in found]
-        for batch in plan_batches(blocks, MAX_IMAGES):
-            sample_batch(self.base, batch, adapters, self.spec, self.embeddings)
+        for _ in sample_batches(self.base, plan_batches(blocks, MAX_IMAGES), adapters, self.spec, self.embeddings, crew):
+            pass
 
     def draw_with_pipeline(self, pipeline: Any, batch_images: int) -> None:
         """Draw the grid LoRA after LoRA."""
@@ -118,11 +119,13 @@ def main() -> None:
         options = bench.options
         grid = Grid(options.loras or (4 if options.quick else 16), options.device, Path(folder))
         pipeline = load_pipeline(options.device, grid.base.scheduler_config)
+        grid.draw_with_lab(bench.crew)  # starts the lab's processes
         size = best_batch(bench, grid, pipeline, options.batches or ([8, 32] if options.quick else [8, 16, 32, 64]))
         name = f"drawing {grid.n_images} pictures with {len(grid.names)} LoRAs"
         bench.compare(
             name, f"diffusers' pipeline (batches of {size})",
-            lambda: bench.seconds(lambda: grid.draw_with_pipeline(pipeline, size)), lambda: bench.seconds(grid.draw_with_lab),
+            lambda: bench.seconds(lambda: grid.draw_with_pipeline(pipeline, size)),
+            lambda: bench.seconds(lambda: grid.draw_with_lab(bench.crew)),
         )  # fmt: skip
 
 

@@ -19,13 +19,14 @@ from turns import Bench, benching, parser_of
 
 from loralab.adapters import make_adapter
 from loralab.bases import Base, embed_prompts, load_base
+from loralab.crew import ALONE, Crew
 from loralab.engine.plan import MAX_IMAGES, MAX_STACK
 from loralab.sample import ImageBlock, plan_batches, sample_batches
 from loralab.spec import LoadSpec, SampleSpec, TrainSpec
-from loralab.train import TrainRun, train_in_parts, train_stack
+from loralab.train import TrainRun, train_in_parts
 
 SIZES = (512, 1024, 2048, 4096)
-STEPS = 4
+STEPS = 12
 
 
 def peak_flops(bench: Bench, sizes: tuple[int, ...]) -> float:
@@ -56,20 +57,20 @@ def flops_of(work: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def training_work(base: Base, batch: int, side_by_side: bool) -> Callable[[], None]:
-    """Return a few steps of a full stack."""
+def training_work(base: Base, batch: int, crew: Crew) -> Callable[[], None]:
+    """Return a few steps of a full stack of each process."""
     latents, text = torch.randn(3, *base.latent_shape), embed_prompts(base, ["a", "b", "c"])
     recipe = TrainSpec(rank=2, steps=STEPS, batch=batch)
-    runs = [TrainRun(str(k), recipe, latents, text, replicate=k % 8) for k in range(MAX_STACK)]
+    runs = [TrainRun(str(k), recipe, latents, text, replicate=k % 8) for k in range(MAX_STACK * crew.n)]
 
     def work() -> None:
-        for _ in (train_in_parts if side_by_side else train_stack)(base, runs, root_seed=0):
+        for _ in train_in_parts(base, runs, crew, root_seed=0):
             pass
 
     return work
 
 
-def drawing_work(base: Base, side_by_side: bool) -> Callable[[], None]:
+def drawing_work(base: Base, crew: Crew) -> Callable[[], None]:
     """Return two full batches of pictures, eight LoRAs in each."""
     spec = SampleSpec(steps=12, guidance=5)
     adapters = {str(k): make_adapter(base, TrainSpec(rank=2), k) for k in range(8)}
@@ -77,7 +78,7 @@ def drawing_work(base: Base, side_by_side: bool) -> Callable[[], None]:
     batches = plan_batches([ImageBlock(name, "a", 1.0, tuple(range(MAX_IMAGES // 4))) for name in adapters], MAX_IMAGES)
 
     def work() -> None:
-        for _ in sample_batches(base, batches, adapters, spec, embeddings, side_by_side=side_by_side):
+        for _ in sample_batches(base, batches, adapters, spec, embeddings, crew):
             pass
 
     return work
@@ -89,13 +90,15 @@ def main() -> None:
         base = load_base("petri", LoadSpec(device=bench.options.device))
         sizes = SIZES[:3] if bench.options.quick else SIZES
         peaks = [peak_flops(bench, sizes)]
-        found, beside = {}, bench.options.side_by_side
+        found = {}
         for name, make in {
             "drawing, 64 pictures, 12 steps": partial(drawing_work, base),
-            "training, 16 LoRAs at batch 4": partial(training_work, base, 4),
-            "training, 16 LoRAs at batch 1": partial(training_work, base, 1),
+            "training at batch 4": partial(training_work, base, 4),
+            "training at batch 1": partial(training_work, base, 1),
         }.items():
-            count, work = flops_of(make(False)), make(beside)  # counting also warms up, and counts this thread alone
+            each = 1 if name.startswith("drawing") else bench.crew.n  # every process has a stack of its own
+            count, work = each * flops_of(make(ALONE)), make(bench.crew)  # what is counted is this process alone
+            work()  # starts the processes
             found[name] = (count, statistics.median(timed(bench, work) for _ in range(bench.rounds)))
         peaks.append(peak_flops(bench, sizes))
         bench.show(f"matrix products reach {max(peaks) / 1e9:.0f} GFLOP/s", {"name": "peak", "flops": peaks})

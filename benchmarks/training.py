@@ -25,7 +25,7 @@ from loralab.data import make_examples
 from loralab.engine.plan import MAX_STACK
 from loralab.petri import petri_folder
 from loralab.spec import LoadSpec, ShapesData, TrainSpec
-from loralab.train import TrainRun, pack_runs, train_in_parts, train_stack
+from loralab.train import TrainRun, pack_runs, train_in_parts
 from loralab.train.losses import make_noise_schedule
 
 ARMS, REPLICATES = 8, 8
@@ -49,19 +49,19 @@ class Work:
         write_imagefolder(scratch / "data", torch.stack([torch.from_numpy(image) for image in images]).numpy(), [CAPTION] * len(images))
         self.layers = [path.removeprefix("unet.") for path in adapted_layers(self.base, self.spec.targets)]
         self.schedule = make_noise_schedule(self.base.scheduler_config)
+        self._train_stack([f"warm-r{replicate}" for replicate in range(REPLICATES)])  # starts the lab's processes
 
     def lab_seconds(self) -> float:
         """Return the seconds of the lab for all adapters; one stack stands for the others unless --whole is given."""
         runs = [(f"{arm}-r{replicate}", self.spec) for replicate in range(REPLICATES) for arm in range(ARMS)]
-        stacks = pack_runs(runs, MAX_STACK)
+        stacks = pack_runs(runs, MAX_STACK * self.bench.crew.n)
         chosen = stacks if self.bench.options.whole else stacks[:1]
         seconds = self.bench.seconds(lambda: [self._train_stack(stack) for stack in chosen])
         return seconds * N_ADAPTERS / sum(len(stack) for stack in chosen)
 
     def _train_stack(self, stack: list[str]) -> None:
         runs = [TrainRun(name, self.spec, self.latents, self.text, int(name.split("-r")[1])) for name in stack]
-        train = train_in_parts if self.bench.options.side_by_side else train_stack
-        for _ in train(self.base, runs, root_seed=0):
+        for _ in train_in_parts(self.base, runs, self.bench.crew, root_seed=0):
             pass
 
     def peft_seconds(self) -> float:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import torch
 
+from loralab.crew import ALONE, Crew, crew_of
+
 PACKAGES = ("loralab", "torch", "diffusers", "transformers", "peft", "accelerate", "numpy", "scipy", "scikit-image", "polars")
 
 
@@ -48,6 +50,7 @@ class Bench:
     """One script's run: its options, its clock, and where its results go."""
 
     options: argparse.Namespace
+    crew: Crew = ALONE
     rows: list[dict[str, object]] = field(default_factory=list)
 
     @property
@@ -101,7 +104,7 @@ def parser_of(text: str | None) -> argparse.ArgumentParser:
         "--clock", choices=["wall", "cpu"], default="wall",
         help="Wall time, or processor time: on a machine that others use, with one thread, ratios of processor time still mean something.",
     )  # fmt: skip
-    parser.add_argument("--side-by-side", action="store_true", help="The lab works as with `load: {side_by_side: true}`.")
+    parser.add_argument("--one-process", action="store_true", help="The lab works as with `load: {side_by_side: false}`.")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda (not yet run on one by the authors).")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="Append the results, one JSON object, to FILE.")
     return parser
@@ -117,7 +120,10 @@ def benching(parser: argparse.ArgumentParser) -> Iterator[Bench]:
     bench = Bench(options)
     about = machine()
     print(", ".join(f"{name} {value}" for name, value in about.items()), flush=True)
-    yield bench
+    one = options.one_process or options.device != "cpu" or options.clock == "cpu"  # times of processes that still run are not counted
+    n_processes = 1 if one else torch.get_num_threads()
+    with crew_of(n_processes, torch.get_num_threads()) as bench.crew:
+        yield bench
     if options.json is not None:
         record = {"script": parser.prog, "options": {k: str(v) for k, v in vars(options).items()}, "machine": about, "rows": bench.rows}
         with options.json.open("a", encoding="utf-8") as file:

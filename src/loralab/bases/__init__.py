@@ -4,9 +4,8 @@ from loralab.bases.base import Base, decode_latents, embed_tokens, encode_images
 from loralab.bases.hashes import model_hashes
 from loralab.bases.load import load_base
 from loralab.bases.text import embed_captions, embed_prompts
-from loralab.bases.twins import structural_twin
 
 __all__ = [
     "Base", "decode_latents", "embed_captions", "embed_prompts", "embed_tokens", "encode_images", "load_base",
-    "model_hashes", "predict", "structural_twin", "tokenise",
+    "model_hashes", "predict", "tokenise",
 ]  # fmt: skip

@@ -1,10 +1,12 @@
-"""Calibration cards of the instruments on one base: made once, kept in the store."""
+"""Calibration cards of the instruments on one base: shipped with petri, made once for every other base and kept in the store."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,11 +16,13 @@ from loralab.engine.companions import companion_of
 from loralab.engine.measure_names import card_name, concept_of, plain_measure
 from loralab.engine.measuring import bound_concept
 from loralab.measure import TABLE, Card, Companion, make_cards
+from loralab.petri import petri_folder
 from loralab.store import Store, artefact_key
 
 CARDS_VERSION = 3
 KIND = "cards"
 ROUND_TRIP_IMAGES = 32
+SHIPPED = "cards.json"
 
 
 def round_trip_of(base: Base) -> Callable[[np.ndarray], np.ndarray]:
@@ -37,8 +41,48 @@ def round_trip_of(base: Base) -> Callable[[np.ndarray], np.ndarray]:
 
 def load_or_make_cards(store: Store, base: Base, measures: Sequence[str]) -> dict[str, Card]:
     """Return the card of each instrument that ``measures`` names, at the base's own size through its own VAE."""
-    names = list(dict.fromkeys(plain_measure(measure) for measure in measures if not concept_of(measure)))
-    concepts = {card_name(measure): _concept_card(store, base, measure) for measure in measures if concept_of(measure)}
+    shipped, wanted = shipped_cards(base), list(dict.fromkeys(card_name(measure) for measure in measures))
+    missing = [name for name in wanted if name not in shipped]
+    made = _make_or_load(store, base, [name for name in missing if not concept_of(name)])
+    made |= {name: _concept_card(store, base, name) for name in missing if concept_of(name)}
+    return {name: shipped[name] if name in shipped else made[name] for name in wanted}
+
+
+def shipped_cards(base: Base) -> dict[str, Card]:
+    """Return the cards that came with petri, by name: those made with these weights, this encoder and these versions of the instruments."""
+    if base.name != "petri":
+        return {}
+    shipped = json.loads((petri_folder().parent / SHIPPED).read_text(encoding="utf-8"))
+    companion = companion_of(base)
+    if (shipped["cards_version"], shipped["base_sha256"], shipped["size_px"]) != (CARDS_VERSION, base.fingerprint, base.size_px):
+        return {}
+    found = {name: Card(**card) for name, card in shipped["cards"].items()}
+    same_encoder = companion is not None and companion.sha256 == shipped["encoder_sha256"]
+    return {
+        name: card for name, card in found.items()
+        if card.version == TABLE[plain_measure(name)].version and (same_encoder or not concept_of(name))
+    }  # fmt: skip
+
+
+def write_shipped_cards(base: Base, path: Path) -> None:
+    """Write the card of every instrument, and of every concept that the base's encoder knows, for `shipped_cards` to read."""
+    companion = companion_of(base)
+    names = [name for name, instrument in TABLE.items() if instrument.needs != "concept"]
+    cards = make_cards(round_trip_of(base), base.size_px, names)
+    for concept in companion.names if companion is not None else ():
+        card = make_concept_card(base, companion, f"concept[{concept}]")
+        cards[card.name] = card
+    document = {
+        "cards_version": CARDS_VERSION, "base_sha256": base.fingerprint, "size_px": base.size_px,
+        "encoder_sha256": companion.sha256 if companion is not None else None,
+        "cards": {name: json.loads(card.to_json()) for name, card in cards.items()},
+    }  # fmt: skip
+    path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _make_or_load(store: Store, base: Base, names: Sequence[str]) -> dict[str, Card]:
+    if not names:
+        return {}
     versions = {name: TABLE[name].version for name in names}
     key = artefact_key("cards", CARDS_VERSION, {"instruments": versions, "size_px": base.size_px}, [base.fingerprint])
     if not store.has(KIND, key):
@@ -46,7 +90,7 @@ def load_or_make_cards(store: Store, base: Base, measures: Sequence[str]) -> dic
         with store.publish(KIND, key, {"instruments": names}) as scratch:
             for name, card in cards.items():
                 (scratch / f"{name}.json").write_text(card.to_json(), encoding="utf-8")
-    return {name: Card.from_json((store.path(KIND, key) / f"{name}.json").read_text(encoding="utf-8")) for name in names} | concepts
+    return {name: Card.from_json((store.path(KIND, key) / f"{name}.json").read_text(encoding="utf-8")) for name in names}
 
 
 def _concept_card(store: Store, base: Base, measure: str) -> Card:

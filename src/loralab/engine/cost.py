@@ -11,12 +11,12 @@ import torch
 
 from loralab.adapters import make_adapter
 from loralab.bases import Base, decode_latents, embed_prompts
-from loralab.engine.beside import processes_for
+from loralab.crew import MOST, Crew, crew_of
 from loralab.engine.plan import StudyPlan
 from loralab.engine.training import caption_tensors, stacks_of
 from loralab.sample import ImageBlock, plan_batches, sample_batches
 from loralab.spec import BASE_ARM, SampleSpec, TrainSpec, base_arm_of
-from loralab.train import TrainRun, train_in_parts, train_stack
+from loralab.train import TrainRun, train_in_parts
 
 #: what measuring takes in one process, and judging, the cards and the report together, measured on two cores (docs/benchmarks.md).
 MEASURE_SECONDS_AN_IMAGE = 0.018
@@ -51,36 +51,34 @@ def measure_rates(base: Base, plan: StudyPlan, base_arm: str = BASE_ARM) -> Rate
     own = {run.run_id for run in plan.runs if base_arm_of(plan.spec, run.arm) == base_arm}
     stack = next((stack for stack in stacks_of(plan) if stack[0] in own), [""])
     recipe = plan.spec.train.model_copy(update={"steps": CALIBRATION_STEPS + 1})
-    beside = plan.spec.load.side_by_side
-    train = _train_step_seconds(base, recipe, len(stack), plan.sizes.checkpointing, side_by_side=beside) / len(stack)
-    sample = plan.spec.sample.model_copy(update={"steps": CALIBRATION_STEPS})
-    n_images = plan.sizes.images
-    n_batches = torch.get_num_threads() if beside else 1
-    batch_seconds = _median_seconds(lambda: _draw(base, sample, recipe, n_images, n_batches)) / n_batches
+    with crew_of(plan.sizes.processes, torch.get_num_threads()) as crew:
+        train = _train_step_seconds(base, recipe, len(stack), crew, checkpointing=plan.sizes.checkpointing) / len(stack)
+        sample = plan.spec.sample.model_copy(update={"steps": CALIBRATION_STEPS})
+        n_images = plan.sizes.images
+        batch_seconds = _median_seconds(lambda: _draw(base, sample, recipe, n_images, crew)) / crew.n
     decode = _median_seconds(lambda: decode_latents(base, torch.zeros(n_images, *base.latent_shape)))
     per_step = max(0.0, batch_seconds - decode) / (CALIBRATION_STEPS * n_images)
     return Rates(train, per_step, decode / n_images)
 
 
-def _train_step_seconds(base: Base, recipe: TrainSpec, n_runs: int, checkpointing: bool, *, side_by_side: bool) -> float:
+def _train_step_seconds(base: Base, recipe: TrainSpec, n_runs: int, crew: Crew, *, checkpointing: bool) -> float:
     latents, text = torch.zeros(3, *base.latent_shape), caption_tensors(base, ["a", "b", "c"], recipe)
     runs = [TrainRun(f"calibration-{index}", recipe, latents, replicate=index, **text) for index in range(n_runs)]
     seconds, before = [], time.perf_counter()
-    train = train_in_parts if side_by_side else train_stack
-    for _ in train(base, runs, root_seed=0, checkpointing=checkpointing):
+    for _ in train_in_parts(base, runs, crew, root_seed=0, checkpointing=checkpointing):
         now = time.perf_counter()
         seconds.append(now - before)
         before = now
     return sorted(seconds[1:])[len(seconds[1:]) // 2]  # the first step also sets up
 
 
-def _draw(base: Base, sample: SampleSpec, recipe: TrainSpec, n_images: int, n_batches: int) -> None:
+def _draw(base: Base, sample: SampleSpec, recipe: TrainSpec, n_images: int, crew: Crew) -> None:
     n_adapters = math.gcd(n_images, 4)
     adapters = {f"calibration-{index}": make_adapter(base, recipe, index) for index in range(n_adapters)}
     seeds = tuple(range(n_images // n_adapters))
     blocks = [ImageBlock(run_id, "a", 1.0, seeds) for run_id in adapters]
     embeddings = dict(zip(["a", sample.negative], embed_prompts(base, ["a", sample.negative]), strict=True))
-    for _ in sample_batches(base, plan_batches(blocks, n_images) * n_batches, adapters, sample, embeddings, side_by_side=n_batches > 1):
+    for _ in sample_batches(base, plan_batches(blocks, n_images) * crew.n, adapters, sample, embeddings, crew):
         pass
 
 
@@ -102,7 +100,7 @@ def estimate_cost(plan: StudyPlan, rates: Mapping[str, Rates], sizes_px: Mapping
         train += sum(run.train.steps for run in trained) * rate.train_step_seconds
         draw += n_images * (plan.spec.sample.steps * rate.image_step_seconds + rate.decode_seconds)
         pixels += n_images * sizes_px[base_arm] ** 2
-    measure = plan.n_images * MEASURE_SECONDS_AN_IMAGE / processes_for(len(plan.blocks), torch.get_num_threads())
+    measure = plan.n_images * MEASURE_SECONDS_AN_IMAGE / min(MOST, torch.get_num_threads())
     total = train + draw + measure + FIXED_SECONDS
     disk = pixels * BYTES_A_PIXEL + len(plan.blocks) * BLOCK_BYTES + len(plan.runs) * 400_000
     return Cost(total / 60, train / 60, draw / 60, disk / 2**20)

@@ -11,6 +11,7 @@ import torch
 
 from loralab.adapters import Adapter
 from loralab.bases import Base
+from loralab.crew import ALONE, Crew
 from loralab.engine.plan import MAX_IMAGES, BlockPlan
 from loralab.measure.files import load_pictures
 from loralab.sample import Batch, ImageBlock, parameters_text, plan_batches, sample_batches, write_png
@@ -29,11 +30,10 @@ class KeyedBlock:
     key: str
 
 
-def block_key(sample: SampleSpec, block: BlockPlan, source_key: str, *, side_by_side: bool = False) -> str:
+def block_key(sample: SampleSpec, block: BlockPlan, source_key: str) -> str:
     """Return the key of a block's images; ``source_key`` is the adapter's key, or the base's fingerprint."""
     recipe = sample.model_dump(mode="json", exclude={"seeds", "unrelated"} | _unused(sample))
     spec_slice = {"sample": recipe, "prompt": block.prompt, "strength": block.strength, "seeds": list(block.seeds)}
-    spec_slice |= {"side_by_side": True} if side_by_side else {}
     return artefact_key("images", IMAGES_VERSION, spec_slice, [source_key])
 
 
@@ -51,8 +51,7 @@ def draw_blocks(
     adapters: Mapping[str, Adapter],
     embeddings: Mapping[str, torch.Tensor],
     batch_images: int = MAX_IMAGES,
-    *,
-    side_by_side: bool = False,
+    crew: Crew = ALONE,
 ) -> Iterator[tuple[int, int]]:
     """Draw what is missing of ``blocks``; yields (images done, images in all) after each batch.
 
@@ -67,7 +66,7 @@ def draw_blocks(
                 for batch in batches]  # fmt: skip
     needed = [any(block.key in missing for _, _, block in cells) for cells in cells_of]
     wanted = [batch for batch, needs in zip(batches, needed, strict=True) if needs]
-    found = sample_batches(base, wanted, adapters, sample, embeddings, side_by_side=side_by_side)
+    found = sample_batches(base, wanted, adapters, sample, embeddings, crew)
     for batch, cells, needs in zip(batches, cells_of, needed, strict=True):
         if needs:
             images = next(found)

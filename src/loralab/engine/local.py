@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 
 from loralab.adapters import Adapter
 from loralab.bases import Base, embed_prompts, load_base
-from loralab.engine.beside import processes_for
+from loralab.crew import Crew, crew_of
 from loralab.engine.cards import load_or_make_cards, torch_threads
 from loralab.engine.companions import companion_of
 from loralab.engine.datasets import Dataset, make_dataset
@@ -56,6 +57,7 @@ class StudyRun:
     cards_of: dict[str, dict[str, Card]] = field(default_factory=dict)  # by base
     attempt: int = 1
     plumbing: Plumbing | None = None
+    crew: Crew = field(default_factory=Crew)
 
     @property
     def folder(self) -> Path:
@@ -135,6 +137,11 @@ def freeze(run: StudyRun) -> None:
 
 def carry_out(run: StudyRun) -> Iterator[Event]:
     """Do everything up to the readings: base images first, then stack by stack (train, draw), then measure."""
+    with crew_of(run.plan.sizes.processes, torch.get_num_threads()) as run.crew:
+        yield from _carry_out(run)
+
+
+def _carry_out(run: StudyRun) -> Iterator[Event]:
     embeddings = {name: _embeddings(run, name) for name in run.plan.bases}
     for name in run.plan.bases:
         yield from _draw_base(run, name, embeddings[name])
@@ -149,7 +156,7 @@ def carry_out(run: StudyRun) -> Iterator[Event]:
         own = base_arm_of(run.plan.spec, arm_of[stack[0]])  # runs of one stack are on one base
         with run.clock.stage("train"):
             _apply_together(run, stack)
-            for event in train_runs(run.store, run.bases[own], run.plan, run.datasets, run.run_keys, stack):
+            for event in train_runs(run.store, run.bases[own], run.plan, run.datasets, run.run_keys, stack, run.crew):
                 if fresh and not index:
                     run.clock.foretell("train", event.done * len(stack), all_steps)
                 fraction = index * event.total + event.done
@@ -186,8 +193,7 @@ def _draw_base(run: StudyRun, name: str, embeddings: Mapping[str, torch.Tensor])
 def _drawing(
     run: StudyRun, base: Base, blocks: Sequence[KeyedBlock], adapters: Mapping[str, Adapter], embeddings: Mapping[str, torch.Tensor]
 ) -> Iterator[tuple[int, int]]:
-    sample, n, beside = run.plan.spec.sample, run.plan.sizes.images, run.plan.spec.load.side_by_side
-    return draw_blocks(run.store, base, sample, blocks, adapters, embeddings, n, side_by_side=beside)
+    return draw_blocks(run.store, base, run.plan.spec.sample, blocks, adapters, embeddings, run.plan.sizes.images, run.crew)
 
 
 def _none_drawn(run: StudyRun, blocks: Sequence[KeyedBlock]) -> bool:
@@ -196,7 +202,7 @@ def _none_drawn(run: StudyRun, blocks: Sequence[KeyedBlock]) -> bool:
 
 def _keyed(run: StudyRun, block: BlockPlan) -> KeyedBlock:
     source = run.bases[block.arm].fingerprint if block.adapter_id is None else run.run_keys[block.adapter_id]
-    keyed = KeyedBlock(block, block_key(run.plan.spec.sample, block, source, side_by_side=run.plan.spec.load.side_by_side))
+    keyed = KeyedBlock(block, block_key(run.plan.spec.sample, block, source))
     run.blocks[block] = keyed
     return keyed
 
@@ -336,23 +342,34 @@ def _link_adapters(run: StudyRun) -> None:
 
 def _measure(run: StudyRun) -> Iterator[Event]:
     """Measure base by base, in processes beside this one, which makes the instruments' cards meanwhile."""
-    frames, before, spec, n_threads = [], 0, run.plan.spec, torch.get_num_threads()
-    for index, name in enumerate(run.plan.bases):
-        blocks = [block for block in run.blocks.values() if base_arm_of(spec, block.plan.arm) == name]
-        measures, companion = study_measures(spec, name), companion_of(run.bases[name])
-        by_data, beneath, n_beside = _datasets_on(run, name), run.base_blocks(name), processes_for(len(blocks), n_threads)
-        with measuring(run.store, blocks, beneath, by_data, measures, companion, n_beside) as found:
-            with run.clock.stage("calibrate the instruments"), torch_threads(1 if n_beside > 1 else n_threads):
-                yield Event("calibrate", index, len(run.plan.bases))
-                run.cards_of[name] = load_or_make_cards(run.store, run.bases[name], measures)
-                yield Event("calibrate", index + 1, len(run.plan.bases))
-            with run.clock.stage("measure"):
-                for done, _, frame in found:
-                    frames.append(frame)
-                    yield Event("measure", before + done, len(run.blocks))
-        before += len(blocks)
+    frames, before = [], 0
+    with _measuring_crew(run.crew) as crew:
+        for index, name in enumerate(run.plan.bases):
+            blocks = [block for block in run.blocks.values() if base_arm_of(run.plan.spec, block.plan.arm) == name]
+            measures, companion = study_measures(run.plan.spec, name), companion_of(run.bases[name])
+            by_data, beneath = _datasets_on(run, name), run.base_blocks(name)
+            with measuring(run.store, blocks, beneath, by_data, measures, companion, crew) as found:
+                with run.clock.stage("calibrate the instruments"), torch_threads(1 if crew.started else torch.get_num_threads()):
+                    yield Event("calibrate", index, len(run.plan.bases))
+                    run.cards_of[name] = load_or_make_cards(run.store, run.bases[name], measures)
+                    yield Event("calibrate", index + 1, len(run.plan.bases))
+                with run.clock.stage("measure"):
+                    for done, _, frame in found:
+                        frames.append(frame)
+                        yield Event("measure", before + done, len(run.blocks))
+            before += len(blocks)
     run.readings = pl.concat(frames)
     _write_readings(run)
+
+
+@contextmanager
+def _measuring_crew(crew: Crew) -> Iterator[Crew]:
+    """Give the block the crew that has trained and drawn, or one of its own: instruments gain by processes on every machine."""
+    if crew.n > 1:
+        yield crew
+        return
+    with crew_of(torch.get_num_threads(), torch.get_num_threads()) as own:
+        yield own
 
 
 def _datasets_on(run: StudyRun, name: str) -> dict[str, Dataset]:

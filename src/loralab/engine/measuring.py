@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from loralab.engine.beside import beside, processes_for
+from loralab.crew import ALONE, Crew
 from loralab.engine.datasets import Dataset
 from loralab.engine.images import KeyedBlock, image_files, load_images
 from loralab.engine.measure_names import concept_of, data_of, plain_measure, qualified_measure
@@ -22,6 +21,8 @@ from loralab.store import Store, artefact_key
 
 READINGS_VERSION = 1
 KIND = "readings"
+#: a process takes about as long to start as so many blocks take to measure
+LEAST_CALLS = 32
 SCHEMA = {
     "arm": pl.String, "replicate": pl.Int64, "prompt": pl.String, "strength": pl.Float64, "step": pl.Int64, "seed": pl.Int64,
     "measure": pl.String, "value": pl.Float64, "status": pl.String, "reason": pl.String,
@@ -57,20 +58,22 @@ def measuring(
     datasets: Mapping[str, Dataset],
     measures: Sequence[str],
     companion: Companion | None = None,
-    n_processes: int = 1,
+    crew: Crew = ALONE,
 ) -> Iterator[Iterator[tuple[int, int, pl.DataFrame]]]:
     """Yield what iterates over (blocks done, blocks in all, readings of the block); ``datasets`` are by the name of the data.
 
-    Where enough is missing it is measured in ``n_processes`` processes while the block does something else; this process alone writes to
-    the store, when a block's turn comes, and reads the concepts, of which it alone has the encoder.
+    Where enough is missing the crew measures it while the block does something else; this process alone writes to the store, when a
+    block's turn comes, and reads the concepts, of which it alone has the encoder.
     """
     beneath = [base_blocks[block.plan.replicate, block.plan.prompt] for block in blocks]
     keys = [_readings_key(block, base, datasets, measures, companion) for block, base in zip(blocks, beneath, strict=True)]
     missing = {key: (block, base) for key, block, base in zip(keys, blocks, beneath, strict=True) if not store.has(KIND, key)}
     asked = [(plain_measure(measure), data_of(measure)) for measure in measures if not concept_of(measure)]
     training = {data: datasets[data].images for _, data in asked if data}
-    calls = [(image_files(store, block), image_files(store, base)) for block, base in missing.values()]
-    with beside(partial(measure_files, asked, training), calls, processes_for(len(calls), n_processes)) as found:
+    used = crew if crew.started or len(missing) >= LEAST_CALLS * crew.n else ALONE
+    given = used.lend(training)
+    calls = [(asked, given, image_files(store, block), image_files(store, base)) for block, base in missing.values()]
+    with used.results(measure_files, calls) as found:
         yield _readings(store, blocks, keys, measures, companion, zip(missing, found, strict=True))
 
 

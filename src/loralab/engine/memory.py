@@ -23,6 +23,7 @@ from torch.utils._pytree import tree_leaves
 from loralab.adapters import AdapterStack, make_adapter
 from loralab.bases import Base, decode_latents, predict
 from loralab.bases.base import vae_batch
+from loralab.crew import MOST
 from loralab.engine.plan import MAX_IMAGES, MAX_STACK, Sizes, StudyPlan
 from loralab.errors import lab_error
 from loralab.spec import LoadSpec, SampleSpec, TrainSpec, base_arm_of
@@ -33,6 +34,9 @@ SHARE = 0.7
 #: what Python, torch and the buffers of its kernels take beside all tensors; measured, see docs/decisions.md
 OVERHEAD_BYTES = 700 << 20
 KERNEL_SHARE = 1.15
+#: weights that each of several processes may hold for itself, and work (pictures through the UNet) that is worth starting them
+SMALL_WEIGHTS = 256 << 20
+LEAST_PASSES = 10_000
 MODELS = ("unet", "vae", "text_encoder", "text_encoder_2")
 
 
@@ -54,19 +58,33 @@ class Demand:
 
 def sized(plan: StudyPlan, bases: Mapping[str, Base]) -> StudyPlan:
     """Return the plan with the sizes of this device; petri's usual ones (about 0.5 GiB) fit wherever torch runs, and take no dry run."""
-    load = plan.spec.load
+    load, processes = plan.spec.load, processes_for(plan, bases)
     if all(base.name == "petri" for base in bases.values()) and load.memory_gib is None:
-        return replace(plan, sizes=Sizes(checkpointing=load.gradient_checkpointing or False))
-    return replace(plan, sizes=size_work(bases, plan))
+        return replace(plan, sizes=Sizes(MAX_STACK * processes, checkpointing=load.gradient_checkpointing or False, processes=processes))
+    return replace(plan, sizes=size_work(bases, plan, processes))
 
 
-def size_work(bases: Mapping[str, Base], plan: StudyPlan) -> Sizes:
+def processes_for(plan: StudyPlan, bases: Mapping[str, Base]) -> int:
+    """Return how many processes train and draw beside each other: on a processor one a thread, where bases are small and work is plenty.
+
+    A function of the plan and the machine, not of what is still to do: a resumed study works as it did at first.
+    """
+    wanted = plan.spec.load.side_by_side
+    if wanted is False or any(base.device.type != "cpu" for base in bases.values()):
+        return 1
+    small = sum(weights_bytes(base) for base in bases.values()) <= SMALL_WEIGHTS
+    trained = sum(3 * run.train.steps * run.train.batch for run in plan.runs if plan.spec.arms[run.arm].trained_here)
+    passes = trained + plan.n_images * plan.spec.sample.steps * (2 if plan.spec.sample.guidance > 1 else 1)
+    return min(MOST, torch.get_num_threads()) if wanted or (small and passes >= LEAST_PASSES) else 1
+
+
+def size_work(bases: Mapping[str, Base], plan: StudyPlan, processes: int = 1) -> Sizes:
     """Return the largest stack and batch of pictures, up to the usual ones, that fit on the device on every base; raises as `fit` does.
 
     All bases of a study are held at once, so each leaves the others less room.
     """
     weights = sum(weights_bytes(base) for base in bases.values())
-    found = [_size_on(base, plan, own, weights) for own, base in bases.items() if own in plan.bases]
+    found = [_size_on(base, plan, own, weights, processes) for own, base in bases.items() if own in plan.bases]
     tightest = min(found, key=lambda sizes: (sizes.stack, sizes.images))
     return replace(
         tightest, stack=min(sizes.stack for sizes in found), images=min(sizes.images for sizes in found),
@@ -74,31 +92,37 @@ def size_work(bases: Mapping[str, Base], plan: StudyPlan) -> Sizes:
     )  # fmt: skip
 
 
-def _size_on(base: Base, plan: StudyPlan, own: str, weights: int) -> Sizes:
+def _size_on(base: Base, plan: StudyPlan, own: str, weights: int, processes: int) -> Sizes:
     load = plan.spec.load
     recipes = _largest_recipes([run.train for run in plan.runs if base_arm_of(plan.spec, run.arm) == own])
     return fit(
         room_bytes(load, base.device), weights, load.gradient_checkpointing,
         lambda on: train_demand(base, recipes, checkpointing=on), draw_demand(base, plan.spec.sample, recipes),
+        processes,
     )  # fmt: skip
 
 
-def fit(room: float, weights: int, checkpointing: bool | None, train: Callable[[bool], Demand], draw: Demand) -> Sizes:
+def fit(room: float, weights: int, checkpointing: bool | None, train: Callable[[bool], Demand], draw: Demand, processes: int = 1) -> Sizes:
     """Return the largest stack and batch, up to the usual ones, whose peaks fit into ``room`` bytes beside ``weights``.
 
     ``train`` gives the demand without and with checkpointing; None for ``checkpointing`` turns it on where nothing fits without.
-    Raises LabError("training") where not even one LoRA, or one picture, fits.
+    Several ``processes`` hold the weights each, beside the first one, and share a stack; each draws a batch. Raises LabError("training")
+    where not even one LoRA, or one picture, fits.
     """
-    left = (room - weights - OVERHEAD_BYTES) / KERNEL_SHARE
+    own = weights + OVERHEAD_BYTES
+    beside = room - own if processes == 1 else (room - own) / processes - own
+    left = beside / KERNEL_SHARE
     on = bool(checkpointing)
     demand = train(on)
     if demand.most(left) == 0 and checkpointing is None:
         on, demand = True, train(True)
-    stack, images = min(MAX_STACK, demand.most(left)), min(MAX_IMAGES, draw.most(left))
+    stack, images = processes * min(MAX_STACK, demand.most(left)), min(MAX_IMAGES, draw.most(left))
     for what, n, needed in (("training one LoRA", stack, demand.at(1)), ("drawing one picture", images, draw.at(1))):
         if n == 0:
             raise _too_large(what, needed, weights, room)
-    return Sizes(stack, images, on, weights, demand.at(stack) if demand.each else 0, draw.at(images), room)
+    held = weights if processes == 1 else (processes + 1) * weights
+    part = -(-stack // processes)
+    return Sizes(stack, images, on, processes, held, processes * demand.at(part) if demand.each else 0, processes * draw.at(images), room)
 
 
 def image_batch(base: Base, sample: SampleSpec, load: LoadSpec, rank: int) -> int:

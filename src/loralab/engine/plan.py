@@ -23,7 +23,7 @@ from loralab.spec import (
 from loralab.spec.load import train_spec_of
 from loralab.spec.prompts import without_words
 
-#: adapters that are trained together at most; see docs/decisions.md for the measurement behind it.
+#: adapters that are trained together at most, by each process that shares a stack; docs/decisions.md has the measurement.
 MAX_STACK = 16
 #: pictures that are drawn together at most
 MAX_IMAGES = 32
@@ -68,6 +68,7 @@ class Sizes:
     stack: int = MAX_STACK
     images: int = MAX_IMAGES
     checkpointing: bool = False
+    processes: int = 1  # that train and draw beside each other
     weights_bytes: int = 0
     train_bytes: int = 0
     draw_bytes: int = 0

@@ -13,13 +13,14 @@ import torch
 from loralab.adapters import Adapter, load_adapter, save_adapter
 from loralab.bases import Base, embed_captions, encode_images, model_hashes, tokenise
 from loralab.bases.text import same_length
+from loralab.crew import ALONE, Crew
 from loralab.engine.datasets import Dataset
 from loralab.engine.events import Event
 from loralab.engine.plan import RunPlan, StudyPlan, checkpoint_id, trains_alone
 from loralab.errors import lab_error
 from loralab.spec import StudySpec, TrainSpec, base_arm_of
 from loralab.store import Store, artefact_key, canonical_json
-from loralab.train import Feed, TrainedRun, TrainRun, pack_runs, train_in_parts, train_stack
+from loralab.train import Feed, TrainedRun, TrainRun, pack_runs, train_in_parts
 from loralab.train.null import make_null_twins
 
 TRAIN_VERSION = 2
@@ -36,12 +37,17 @@ def adapter_key(base: Base, run: RunPlan, dataset: Dataset, study: StudySpec, st
     train = run.train.model_dump(mode="json", exclude={"replicates"})
     spec_slice = {"train": train, "replicate": run.replicate, "root_seed": study.seed} | ({} if step is None else {"step": step})
     spec_slice |= {"clip_skip": study.sample.clip_skip} if study.sample.clip_skip != 1 else {}
-    spec_slice |= {"side_by_side": True} if study.load.side_by_side else {}
     return artefact_key("train", TRAIN_VERSION, spec_slice, [dataset.key, base.fingerprint])
 
 
 def train_runs(
-    store: Store, base: Base, plan: StudyPlan, datasets: Mapping[str, Dataset], keys: Mapping[str, str], wanted: Sequence[str]
+    store: Store,
+    base: Base,
+    plan: StudyPlan,
+    datasets: Mapping[str, Dataset],
+    keys: Mapping[str, str],
+    wanted: Sequence[str],
+    crew: Crew = ALONE,
 ) -> Iterator[Event]:
     """Train one stack, the runs ``wanted``, and keep the checkpoints that the plan draws from; yields an event a step.
 
@@ -59,8 +65,7 @@ def train_runs(
         TrainRun(run_id, planned[run_id].train, **inputs[planned[run_id].arm], replicate=planned[run_id].replicate) for run_id in wanted
     ]
     keep = {step for steps in kept.values() for step in steps}
-    train = train_in_parts if plan.spec.load.side_by_side else train_stack
-    steps = train(base, runs, root_seed=plan.spec.seed, keep=keep, checkpointing=plan.sizes.checkpointing)
+    steps = train_in_parts(base, runs, crew, root_seed=plan.spec.seed, keep=keep, checkpointing=plan.sizes.checkpointing)
     n_steps = runs[0].spec.steps
     while True:
         try:

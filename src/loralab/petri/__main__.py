@@ -12,6 +12,7 @@ python -m loralab.petri curve --states A B     fidelity of earlier states of the
 python -m loralab.petri sheet                  a contact sheet; `--triggers`: one for each study that ships
 python -m loralab.petri speed                  load time, size, pictures a second
 python -m loralab.petri encoder --minutes 10   the image-text encoder that reads concepts; resumes; `--measure`: only its table
+python -m loralab.petri cards                  the instruments' calibration cards on petri, which ship with it
 python -m loralab.petri card                   the measured tables into CARD.md
 """
 
@@ -33,7 +34,7 @@ from diffusers import AutoencoderKL
 
 from loralab.bases import Base, load_base
 from loralab.bases.load import fingerprint_of
-from loralab.engine.cards import round_trip_of
+from loralab.engine.cards import SHIPPED, round_trip_of, write_shipped_cards
 from loralab.petri import petri_folder
 from loralab.petri.card import fill_card, write_result
 from loralab.petri.clock import Deadline, seconds_until
@@ -278,6 +279,11 @@ def run_card(args: argparse.Namespace) -> None:
     path.write_text(filled, encoding="utf-8")
 
 
+def run_cards(args: argparse.Namespace) -> None:
+    """Write the instruments' calibration cards on petri, which ship with it; to do again after every change of either."""
+    write_shipped_cards(load_base("petri"), petri_folder().parent / SHIPPED)
+
+
 def run_trigger_sheets(args: argparse.Namespace) -> None:
     """Write a labelled sheet for each study that runs on petri, and the table of token splits."""
     triggers = read_triggers(args.studies)
@@ -387,6 +393,7 @@ COMMANDS = {
     "speed": run_speed,
     "encoder": run_encoder,
     "card": run_card,
+    "cards": run_cards,
 }
 
 if __name__ == "__main__":

@@ -220,10 +220,11 @@ class LoadSpec(Strict):
         None, description="Compute activations again instead of keeping them. Default: only where one LoRA would not fit otherwise."
     )
     memory_gib: float | None = Field(None, gt=0, description="Memory that the work may take. Default: most of what the device has.")
-    side_by_side: bool = Field(
-        False,
-        description="On a processor: each thread trains a part of a stack and draws a batch of its own, instead of sharing every operator. "
-        "Faster, most of all beside other work; weights differ in their last bits.",
+    side_by_side: bool | None = Field(
+        None,
+        description="On a processor: processes of one thread each train a part of a stack and draw a batch of their own, in place of "
+        "threads that share every operator. Weights differ in their last bits. Default: where the base is small (petri) and there is "
+        "work for it.",
     )
 
 

@@ -1,26 +1,19 @@
-"""A stack cut into parts that train beside each other: the same runs come out, and what is attached to one part reaches no other."""
+"""A stack cut into parts that train beside each other: the same runs come out."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 import torch
 
-from loralab.adapters import AdapterStack, adapter_sha256, make_adapter
-from loralab.bases import Base, structural_twin
+from loralab.adapters import adapter_sha256
+from loralab.bases import Base
+from loralab.crew import ALONE, crew_of
 from loralab.spec.models import TrainSpec
 from loralab.train import Feed, Step, TrainedRun, TrainRun, train_in_parts, train_stack
 from loralab.train.parts import parts_for
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 def make_runs(n: int, **recipe: Any) -> list[TrainRun]:
@@ -43,15 +36,13 @@ def weights_of(trained: TrainedRun) -> torch.Tensor:
     return torch.cat([factor.flatten() for pair in trained.adapter.weights.values() for factor in pair])
 
 
-@pytest.mark.usefixtures("two_threads")
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("n", [8, 11])
 def test_parts_train_what_the_whole_stack_trains(tiny_base: Base, n: int):
     runs = make_runs(n)
-    torch.set_num_threads(1)  # two that share each operator of a tiny base wait for one another for most of a minute on a busy machine
-    whole, whole_steps = finish(train_stack(tiny_base, runs, root_seed=1, keep={2}))
-    torch.set_num_threads(2)
-    parts, steps = finish(train_in_parts(tiny_base, runs, root_seed=1, keep={2}))
-    assert parts_for(runs, tiny_base.device, 2) == 2
+    whole, whole_steps = finish(train_in_parts(tiny_base, runs, ALONE, root_seed=1, keep={2}))
+    with crew_of(2, 2) as crew:
+        parts, steps = finish(train_in_parts(tiny_base, runs, crew, root_seed=1, keep={2}))
     assert [run.run_id for run in parts] == [run.run_id for run in whole]
     assert [run.initial_sha256 for run in parts] == [run.initial_sha256 for run in whole]
     for one, other in zip(parts, whole, strict=True):
@@ -62,33 +53,20 @@ def test_parts_train_what_the_whole_stack_trains(tiny_base: Base, n: int):
         assert len(step.adapters) == len(expected.adapters)
 
 
-@pytest.mark.usefixtures("two_threads")
-def test_parts_repeat_bit_for_bit_and_leave_the_base_and_the_threads_alone(tiny_base: Base):
-    before = {name: value.clone() for name, value in tiny_base.unet.state_dict().items()}
-    first, second = ([adapter_sha256(run.adapter) for run in finish(train_in_parts(tiny_base, make_runs(8), root_seed=1))[0]] for _ in "ab")
-    assert first == second
-    assert all(torch.equal(value, before[name]) for name, value in tiny_base.unet.state_dict().items())
-    assert not any("forward" in module.__dict__ for module in tiny_base.unet.modules())
-    assert torch.get_num_threads() == 2
-
-
-def test_a_twin_has_the_same_tensors_and_modules_of_its_own(tiny_base: Base):
-    twin = structural_twin(tiny_base)
-    own, other = dict(tiny_base.unet.named_parameters()), dict(twin.unet.named_parameters())
-    assert own.keys() == other.keys()
-    assert all(own[name].data_ptr() == other[name].data_ptr() for name in own)
-    adapter = make_adapter(tiny_base, TrainSpec(rank=2), 0)
-    with AdapterStack(twin, [adapter]).attached():
-        assert any("forward" in module.__dict__ for module in twin.unet.modules())
-        assert not any("forward" in module.__dict__ for module in tiny_base.unet.modules())
+@pytest.mark.usefixtures("one_thread")
+def test_parts_beside_each_other_are_those_trained_here_bit_for_bit(tiny_base: Base):
+    runs = make_runs(8)
+    with crew_of(2, 2) as crew:
+        parts = finish(train_in_parts(tiny_base, runs, crew, root_seed=1))[0]
+    here = [run for part in (runs[:4], runs[4:]) for run in finish(train_stack(tiny_base, part, root_seed=1))[0]]
+    assert [adapter_sha256(run.adapter) for run in parts] == [adapter_sha256(run.adapter) for run in here]
+    assert [run.losses for run in parts] == [run.losses for run in here]
 
 
 def test_how_many_parts_a_stack_has(tiny_base: Base):
-    cpu = torch.device("cpu")
-    assert [parts_for(make_runs(n), cpu, 2) for n in (1, 7, 8, 16)] == [1, 1, 2, 2]
-    assert parts_for(make_runs(16), cpu, 1) == 1
-    assert parts_for(make_runs(16), cpu, 8) == 4
-    assert parts_for(make_runs(16), torch.device("cuda"), 2) == 1
+    assert [parts_for(make_runs(n), 2) for n in (1, 7, 8, 16)] == [1, 1, 2, 2]
+    assert parts_for(make_runs(16), 1) == 1
+    assert parts_for(make_runs(16), 8) == 4
     shared = Feed(tiny_base, (), False)
     fed = [TrainRun(run.run_id, run.spec, run.latents, None, 0, feed=shared) for run in make_runs(16)]
-    assert parts_for(fed, cpu, 2) == 1
+    assert parts_for(fed, 2) == 1

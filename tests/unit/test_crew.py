@@ -9,26 +9,25 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from loralab.engine.beside import beside, processes_for
+from loralab.crew import Crew, crew_of
 from loralab.errors import LabError, lab_error
 from loralab.measure.files import measure_files
 
 
 @pytest.mark.parametrize("n_processes", [1, 3])
 def test_results_come_in_the_order_of_the_calls(n_processes: int):
-    with beside(math.sqrt, [(n * n,) for n in range(50)], n_processes) as found:
+    with crew_of(n_processes) as crew, crew.results(math.sqrt, [(n * n,) for n in range(50)]) as found:
         assert list(found) == list(range(50))
 
 
 def test_the_calls_run_beside_this_process_and_not_in_it():
-    with beside(os.getpid, [()] * 8, 2) as found:
+    with crew_of(2) as crew, crew.results(os.getpid, [()] * 8) as found:
         pids = set(found)
     assert os.getpid() not in pids
     assert 1 <= len(pids) <= 2
@@ -36,27 +35,27 @@ def test_the_calls_run_beside_this_process_and_not_in_it():
 
 @pytest.mark.parametrize("n_processes", [1, 2])
 def test_an_error_is_raised_when_its_turn_comes(n_processes: int):
-    with beside(math.sqrt, [(4,), (-1,), (9,)], n_processes) as found:
+    with crew_of(n_processes) as crew, crew.results(math.sqrt, [(4,), (-1,), (9,)]) as found:
         assert next(found) == 2
         with pytest.raises(ValueError, match=r"domain|nonnegative"):
             next(found)
 
 
 def test_a_process_that_ends_by_itself_is_an_error_for_the_user():
-    with beside(os._exit, [(3,)], 2) as found, pytest.raises(LabError, match="ended with code 3"):
+    with crew_of(2) as crew, crew.results(os._exit, [(3,)]) as found, pytest.raises(LabError, match="ended with code 3"):
         next(found)
 
 
 def test_a_block_that_ends_early_leaves_no_process():
-    with beside(time.sleep, [(0.05,)] * 500, 2) as found:
+    with crew_of(2) as crew, crew.results(time.sleep, [(0.05,)] * 500) as found:
         next(found)
         before = time.monotonic()
     assert time.monotonic() - before < 10  # and not the 12 s of all that had not begun
 
 
 def test_the_processes_of_a_killed_process_end_by_themselves():
-    script = "import os, time\nfrom loralab.engine.beside import beside\n"
-    script += "with beside(os.getpid, [()] * 20, 2) as found:\n    print(*set(found), flush=True)\n    time.sleep(60)"
+    script = "import os, time\nfrom loralab.crew import crew_of\nwith crew_of(2) as crew, crew.results(os.getpid, [()] * 20) as found:\n"
+    script += "    print(*set(found), flush=True)\n    time.sleep(60)"
     paths = os.pathsep.join(path for path in sys.path if path)
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths})
     assert parent.stdout is not None
@@ -86,17 +85,46 @@ def test_readings_are_the_same_wherever_they_are_taken(tmp_path: Path):
     asked = [("chroma", ""), ("change", ""), ("copy_distance", "mine"), ("grid_present", "")]
     training = {"mine": rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)}
     calls = [(files[:2], files[2:4]), (files[2:4], files[4:])]
-    with beside(partial(measure_files, asked, training), calls, 1) as here:
-        expected = list(here)
-    with beside(partial(measure_files, asked, training), calls, 2) as there:
+    expected = [measure_files(asked, training, *call) for call in calls]
+    with crew_of(2) as crew, crew.results(measure_files, [(asked, crew.lend(training), *call) for call in calls]) as there:
         assert list(there) == expected
     assert [len(readings) for readings in expected[0]] == [2] * 4
     assert any(reading.value is not None for readings in expected[0] for reading in readings)
 
 
-def test_few_calls_are_not_worth_a_process():
-    assert [processes_for(n, 4) for n in (0, 1, 63, 64, 200, 10_000)] == [1, 1, 1, 2, 4, 4]
-    assert processes_for(10_000, 1) == 1
+def test_what_is_lent_is_sent_once_to_each_process():
+    class Counted(dict):
+        sent = 0
+
+        def __reduce__(self):
+            Counted.sent += 1
+            return dict, (dict(self),)
+
+    value = Counted(a=1)
+    with crew_of(2) as crew:
+        for _ in range(3):
+            with crew.results(sorted, [(crew.lend(value),)] * 8) as found:
+                assert list(found) == [["a"]] * 8
+    assert 1 <= Counted.sent <= 2
+    assert Crew().lend(value) is value
+
+
+def test_generators_run_beside_each_other_and_pass_on_what_they_yield():
+    with crew_of(2) as crew:
+        first, second = crew.generators(os.walk, [("/nowhere",), (os.path.dirname(__file__),)])
+        with pytest.raises(StopIteration):
+            next(first)
+        assert next(second) == next(os.walk(os.path.dirname(__file__)))
+        second.close()
+        with crew.results(os.getpid, [()] * 8) as found:  # the crew is whole again
+            assert os.getpid() not in set(found)
+
+
+def test_an_error_in_a_generator_is_raised_where_it_is_read():
+    with crew_of(2) as crew:
+        (walk,) = crew.generators(os.fwalk, [(3.5,)])
+        with pytest.raises(TypeError, match="float"):
+            next(walk)
 
 
 def test_an_error_of_the_lab_comes_through_a_pickle():

@@ -1,0 +1,78 @@
+"""Claim: on petri, instruments read pictures of fewer solver steps as they read those of 25.
+
+    python benchmarks/solver_steps.py [--images 816] [--steps 8 12 25] [--out docs/results/petri-steps.md]
+
+The same prompts and seeds (those of petri's fidelity table) are drawn at each number of steps; the last number is what the others are held
+against. Told are the shares of right answers, and beside them how many pictures went from right to wrong and from wrong to right: were
+fewer steps worse, the first would outnumber the second (McNemar's exact test).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import binomtest
+
+from loralab.engine.cards import round_trip_of
+from loralab.petri import petri_folder
+from loralab.petri.__main__ import readers_of
+from loralab.petri.card import write_result
+from loralab.petri.fidelity import Question, make_questions
+from loralab.petri.sampling import AS_STUDIES, base_of, draw_as_studies
+
+
+def right(question: Question, pictures: np.ndarray) -> np.ndarray:
+    """Return for each picture whether it reads as was asked (N,) bool."""
+    return np.array([question.read(picture) == answer for picture, answer in zip(pictures, question.expected, strict=True)])
+
+
+def read_all(questions: list[Question], steps: int, processes: int) -> list[np.ndarray]:
+    """Return what is right at a number of steps, by question."""
+    prompts = [prompt for question in questions for prompt in question.prompts]
+    spec = AS_STUDIES.model_copy(update={"steps": steps})
+    pictures = draw_as_studies(petri_folder(), prompts, list(range(len(prompts))), spec, processes)
+    ends = np.cumsum([len(question.prompts) for question in questions])
+    return [right(question, part) for question, part in zip(questions, np.split(pictures, ends[:-1]), strict=True)]
+
+
+def cell(found: np.ndarray, reference: np.ndarray) -> str:
+    """Return a share, and the pictures that were lost and won against the reference."""
+    lost, won = int((reference & ~found).sum()), int((found & ~reference).sum())
+    p = binomtest(lost, lost + won).pvalue if lost + won else 1.0
+    return f"{found.mean():.3f} (-{lost} +{won}, p {p:.2g})"
+
+
+def main() -> None:
+    """Draw, read, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=816, help="Pictures at each number of steps.")
+    parser.add_argument("--steps", type=int, nargs="+", default=[8, 12, 25])
+    parser.add_argument("--build", type=Path, default=Path("build/petri"), help="Petri's build folder, for the reader of concepts.")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=None)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    base = base_of(petri_folder())
+    readers, _ = readers_of(options.build, round_trip_of(base))
+    n = -(-options.images // len(make_questions(1, readers=readers)))
+    questions = make_questions(n, readers=readers)
+    found = {steps: read_all(questions, steps, options.processes) for steps in options.steps}
+    reference = found[options.steps[-1]]
+    lines = [f"| share of {n} | " + " | ".join(f"{steps} steps" for steps in options.steps) + " |", "|---" * (len(options.steps) + 1) + "|"]
+    rows = [(q.name, [found[steps][row] for steps in options.steps], reference[row]) for row, q in enumerate(questions)]
+    rows.append(("**all**", [np.concatenate(found[steps]) for steps in options.steps], np.concatenate(reference)))
+    for name, parts, held in rows:
+        lines.append(f"| {name} | " + " | ".join([*(cell(part, held) for part in parts[:-1]), f"{held.mean():.3f}"]) + " |")
+    table = "\n".join(lines)
+    print(table)
+    if options.out is not None:
+        setting = f"{AS_STUDIES.sampler}, guidance {AS_STUDIES.guidance:g}; in brackets the pictures lost and won against the last column."
+        command = f"python benchmarks/solver_steps.py --images {options.images} --steps {' '.join(map(str, options.steps))}"
+        write_result(options.out, "Fewer solver steps on petri, by count", f"{setting}\n\n{table}", base.fingerprint, command)
+
+
+if __name__ == "__main__":
+    main()

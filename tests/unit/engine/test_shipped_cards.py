@@ -1,0 +1,55 @@
+"""Cards that came with petri: they are of these weights and these instruments, or they are not used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from loralab.bases import Base, load_base
+from loralab.engine import cards
+from loralab.engine.companions import companion_of
+from loralab.measure import TABLE, make_cards
+from loralab.store import Store
+
+
+@pytest.fixture(scope="module")
+def petri() -> Base:
+    return load_base("petri")
+
+
+def test_every_instrument_and_every_concept_has_a_card_of_today(petri: Base):
+    companion = companion_of(petri)
+    assert companion is not None
+    expected = {name for name, instrument in TABLE.items() if instrument.needs != "concept"}
+    expected |= {f"concept[{name}]" for name in companion.names}
+    assert set(cards.shipped_cards(petri)) == expected, "make them again: python -m loralab.petri cards"
+
+
+def test_a_card_made_here_says_what_the_shipped_one_says(petri: Base):
+    names = ["symmetry", "background_from_white"]
+    here, shipped = make_cards(cards.round_trip_of(petri), petri.size_px, names), cards.shipped_cards(petri)
+    for name in names:
+        assert here[name].n_images == shipped[name].n_images > 20
+        assert here[name].carried is shipped[name].carried
+        assert here[name].error == pytest.approx(shipped[name].error, rel=0.02)
+        assert here[name].sensitivity == pytest.approx(shipped[name].sensitivity, rel=0.02)
+
+
+def test_other_weights_another_encoder_or_version_is_not_covered(petri: Base, tiny_base: Base, monkeypatch: pytest.MonkeyPatch):
+    assert cards.shipped_cards(replace(petri, fingerprint="0" * 64)) == {}
+    assert cards.shipped_cards(tiny_base) == {}
+    with monkeypatch.context() as patched:
+        patched.setitem(TABLE, "chroma", replace(TABLE["chroma"], version=99))
+        assert "chroma" not in cards.shipped_cards(petri)
+        assert "symmetry" in cards.shipped_cards(petri)
+    other = replace(companion_of(petri), sha256="0" * 64)
+    monkeypatch.setattr(cards, "companion_of", lambda base: other)
+    assert not any(name.startswith("concept[") for name in cards.shipped_cards(petri))
+
+
+def test_a_study_on_petri_takes_the_shipped_cards_and_makes_none(petri: Base, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cards, "make_cards", lambda *_, **__: pytest.fail("a card was made"))
+    found = cards.load_or_make_cards(Store(tmp_path), petri, ["chroma", "concept[monster]", "copy_distance[grey]"])
+    assert list(found) == ["chroma", "concept[monster]", "copy_distance"]
+    assert found["chroma"].sha256 == cards.shipped_cards(petri)["chroma"].sha256
