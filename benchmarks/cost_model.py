@@ -33,7 +33,7 @@ def main() -> None:
     with benching(parser) as bench, tempfile.TemporaryDirectory() as folder:
         scratch, loaded = Path(folder), chosen_study(bench.options)
         described: list[dict[str, float]] = []
-        seconds = bench.seconds(lambda: described.append(describe_plan(loaded, scratch / "lab")["cost"]))
+        seconds = bench.seconds(lambda: described.append(describe_plan(loaded, scratch / "lab", calibrate=True)["cost"]))
         cost = described[0]
         bench.show(f"the prediction itself took {seconds:.1f} s", {"name": "calibration", "seconds": seconds})
         found = study_seconds(bench.options, loaded, scratch)

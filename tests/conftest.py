@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 MAX_TOKENS = 12
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what the lab knows of the machine out of the user's home."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture
 def one_thread() -> Iterator[None]:
     """Run torch on one thread: tiny tensors gain nothing from more, and sums keep their order."""

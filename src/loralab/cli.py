@@ -49,6 +49,9 @@ def run(
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what would be done, what it costs and what it can decide; train nothing.")
     ] = False,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="With --plan: measure this machine's speed again, in place of what is known of it.")
+    ] = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Run although the plan says that some claims cannot be decided.")] = False,
     gate: Annotated[
         bool, typer.Option("--gate", help="Exit with 10 (contradicted), 11 (inconclusive) or 12 (not measurable); the worst wins.")
@@ -61,7 +64,9 @@ def run(
     if len(chosen) > 1:
         raise lab_error("spec", f"--{' and --'.join(chosen)} together", "one preset")
     path = shipped_study(study.name) if not study.suffix and not study.exists() else study
-    _run(path, chosen[0] if chosen else None, lab, plan=plan, gate=gate, as_json=as_json, anyway=anyway, device=device)
+    if calibrate and not plan:
+        raise lab_error("spec", "--calibrate without --plan", "both", "a run measures its own speed as it goes")
+    _run(path, chosen[0] if chosen else None, lab, plan=plan, calibrate=calibrate, gate=gate, as_json=as_json, anyway=anyway, device=device)
 
 
 @app.command()
@@ -227,6 +232,7 @@ def _run(
     gate: bool,
     as_json: bool,
     anyway: bool = False,
+    calibrate: bool = False,
     device: str | None = None,
 ) -> None:
     from loralab.engine.estimate import check_measures
@@ -240,7 +246,7 @@ def _run(
         from loralab.engine.estimate import describe_plan
         from loralab.screen import print_plan
 
-        print_plan(describe_plan(loaded, folder), as_json)
+        print_plan(describe_plan(loaded, folder, calibrate=calibrate), as_json)
         return
     from loralab.engine.estimate import refuse_undecidable
     from loralab.screen import Screen, print_outcome

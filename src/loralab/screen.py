@@ -118,6 +118,7 @@ def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
         f"{plan['n_arms']} arms, {plan['n_runs']} LoRAs, {plan['n_images']} pictures in {plan['n_cells']} cells; "
         f"about {cost['minutes']:.1f} minutes and {cost['disk_mib']:.0f} MiB"
     )
+    console.print(f"at this machine's speed of {cost['rates_measured']} (--calibrate measures it again)")
     console.print(_memory_line(plan["memory"], plan["device"]))
     arms = Table("arm", "training set", "captions", "LoRAs", "recipe", title="Arms")
     for arm in plan["arms"]:

@@ -6,6 +6,8 @@ so that whoever stacks, cuts or stores embeddings need not know the family; `pre
 
 from __future__ import annotations
 
+import copy
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,22 @@ class Base:
     def n_text_rows(self) -> int:
         """Rows of an embedding: the tokens of a prompt, and one of SDXL's pooled vector."""
         return prompt_limit(self) + (1 if self.text_encoder_2 is not None else 0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: transformers leaves hooks in a text encoder that was asked for its hidden states, and no hook is pickled."""
+        return self.__dict__ | {name: _without_hooks(self.__dict__[name]) for name in ("text_encoder", "text_encoder_2")}
+
+
+def _without_hooks(encoder: Any) -> Any:
+    """Return a copy of a text encoder with the same tensors, as if it had never been asked for its hidden states."""
+    if encoder is None:
+        return None
+    tensors = itertools.chain(encoder.parameters(), encoder.buffers())
+    bare = copy.deepcopy(encoder, {id(tensor): tensor for tensor in tensors})
+    for module in bare.modules():
+        module._forward_hooks.clear()
+        module.__dict__.pop("_output_capturing_hooks_installed", None)
+    return bare
 
 
 #: pixels that go through the VAE together; it holds hundreds of times as many numbers in between

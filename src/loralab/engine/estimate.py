@@ -86,22 +86,27 @@ def _problems_of_measure(experiment: str, measure: str, say: str, base: str) -> 
         yield Problem(found, f"{plain}[NAME], NAME one of {', '.join(names or ('...',))}", "see docs/instruments.md", where)
 
 
-def describe_plan(loaded: Loaded, lab: Path) -> dict[str, Any]:
-    """Return arms, runs, images, minutes, disk and decidable effects; makes nothing and leaves no trace in the lab."""
-    from loralab.engine.cost import estimate_cost, measure_rates
+def describe_plan(loaded: Loaded, lab: Path, *, calibrate: bool = False) -> dict[str, Any]:
+    """Return arms, runs, images, minutes, disk and decidable effects; makes nothing and leaves no trace in the lab.
+
+    With ``calibrate`` the machine's speed is measured although it is known from an earlier plan.
+    """
+    from loralab.engine.calibration import rates_of
+    from loralab.engine.cost import estimate_cost
     from loralab.engine.local import base_names, load_bases
     from loralab.engine.memory import size_work
 
     bases = load_bases(loaded)
     plan = make_plan(loaded.spec)
     plan = replace(plan, sizes=size_work(bases, plan))
-    rates = {own: measure_rates(bases[own], plan, own) for own in plan.bases}
+    calibrations = {own: rates_of(bases[own], plan, own, afresh=calibrate) for own in plan.bases}
+    rates = {own: calibration.rates for own, calibration in calibrations.items()}
     cost = estimate_cost(plan, rates, {own: bases[own].size_px for own in plan.bases})
     return {
         "study": loaded.spec.study, "about": loaded.spec.about, "preset": loaded.preset or "none", "study_sha256": loaded.sha256,
         "base": base_names(bases), "lab": str(lab), "n_arms": len(plan.arms), "n_runs": len(plan.runs), "n_images": plan.n_images,
         "n_cells": len(plan.cells), "memory": vars(plan.sizes),
-        "cost": vars(cost) | {"rates": vars(rates[plan.bases[0]])},
+        "cost": vars(cost) | {"rates": vars(rates[plan.bases[0]]), "rates_measured": calibrations[plan.bases[0]].measured},
         "device": str(bases[BASE_ARM].device), "arms": [_arm_row(loaded, name) for name in plan.arms],
         "claims": [_claim_row(row) for row in claim_plans(loaded)], "pairs": _pairs(plan), "notes": list(plan.notes),
     }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -380,7 +381,6 @@ def _datasets_on(run: StudyRun, name: str) -> dict[str, Dataset]:
 
 
 def _write_readings(run: StudyRun) -> None:
-    scratch = run.folder / ".readings.parquet"
-    with disk_errors("writing the readings"):
-        run.readings.write_parquet(scratch)
-        scratch.replace(run.folder / "readings.parquet")
+    content = io.BytesIO()
+    run.readings.write_parquet(content)
+    write_atomically(run.folder / "readings.parquet", content.getvalue())

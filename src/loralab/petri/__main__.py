@@ -48,7 +48,7 @@ from loralab.petri.fidelity import Answer, Readers, RoundTrip, make_questions, m
 from loralab.petri.focus import fit_focus_reader
 from loralab.petri.latents import load_latents, save_latents, tokenize
 from loralab.petri.patches import fit_patch_matrix, set_patch_encoder
-from loralab.petri.pipeline import make_pipeline, make_text_encoder, make_unet, save_pipeline
+from loralab.petri.pipeline import UNET_CHANNELS, UNET_LAYERS, make_pipeline, make_text_encoder, make_unet, save_pipeline
 from loralab.petri.pool import load_captions, load_pictures, save_pool
 from loralab.petri.sampling import AS_STUDIES, draw_as_studies, load_pipeline, make_sheet, sample_pictures
 from loralab.petri.siblings import SIBLINGS, begin, write_world
@@ -119,10 +119,30 @@ def run_latents(args: argparse.Namespace) -> None:
     save_latents(vae, matrix, load_tokenizer(args.build / "tokenizer"), args.build / "pool", args.build / "latents")
 
 
+def unet_size(build: Path) -> tuple[tuple[int, ...], int]:
+    """Return channels and layers a block of the UNet that this build folder trains."""
+    noted = build / "unet.json"
+    if not noted.exists():
+        return UNET_CHANNELS, UNET_LAYERS
+    size = json.loads(noted.read_text(encoding="utf-8"))
+    return tuple(size["channels"]), size["layers"]
+
+
+def note_unet_size(build: Path, channels: list[int] | None, layers: int | None) -> None:
+    """Write down another size than petri's, before the first stretch; raises SystemExit where weights of another size are there."""
+    old = unet_size(build)
+    size = tuple(channels or old[0]), layers or old[1]
+    if size == old:
+        return
+    if (build / "train.pt").exists():
+        raise SystemExit(f"{build} holds a UNet of {old}, not of {size}: choose another --build")
+    (build / "unet.json").write_text(json.dumps({"channels": size[0], "layers": size[1]}), encoding="utf-8")
+
+
 def load_state(build: Path, recipe: Recipe) -> TrainingState:
     """Return the state of an earlier stretch, or an untrained one."""
     torch.manual_seed(recipe.seed)
-    state = TrainingState(make_unet(), make_text_encoder(load_tokenizer(build / "tokenizer")), recipe)
+    state = TrainingState(make_unet(*unet_size(build)), make_text_encoder(load_tokenizer(build / "tokenizer")), recipe)
     if (build / "train.pt").exists():
         state.load(build / "train.pt")
     elif (build / "text_start.pt").exists():
@@ -142,6 +162,7 @@ def run_text(args: argparse.Namespace) -> None:
 
 def run_train(args: argparse.Namespace) -> None:
     """Train until the deadline, with a checkpoint every few minutes."""
+    note_unet_size(args.build, args.channels, args.layers)
     recipe = Recipe(workers=args.workers)
     state = load_state(args.build, recipe)
     deadline = Deadline(seconds_of(args), state.spent_seconds)
@@ -221,7 +242,7 @@ def export_state(path: Path, build: Path, folder: Path, scale_factor: float) -> 
     `scale_factor` is the size of the latents that it was trained on over that of the build folder's own.
     """
     tokenizer = load_tokenizer(build / "tokenizer")
-    state = TrainingState(make_unet(), make_text_encoder(tokenizer), Recipe())
+    state = TrainingState(make_unet(*unet_size(build)), make_text_encoder(tokenizer), Recipe())
     state.load(path)
     vae = AutoencoderKL.from_pretrained(build / "vae")
     vae.register_to_config(scaling_factor=vae.config.scaling_factor * scale_factor)
@@ -351,7 +372,12 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "begin": {"--trained": {"action": "store_true", "help": "begin with petri's UNet and text encoder too"}},
     "vae": CLOCK,
     "text": CLOCK,
-    "train": CLOCK | {"--checkpoint-minutes": {"type": float, "default": 5.0}, "--workers": {"type": int, "default": 2}},
+    "train": CLOCK
+    | {"--checkpoint-minutes": {"type": float, "default": 5.0}, "--workers": {"type": int, "default": 2}}
+    | {
+        "--channels": {"type": int, "nargs": 2, "help": "UNet of another width, in a build folder of its own: 64 128"},
+        "--layers": {"type": int, "help": "layers a block of that UNet"},
+    },
     "fidelity": COUNTING | {"--out": {"type": Path, "help": "result file (Markdown)"}},
     "curve": COUNTING
     | {

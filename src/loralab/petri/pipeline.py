@@ -37,14 +37,18 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(config)
 
 
-def make_unet() -> UNet2DConditionModel:
-    """Return an untrained UNet, 7.3 M parameters, text read at both levels."""
+#: channels of the two levels, and layers a block: chosen by measurement (docs/results/petri-size.md)
+UNET_CHANNELS, UNET_LAYERS = (96, 160), 1
+
+
+def make_unet(channels: tuple[int, ...] = UNET_CHANNELS, layers: int = UNET_LAYERS) -> UNet2DConditionModel:
+    """Return an untrained UNet, 7.3 M parameters unless another size is asked for; text is read at both levels."""
     return UNet2DConditionModel(
         sample_size=8,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
-        block_out_channels=(96, 160),
-        layers_per_block=1,
+        block_out_channels=channels,
+        layers_per_block=layers,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         cross_attention_dim=TEXT_WIDTH,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -32,8 +33,14 @@ def write_summary(input: ReportInput, folder: Path) -> Path:
         if section.strips:
             (scratch / f"{section.name}.png").write_bytes(make_sheet(section.strips))
     (scratch / "summary.md").write_text(render_summary(input), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    scratch.replace(folder)
+    while True:
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            scratch.replace(folder)
+            break
+        except OSError as found:  # another process has just put its own there
+            if found.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
     return folder / "summary.md"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from loralab.bases import Base, decode_latents, embed_prompts, encode_images
+from loralab.bases import Base, decode_latents, embed_prompts, encode_images, tokenise
 from loralab.errors import LabError
 
 
@@ -31,6 +32,17 @@ def test_a_prompt_is_never_cut_off(tiny_base: Base) -> None:
     with pytest.raises(LabError, match="fills 5 chunks of 10 tokens") as raised:
         embed_prompts(tiny_base, ["ab", "a" * 41])
     assert raised.value.kind == "spec"
+
+
+def test_a_base_that_was_asked_for_hidden_states_is_pickled(tiny_base: Base) -> None:
+    tokens = tokenise(tiny_base, ["cat"])
+    before = tiny_base.text_encoder(tokens, output_hidden_states=True).hidden_states
+    carried = pickle.loads(pickle.dumps(tiny_base))
+    assert torch.equal(embed_prompts(carried, ["cat"]), embed_prompts(tiny_base, ["cat"]))
+    for base in (carried, tiny_base):
+        states = base.text_encoder(tokens, output_hidden_states=True).hidden_states
+        assert len(states) == len(before) > 1
+        assert all(map(torch.equal, states, before))
 
 
 def test_latents_are_the_scaled_mean_and_pixels_are_rounded(tiny_base: Base) -> None:

@@ -1,0 +1,90 @@
+"""This machine's speed, measured once: a base and a plan in, the rates of its work out, kept in the user's cache for the next plan.
+
+What is kept is used only for the same work on the same hardware and versions; ``afresh`` measures again, for a machine that is busier or
+idler than it was.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from loralab import __version__
+from loralab.bases import Base
+from loralab.engine.cost import Rates, measure_rates
+from loralab.engine.plan import StudyPlan
+from loralab.errors import LabError
+from loralab.spec import BASE_ARM
+from loralab.store import write_atomically
+from loralab.store.keys import canonical_json
+
+#: fields of a recipe that change neither the size nor the number of a step's products
+FREE = {"alpha", "lr", "steps", "replicates", "weight_decay", "warmup", "schedule", "max_grad_norm"}
+#: fields of a solver that change neither a step's passes nor their size
+UNSEEN = {"steps", "guidance", "seeds", "schedule", "negative", "clip_skip", "unrelated"}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Rates, and the day (ISO) on which they were measured."""
+
+    rates: Rates
+    measured: str
+
+
+def rates_file() -> Path:
+    """Return where rates are kept: in XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "loralab" / "rates.json"
+
+
+def rates_of(base: Base, plan: StudyPlan, base_arm: str = BASE_ARM, *, afresh: bool = False) -> Calibration:
+    """Return this machine's rates for a plan's work on one base: those kept from an earlier plan, or measured now, in seconds, and kept."""
+    key, kept = _key(base, plan), _read_kept()
+    found = kept.get(key)
+    if found is not None and not afresh:
+        return Calibration(Rates(**found["rates"]), found["measured"])
+    calibration = Calibration(measure_rates(base, plan, base_arm), datetime.datetime.now(datetime.UTC).date().isoformat())
+    kept[key] = {"rates": vars(calibration.rates), "measured": calibration.measured}
+    with suppress(LabError, OSError):  # a home that cannot be written to: the next plan measures again
+        write_atomically(rates_file(), json.dumps(kept, indent=1, sort_keys=True).encode())
+    return calibration
+
+
+def _key(base: Base, plan: StudyPlan) -> str:
+    spec, sizes = plan.spec, plan.sizes
+    hardware = [
+        _processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__, __version__, str(base.device), str(base.dtype),
+        torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else "",
+    ]  # fmt: skip
+    work = [
+        base.fingerprint, spec.train.model_dump(mode="json", exclude=FREE), spec.sample.model_dump(mode="json", exclude=UNSEEN),
+        spec.train.trains_text, spec.sample.guidance > 1, min(sizes.stack, len(plan.runs)), sizes.images, sizes.checkpointing,
+        sizes.processes,
+    ]  # fmt: skip
+    return hashlib.sha256(canonical_json([hardware, work]).encode()).hexdigest()[:24]
+
+
+def _processor() -> str:
+    """Return the processor's own name, as far as this system tells it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def _read_kept() -> dict[str, Mapping[str, Any]]:
+    """Return what is kept; a file that cannot be read, or is none of ours, counts as empty."""
+    try:
+        kept = json.loads(rates_file().read_bytes())
+        return {key: value for key, value in kept.items() if set(value["rates"]) == set(Rates.__dataclass_fields__)}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+        return {}

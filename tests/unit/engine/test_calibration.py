@@ -1,0 +1,94 @@
+"""Rates that are kept: used for the same work alone, measured again when asked, harmless when broken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from loralab.bases import Base
+from loralab.engine import calibration
+from loralab.engine.calibration import rates_file, rates_of
+from loralab.engine.cost import Rates
+from loralab.engine.plan import StudyPlan, make_plan
+from loralab.spec import load_study
+
+STUDY = """
+study: tiny
+base: petri
+data: {dots: {generate: shapes, shapes: [circle], fill: grey, background: white}}
+train: {rank: 2, steps: 4, batch: 2, replicates: 2}
+sample: {steps: 2, seeds: 1}
+arms:
+  dots: {data: dots, captions: myshape}
+experiments:
+  dots:
+    question: Does it change?
+    claims: [{say: it changes, measure: chroma, cell: dots @ "myshape", expect: lower}]
+"""
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> StudyPlan:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(STUDY, encoding="utf-8")
+    return make_plan(load_study(path).spec)
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """What was measured, in place of the work itself; the rates count up."""
+    done: list[str] = []
+
+    def measure(base: Base, plan: StudyPlan, base_arm: str) -> Rates:
+        done.append(base.name)
+        return Rates(float(len(done)), 0.5, 0.25)
+
+    monkeypatch.setattr(calibration, "measure_rates", measure)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return done
+
+
+def test_a_machine_is_measured_once_for_the_same_work(tiny_base: Base, plan: StudyPlan, measured: list[str]) -> None:
+    first = rates_of(tiny_base, plan)
+    longer = plan.spec.train.model_copy(update={"steps": 400, "lr": 5e-4})
+    again = rates_of(tiny_base, replace(plan, spec=plan.spec.model_copy(update={"train": longer})))
+    assert first == again
+    assert first.rates == Rates(1.0, 0.5, 0.25)
+    assert len(measured) == 1
+
+
+def test_other_work_is_measured(tiny_base: Base, plan: StudyPlan, measured: list[str]) -> None:
+    rates_of(tiny_base, plan)
+    larger = plan.spec.train.model_copy(update={"batch": 8})
+    rates_of(tiny_base, replace(plan, spec=plan.spec.model_copy(update={"train": larger})))
+    rates_of(replace(tiny_base, fingerprint="another"), plan)
+    rates_of(tiny_base, replace(plan, sizes=replace(plan.sizes, processes=2)))
+    assert len(measured) == 4
+
+
+def test_afresh_measures_again_and_keeps_the_newest(tiny_base: Base, plan: StudyPlan, measured: list[str]) -> None:
+    rates_of(tiny_base, plan)
+    assert rates_of(tiny_base, plan, afresh=True).rates.train_step_seconds == 2.0
+    assert rates_of(tiny_base, plan).rates.train_step_seconds == 2.0
+    assert len(measured) == 2
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[]", b'{"a": 1}', b'{"a": {"rates": {"old": 1}}}'])
+def test_a_broken_file_counts_as_empty(tiny_base: Base, plan: StudyPlan, measured: list[str], content: bytes) -> None:
+    rates_file().parent.mkdir(parents=True)
+    rates_file().write_bytes(content)
+    rates_of(tiny_base, plan)
+    rates_of(tiny_base, plan)
+    assert len(measured) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    tiny_base: Base, plan: StudyPlan, measured: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for _ in range(2):
+        assert rates_of(tiny_base, plan).rates.image_step_seconds == 0.5
+    assert len(measured) == 2
