@@ -146,6 +146,19 @@ def crew_of(n: int, threads: int = 1) -> Iterator[Crew]:
         crew.close()
 
 
+@contextmanager
+def torch_threads(n: int) -> Iterator[None]:
+    """Let torch use ``n`` threads in the block: where other processes hold the cores, threads wait for one another at every operation."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class _Worker:
     """One process, and what it has been lent."""
 

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from loralab.crew import Crew, crew_of
+from loralab.engine.companions import petri_companion
 from loralab.errors import LabError, lab_error
 from loralab.measure.files import measure_files
 
@@ -77,18 +78,22 @@ def is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_readings_are_the_same_wherever_they_are_taken(tmp_path: Path):
     rng = np.random.default_rng(0)
     files = [tmp_path / f"{index}.png" for index in range(6)]
     for file in files:
         Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file)
-    asked = [("chroma", ""), ("change", ""), ("copy_distance", "mine"), ("grid_present", "")]
+    asked = [("chroma", "", ""), ("change", "", ""), ("copy_distance", "mine", ""), ("concept", "", "cat"), ("grid_present", "", "")]
     training = {"mine": rng.integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)}
+    concepts = {"cat": petri_companion().concept("cat")}
     calls = [(files[:2], files[2:4]), (files[2:4], files[4:])]
-    expected = [measure_files(asked, training, *call) for call in calls]
-    with crew_of(2) as crew, crew.results(measure_files, [(asked, crew.lend(training), *call) for call in calls]) as there:
-        assert list(there) == expected
-    assert [len(readings) for readings in expected[0]] == [2] * 4
+    expected = [measure_files(asked, training, concepts, *call) for call in calls]
+    with crew_of(2) as crew:
+        there_calls = [(asked, crew.lend(training), crew.lend(concepts), *call) for call in calls]
+        with crew.results(measure_files, there_calls) as there:
+            assert list(there) == expected
+    assert [len(readings) for readings in expected[0]] == [2] * 5
     assert any(reading.value is not None for readings in expected[0] for reading in readings)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,14 +108,3 @@ def make_concept_card(base: Base, companion: Companion | None, measure: str) -> 
     """Return the card of one concept under its qualified name; one that says why where the base has no encoder that knows it."""
     plain, concept = plain_measure(measure), bound_concept(companion, measure)
     return replace(make_cards(round_trip_of(base), base.size_px, [plain], concept=concept)[plain], name=card_name(measure))
-
-
-@contextmanager
-def torch_threads(n: int) -> Iterator[None]:
-    """Let torch use ``n`` threads in the block: where other processes hold the cores, threads wait for one another at every operation."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

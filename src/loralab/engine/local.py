@@ -15,8 +15,8 @@ import torch
 
 from loralab.adapters import Adapter
 from loralab.bases import Base, embed_prompts, load_base
-from loralab.crew import Crew, crew_of
-from loralab.engine.cards import load_or_make_cards, torch_threads
+from loralab.crew import Crew, crew_of, torch_threads
+from loralab.engine.cards import load_or_make_cards
 from loralab.engine.companions import companion_of
 from loralab.engine.datasets import Dataset, make_dataset
 from loralab.engine.events import Event, StageClock

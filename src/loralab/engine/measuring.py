@@ -4,18 +4,19 @@ concept name the concept."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from loralab.crew import ALONE, Crew
+from loralab.crew import ALONE, Crew, torch_threads
 from loralab.engine.datasets import Dataset
-from loralab.engine.images import KeyedBlock, image_files, load_images
+from loralab.engine.images import KeyedBlock, image_files
 from loralab.engine.measure_names import concept_of, data_of, plain_measure, qualified_measure
 from loralab.measure import TABLE, Companion, Concept, Reading, measure_images
-from loralab.measure.files import measure_files
+from loralab.measure.files import Asked, measure_files
 from loralab.spec import Cell, StudySpec, base_arm_of, is_base
 from loralab.store import Store, artefact_key
 
@@ -63,31 +64,43 @@ def measuring(
     """Yield what iterates over (blocks done, blocks in all, readings of the block); ``datasets`` are by the name of the data.
 
     Where enough is missing the crew measures it while the block does something else; this process alone writes to the store, when a
-    block's turn comes, and reads the concepts, of which it alone has the encoder.
+    block's turn comes.
     """
     beneath = [base_blocks[block.plan.replicate, block.plan.prompt] for block in blocks]
     keys = [_readings_key(block, base, datasets, measures, companion) for block, base in zip(blocks, beneath, strict=True)]
     missing = {key: (block, base) for key, block, base in zip(keys, blocks, beneath, strict=True) if not store.has(KIND, key)}
-    asked = [(plain_measure(measure), data_of(measure)) for measure in measures if not concept_of(measure)]
-    training = {data: datasets[data].images for _, data in asked if data}
+    asked = [(plain_measure(measure), data_of(measure), concept_of(measure)) for measure in measures]
+    training = {data: datasets[data].images for _, data, _ in asked if data}
+    concepts = {name: bound for m in measures if (name := concept_of(m)) and (bound := bound_concept(companion, m)) is not None}
     used = crew if crew.started or len(missing) >= LEAST_CALLS * crew.n else ALONE
-    given = used.lend(training)
-    calls = [(asked, given, image_files(store, block), image_files(store, base)) for block, base in missing.values()]
-    with used.results(measure_files, calls) as found:
-        yield _readings(store, blocks, keys, measures, companion, zip(missing, found, strict=True))
+    given = used.lend(training), used.lend(concepts)
+    calls = [(asked, *given, image_files(store, block), image_files(store, base)) for block, base in missing.values()]
+    with used.results(_measure_block, calls) as found:
+        yield _readings(store, blocks, keys, measures, zip(missing, found, strict=True))
+
+
+def _measure_block(
+    asked: Sequence[Asked], training: Mapping[str, np.ndarray], concepts: Mapping[str, Concept], files: Sequence[Path],
+    base_files: Sequence[Path],
+) -> list[list[Reading]]:  # fmt: skip
+    """Return the block's readings; encoders run on one thread, so that a reading does not depend on where it is made."""
+    with torch_threads(1) if concepts else nullcontext():
+        return measure_files(asked, training, concepts, files, base_files)
 
 
 def _readings(
-    store: Store, blocks: Sequence[KeyedBlock], keys: Sequence[str], measures: Sequence[str], companion: Companion | None,
+    store: Store, blocks: Sequence[KeyedBlock], keys: Sequence[str], measures: Sequence[str],
     measured: Iterator[tuple[str, Sequence[Sequence[Reading]]]],
 ) -> Iterator[tuple[int, int, pl.DataFrame]]:  # fmt: skip
     for done, (block, key) in enumerate(zip(blocks, keys, strict=True), start=1):
-        if not store.has(KIND, key):
-            found = iter(next(readings for its, readings in measured if its == key))
-            each = [_measure_concept(load_images(store, block), m, companion) if concept_of(m) else next(found) for m in measures]
-            with store.publish(KIND, key, {"images": block.key, "measures": list(measures)}) as scratch:
-                pl.DataFrame(_rows(block, measures, each), schema=SCHEMA, orient="row").write_parquet(scratch / "readings.parquet")
-        yield done, len(blocks), pl.read_parquet(store.path(KIND, key) / "readings.parquet")
+        if store.has(KIND, key):
+            yield done, len(blocks), pl.read_parquet(store.path(KIND, key) / "readings.parquet")
+            continue
+        each = next(readings for its, readings in measured if its == key)
+        frame = pl.DataFrame(_rows(block, measures, each), schema=SCHEMA, orient="row")
+        with store.publish(KIND, key, {"images": block.key, "measures": list(measures)}) as scratch:
+            frame.write_parquet(scratch / "readings.parquet")
+        yield done, len(blocks), frame
 
 
 def _readings_key(

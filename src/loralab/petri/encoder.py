@@ -6,7 +6,8 @@ layer over petri's own tokens. Trained by `encoder_train`; the weights ship besi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -147,15 +148,22 @@ def embed_texts(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
     return np.asarray(nn.functional.normalize(encoder.text(tokens).double(), dim=-1).numpy())
 
 
-def make_share(encoder: Encoder, name: str) -> Callable[[np.ndarray], float]:
-    """Return the function from a picture (H, W, 3) uint8 to the softmax share of a concept's word against its rivals' words."""
-    texts = float(encoder.scale) * embed_texts(encoder, (name, *rivals_of(name)))
+@dataclass(frozen=True)
+class Share:
+    """From a picture (H, W, 3) uint8 to the softmax share of the first of some texts against the others."""
 
-    def share(image: np.ndarray) -> float:
-        powers = softmax(texts @ embed_pictures(encoder, at_own_size(image)[None])[0])
+    encoder: Encoder
+    texts: np.ndarray  # (T, EMBED) float64, scaled
+
+    def __call__(self, image: np.ndarray) -> float:
+        """Return the share, 0 to 1."""
+        powers = softmax(self.texts @ embed_pictures(self.encoder, at_own_size(image)[None])[0])
         return float(powers[0])
 
-    return share
+
+def make_share(encoder: Encoder, name: str) -> Share:
+    """Return what reads the share of a concept's word against its rivals' words."""
+    return Share(encoder, float(encoder.scale) * embed_texts(encoder, (name, *rivals_of(name))))
 
 
 def at_own_size(image: np.ndarray) -> np.ndarray:

@@ -56,7 +56,7 @@ def _fitted(tile: Image.Image, side: int) -> Image.Image:
 def _address(sheet: Image.Image, lossless: bool) -> str:
     out = io.BytesIO()
     if lossless:
-        sheet.save(out, "PNG", optimize=True)
+        sheet.save(out, "PNG")  # `optimize` takes five times as long for 2.5 % fewer bytes
     else:
         sheet.save(out, "JPEG", quality=JPEG_QUALITY, optimize=True)
     kind = "png" if lossless else "jpeg"
