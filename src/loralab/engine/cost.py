@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,9 +18,11 @@ from loralab.sample import ImageBlock, plan_batches, sample_batches
 from loralab.spec import BASE_ARM, SampleSpec, TrainSpec, base_arm_of
 from loralab.train import TrainRun, train_in_parts
 
-#: what measuring takes in one process, and judging, the cards and the report together, measured on two cores (docs/benchmarks.md).
-MEASURE_SECONDS_AN_IMAGE = 0.018
-FIXED_SECONDS = 22.0
+#: what measuring takes in one process; start, judging and the report together; and the cards of a base that ships none, without the
+#: pictures that go through its VAE and back: measured on two cores (docs/benchmarks.md).
+MEASURE_SECONDS_AN_IMAGE = 0.015
+FIXED_SECONDS = 9.0
+CARD_SECONDS, CARD_IMAGES = 13.0, 578
 #: sizes on disk: a PNG of 64 x 64 px with its text, and the readings of a block.
 BYTES_A_PIXEL = 2.0
 BLOCK_BYTES = 16_000
@@ -91,8 +93,11 @@ def _median_seconds(work: Callable[[], object], rounds: int = 3) -> float:
     return sorted(seconds)[rounds // 2]
 
 
-def estimate_cost(plan: StudyPlan, rates: Mapping[str, Rates], sizes_px: Mapping[str, int]) -> Cost:
-    """Return the bill of all that is drawn and trained; rates and sides of pictures are by base."""
+def estimate_cost(plan: StudyPlan, rates: Mapping[str, Rates], sizes_px: Mapping[str, int], uncarded: Collection[str] = ()) -> Cost:
+    """Return the bill of all that is drawn and trained; rates and sides of pictures are by base.
+
+    ``uncarded`` are the bases whose instruments must be calibrated first; an encoder is counted at the price of a decoder.
+    """
     train = draw = pixels = 0.0
     for base_arm, rate in rates.items():
         n_images = sum(len(block.seeds) for block in plan.blocks if base_arm_of(plan.spec, block.arm) == base_arm)
@@ -101,6 +106,7 @@ def estimate_cost(plan: StudyPlan, rates: Mapping[str, Rates], sizes_px: Mapping
         draw += n_images * (plan.spec.sample.steps * rate.image_step_seconds + rate.decode_seconds)
         pixels += n_images * sizes_px[base_arm] ** 2
     measure = plan.n_images * MEASURE_SECONDS_AN_IMAGE / min(MOST, torch.get_num_threads())
-    total = train + draw + measure + FIXED_SECONDS
+    cards = sum(CARD_SECONDS + 2 * CARD_IMAGES * rates[base_arm].decode_seconds for base_arm in uncarded)
+    total = train + draw + measure + cards + FIXED_SECONDS
     disk = pixels * BYTES_A_PIXEL + len(plan.blocks) * BLOCK_BYTES + len(plan.runs) * 400_000
     return Cost(total / 60, train / 60, draw / 60, disk / 2**20)

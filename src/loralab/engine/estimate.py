@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from loralab.engine.measure_names import concept_names, concept_of, plain_measure
+from loralab.engine.measure_names import card_name, concept_names, concept_of, plain_measure
 from loralab.engine.plan import StudyPlan, differences, make_plan
 from loralab.errors import LabError, Problem
 from loralab.infer.judge import InstrumentFacts
@@ -92,16 +92,19 @@ def describe_plan(loaded: Loaded, lab: Path, *, calibrate: bool = False) -> dict
     With ``calibrate`` the machine's speed is measured although it is known from an earlier plan.
     """
     from loralab.engine.calibration import rates_of
+    from loralab.engine.cards import shipped_cards
     from loralab.engine.cost import estimate_cost
     from loralab.engine.local import base_names, load_bases
-    from loralab.engine.memory import size_work
+    from loralab.engine.measuring import study_measures
+    from loralab.engine.memory import processes_for, size_work
 
     bases = load_bases(loaded)
     plan = make_plan(loaded.spec)
-    plan = replace(plan, sizes=size_work(bases, plan))
+    plan = replace(plan, sizes=size_work(bases, plan, processes_for(plan, bases)))
     calibrations = {own: rates_of(bases[own], plan, own, afresh=calibrate) for own in plan.bases}
     rates = {own: calibration.rates for own, calibration in calibrations.items()}
-    cost = estimate_cost(plan, rates, {own: bases[own].size_px for own in plan.bases})
+    uncarded = [own for own in plan.bases if not {*map(card_name, study_measures(plan.spec, own))} <= shipped_cards(bases[own]).keys()]
+    cost = estimate_cost(plan, rates, {own: bases[own].size_px for own in plan.bases}, uncarded)
     return {
         "study": loaded.spec.study, "about": loaded.spec.about, "preset": loaded.preset or "none", "study_sha256": loaded.sha256,
         "base": base_names(bases), "lab": str(lab), "n_arms": len(plan.arms), "n_runs": len(plan.runs), "n_images": plan.n_images,

@@ -8,9 +8,13 @@ from pathlib import Path
 import pytest
 
 from loralab.bases import Base
+from loralab.crew import torch_threads
 from loralab.engine import calibration
 from loralab.engine.calibration import rates_file, rates_of
 from loralab.engine.cost import Rates
+from loralab.engine.estimate import describe_plan
+from loralab.engine.local import load_bases
+from loralab.engine.memory import sized
 from loralab.engine.plan import StudyPlan, make_plan
 from loralab.spec import load_study
 
@@ -92,3 +96,21 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     for _ in range(2):
         assert rates_of(tiny_base, plan).rates.image_step_seconds == 0.5
     assert len(measured) == 2
+
+
+def test_a_plan_measures_the_machine_as_the_run_will_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(STUDY.replace("base: petri\n", "base: petri\nload: {side_by_side: true}\n"), encoding="utf-8")
+    seen: list[StudyPlan] = []
+
+    def measure(_: Base, plan: StudyPlan, base_arm: str) -> Rates:
+        seen.append(plan)
+        return Rates(1.0, 0.5, 0.25)
+
+    monkeypatch.setattr(calibration, "measure_rates", measure)
+    loaded = load_study(path)
+    with torch_threads(2):
+        describe_plan(loaded, tmp_path / "lab")
+        used = sized(make_plan(loaded.spec), load_bases(loaded)).sizes
+    assert used.processes == 2
+    assert (seen[0].sizes.processes, seen[0].sizes.stack, seen[0].sizes.images) == (2, used.stack, used.images)
