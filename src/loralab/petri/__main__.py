@@ -3,6 +3,7 @@
 python -m loralab.petri world --icons FOLDER   sprites and a pool of pictures; `--sibling no-grids` for another world
 python -m loralab.petri begin                  instead of vae and the tokenizer: petri's own (siblings)
 python -m loralab.petri vae --minutes 16       autoencoder
+python -m loralab.petri decoder --minutes 12   the decoder of an autoencoder, trained further
 python -m loralab.petri latents                tokenizer and latents of the pool
 python -m loralab.petri text --minutes 1.2     a start for the text encoder
 python -m loralab.petri train --minutes 60     UNet and text encoder; resumes
@@ -110,6 +111,24 @@ def run_vae(args: argparse.Namespace) -> None:
     print(report)
 
 
+def run_decoder(args: argparse.Namespace) -> None:
+    """Train the decoder further; the encoder, and so every latent, stays as it is."""
+    torch.manual_seed(1)
+    pictures = load_pictures(args.build / "pool")
+    vae = AutoencoderKL.from_pretrained(args.build / "vae", torch_dtype=torch.float32)
+    before = measure_error(vae, pictures[-512:])
+    deadline = Deadline(seconds_of(args))
+    examples = 0
+    for reading in train_decoder(vae, torch.load(args.build / "matrix.pt"), pictures[:-512], deadline, batch=16, lr=1e-3):
+        print(reading, flush=True)
+        examples = reading.examples
+    after = measure_error(vae, pictures[-512:])
+    vae.save_pretrained(args.build / "decoder")
+    report = {"examples": examples, "seconds": deadline.spent_seconds, "before": before, "after": after}
+    (args.build / "decoder.json").write_text(json.dumps(report), encoding="utf-8")
+    print(report)
+
+
 def run_latents(args: argparse.Namespace) -> None:
     """Train the tokenizer where there is none yet, and encode the pool."""
     if not (args.build / "tokenizer").exists():
@@ -163,16 +182,19 @@ def run_text(args: argparse.Namespace) -> None:
 def run_train(args: argparse.Namespace) -> None:
     """Train until the deadline, with a checkpoint every few minutes."""
     note_unet_size(args.build, args.channels, args.layers)
-    recipe = Recipe(workers=args.workers)
+    recipe = Recipe(batch=args.batch, workers=args.workers)
     state = load_state(args.build, recipe)
     deadline = Deadline(seconds_of(args), state.spent_seconds)
     empty = tokenize(load_tokenizer(args.build / "tokenizer"), [""])[0]
     saved_at = state.spent_seconds
+    kept = [n for n in sorted(args.keep) if n > state.examples]
     for reading in train_steps(state, lambda: load_latents(args.build / "latents"), empty, recipe, deadline):
         print(reading, flush=True)
         if reading.seconds - saved_at > 60 * args.checkpoint_minutes:
             state.save(args.build / "train.pt")
             saved_at = reading.seconds
+        if kept and state.examples >= kept[0]:
+            state.save(args.build / f"at-{kept.pop(0)}.pt")
     state.save(args.build / "train.pt")
 
 
@@ -223,31 +245,35 @@ def fidelity_of(weights: Path, base: Base, args: argparse.Namespace) -> tuple[li
 
 
 def run_curve(args: argparse.Namespace) -> None:
-    """Measure the fidelity of several states of the training and write them side by side."""
+    """Measure the fidelity of several states of the training, or of UNets of several sizes, and write them side by side."""
     columns: dict[str, list[Answer]] = {}
     for named in args.states:
         path, _, factor = named.partition("=")
-        folder = args.build / "curve" / Path(path).stem
-        label = export_state(Path(path), args.build, folder, float(factor or 1))
+        folder = args.build / "curve" / f"{Path(path).parent.name}-{Path(path).stem}"
+        label = export_state(Path(path), args.build, folder, float(factor or 1), args.before)
         columns[label] = fidelity_of(folder, load_base(str(folder)), args)[0]
         print(label, flush=True)
     command = f"python -m loralab.petri curve --images {args.images} --states ..."
-    write_result(args.out, "petri's fidelity over its training", write_curve(columns), fingerprint_of(args.weights), command)
+    write_result(args.out, args.title, write_curve(columns), fingerprint_of(args.weights), command)
     print(write_curve(columns))
 
 
-def export_state(path: Path, build: Path, folder: Path, scale_factor: float) -> str:
-    """Write a state's moving averages as a pipeline and return how many examples it has seen.
+def export_state(path: Path, build: Path, folder: Path, scale_factor: float, before: int = 0) -> str:
+    """Write a state's moving averages as a pipeline and return its UNet's size and how many examples it has seen.
 
-    `scale_factor` is the size of the latents that it was trained on over that of the build folder's own.
+    The size stands beside the state, tokenizer and autoencoder in `build`. `scale_factor` is the size of the latents that it was trained
+    on over that of the build folder's own; `before` are the examples of stretches that its own count leaves out.
     """
     tokenizer = load_tokenizer(build / "tokenizer")
-    state = TrainingState(make_unet(*unet_size(build)), make_text_encoder(tokenizer), Recipe())
+    channels, layers = unet_size(path.parent)
+    state = TrainingState(make_unet(channels, layers), make_text_encoder(tokenizer), Recipe())
     state.load(path)
     vae = AutoencoderKL.from_pretrained(build / "vae")
     vae.register_to_config(scaling_factor=vae.config.scaling_factor * scale_factor)
     save_pipeline(make_pipeline(state.ema["unet"], state.ema["text_encoder"], vae, tokenizer), folder)
-    return f"{state.examples:,} examples"
+    examples = f"{before + state.examples:,} examples"
+    petris = channels == UNET_CHANNELS and layers == UNET_LAYERS
+    return examples if petris else f"{channels}, {layers} a block: {examples}"
 
 
 def run_speed(args: argparse.Namespace) -> None:
@@ -371,9 +397,15 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "begin": {"--trained": {"action": "store_true", "help": "begin with petri's UNet and text encoder too"}},
     "vae": CLOCK,
+    "decoder": CLOCK,
     "text": CLOCK,
     "train": CLOCK
-    | {"--checkpoint-minutes": {"type": float, "default": 5.0}, "--workers": {"type": int, "default": 2}}
+    | {
+        "--checkpoint-minutes": {"type": float, "default": 5.0},
+        "--workers": {"type": int, "default": 1},
+        "--batch": {"type": int, "default": 32},
+    }
+    | {"--keep": {"type": int, "nargs": "+", "default": [], "help": "keep the states at these examples too, for `curve`"}}
     | {
         "--channels": {"type": int, "nargs": 2, "help": "UNet of another width, in a build folder of its own: 64 128"},
         "--layers": {"type": int, "help": "layers a block of that UNet"},
@@ -382,6 +414,8 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "curve": COUNTING
     | {
         "--states": {"nargs": "+", "required": True, "help": "files; FILE=2: its latents were twice the size of the build folder's"},
+        "--before": {"type": int, "default": 0, "help": "examples of earlier stretches, which the states do not count"},
+        "--title": {"default": "petri's fidelity over its training"},
         "--out": {"type": Path, "default": RESULTS / "petri-curve.md"},
     },
     "speed": {"--rounds": {"type": int, "default": 5}, "--out": {"type": Path, "help": "result file (Markdown)"}},
@@ -409,6 +443,7 @@ COMMANDS = {
     "world": run_world,
     "begin": run_begin,
     "vae": run_vae,
+    "decoder": run_decoder,
     "latents": run_latents,
     "text": run_text,
     "train": run_train,

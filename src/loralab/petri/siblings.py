@@ -31,6 +31,7 @@ from loralab.petri.world import SMALL, World
 # name -> the world. With the same seed `no-grids` draws the very picture that petri's world draws, but for its grids.
 SIBLINGS: dict[str, World] = {
     "petri": SMALL,
+    "more-grids": replace(SMALL, share_grids=0.09),  # the mix of petri's last stretch: nothing new, grids twice as often
     "no-grids": replace(SMALL, share_grids=0.0),
     "no-grids-no-boards": replace(SMALL, share_grids=0.0, share_checkered=0.0),  # a checkered background is a grid to the eye
     "no-monsters": World(concepts=tuple(noun for noun in CONCEPTS if noun not in CREATURES)),

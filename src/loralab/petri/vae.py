@@ -22,7 +22,7 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 
 from loralab.petri.clock import Deadline, warm_cosine
-from loralab.petri.parallel import make_workers, set_mean_gradients
+from loralab.petri.parallel import bfloat16_training, make_workers, set_mean_gradients
 from loralab.petri.patches import encode_patches
 
 POSTERIOR_DEVIATION = 0.1
@@ -130,7 +130,7 @@ def train_decoder(
 
 def slice_loss(vae: AutoencoderKL, latents: torch.Tensor, pixels: torch.Tensor, part: slice) -> torch.Tensor:
     """Return the loss of a slice of a batch, computed in bfloat16 where that is safe."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with bfloat16_training():
         decoded = vae.decode(latents[part]).sample.float()
     return reconstruction_loss(decoded, pixels[part])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -46,6 +47,30 @@ def four_runs(steps: int) -> list[TrainRun]:
         make_run("c", data=3, rank=8, alpha=4.0, steps=steps, n=5, weight_decay=0.1, warmup=7, replicate=2),
         make_run("d", data=4, rank=4, alpha=8.0, steps=steps, n=1, max_grad_norm=0.02),
     ]
+
+
+def ops_of(base, run) -> set[str]:
+    """Return the names of the operators that a training calls."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        train(base, [run])
+    return {event.key for event in seen.key_averages()}
+
+
+@pytest.mark.filterwarnings("ignore")  # the profiler's own
+def test_half_precision_on_a_processor_leaves_the_slow_attention_kernel_alone(tiny_base):
+    half = replace(tiny_base, unet=deepcopy(tiny_base.unet).to(torch.bfloat16), dtype=torch.bfloat16)
+    slow = "aten::_scaled_dot_product_flash_attention_for_cpu_backward"
+    run = make_run("a", rank=2, steps=2)
+    assert slow in ops_of(tiny_base, run)  # float32 keeps it: were it renamed, this test would see it here
+    assert slow not in ops_of(half, run)
+
+
+def test_half_precision_learns_what_float32_learns(tiny_base):
+    half = replace(tiny_base, unet=deepcopy(tiny_base.unet).to(torch.bfloat16), dtype=torch.bfloat16)
+    run = make_run("a", rank=4, steps=30, lr=1e-3)
+    start = torch.cat([f.flatten() for pair in make_adapter(tiny_base, run.spec, init_seed(0, 0)).weights.values() for f in pair])
+    one, other = (weights_of(train(base, [run])[0][0]) - start for base in (tiny_base, half))
+    assert torch.nn.functional.cosine_similarity(one, other, dim=0) > 0.9
 
 
 @pytest.mark.parametrize("steps", [20, pytest.param(200, marks=pytest.mark.slow)])
