@@ -32,11 +32,20 @@ DeviceOption = Annotated[
     str | None, typer.Option("--device", help="Where the base runs: cpu, cuda, cuda:1. Default: what the study says, or cpu.")
 ]
 
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        help="How the base is held: fp32, bf16 or fp16. Default: what the study says, or fp32. `doctor` tells what bf16 gains.",
+    ),
+]
+
 
 @app.command()
-def demo(lab: LabOption = None, smoke: SmokeOption = False, as_json: JsonOption = False) -> None:
+def demo(lab: LabOption = None, smoke: SmokeOption = False, precision: PrecisionOption = None, as_json: JsonOption = False) -> None:
     """Run the article study on the embedded base and print the path of its report."""
-    _run(shipped_study("article"), "smoke" if smoke else "quick", lab, plan=False, gate=False, as_json=as_json)
+    preset = "smoke" if smoke else "quick"
+    _run(shipped_study("article"), preset, lab, plan=False, gate=False, as_json=as_json, precision=precision)
 
 
 @app.command()
@@ -57,6 +66,7 @@ def run(
         bool, typer.Option("--gate", help="Exit with 10 (contradicted), 11 (inconclusive) or 12 (not measurable); the worst wins.")
     ] = False,
     device: DeviceOption = None,
+    precision: PrecisionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train every arm of a study, draw, measure and judge; the same command goes on where it was cut off."""
@@ -66,7 +76,10 @@ def run(
     path = shipped_study(study.name) if not study.suffix and not study.exists() else study
     if calibrate and not plan:
         raise lab_error("spec", "--calibrate without --plan", "both", "a run measures its own speed as it goes")
-    _run(path, chosen[0] if chosen else None, lab, plan=plan, calibrate=calibrate, gate=gate, as_json=as_json, anyway=anyway, device=device)
+    _run(
+        path, chosen[0] if chosen else None, lab, plan=plan, calibrate=calibrate, gate=gate, as_json=as_json, anyway=anyway, device=device,
+        precision=precision,
+    )  # fmt: skip
 
 
 @app.command()
@@ -234,12 +247,13 @@ def _run(
     anyway: bool = False,
     calibrate: bool = False,
     device: str | None = None,
+    precision: str | None = None,
 ) -> None:
     from loralab.engine.estimate import check_measures
     from loralab.spec import load_study
-    from loralab.spec.load import on_device
+    from loralab.spec.load import held_as
 
-    loaded = on_device(load_study(path, preset), device)
+    loaded = held_as(load_study(path, preset), device, precision)
     check_measures(loaded)
     folder = _lab_folder(lab)
     if plan:

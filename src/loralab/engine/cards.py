@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -38,6 +39,15 @@ def round_trip_of(base: Base) -> Callable[[np.ndarray], np.ndarray]:
     return round_trip
 
 
+def vae_sha256(base: Base) -> str:
+    """Return the sha256 (hex) over a base's autoencoder, weights and configuration: all of a base that its cards rest on."""
+    digest = hashlib.sha256(json.dumps(dict(base.vae.config), sort_keys=True, default=str).encode())
+    for name, value in sorted(base.vae.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.to("cpu", torch.float32).contiguous().numpy())
+    return digest.hexdigest()
+
+
 def load_or_make_cards(store: Store, base: Base, measures: Sequence[str]) -> dict[str, Card]:
     """Return the card of each instrument that ``measures`` names, at the base's own size through its own VAE."""
     shipped, wanted = shipped_cards(base), list(dict.fromkeys(card_name(measure) for measure in measures))
@@ -48,12 +58,13 @@ def load_or_make_cards(store: Store, base: Base, measures: Sequence[str]) -> dic
 
 
 def shipped_cards(base: Base) -> dict[str, Card]:
-    """Return the cards that came with petri, by name: those made with these weights, this encoder and these versions of the instruments."""
-    if base.name != "petri":
-        return {}
+    """Return the cards that came with petri, by name, where its own autoencoder is the base's, in these versions of the instruments.
+
+    A card rests on the autoencoder alone: petri in bfloat16 and its siblings have the same. Cards of concepts also need petri's encoder.
+    """
     shipped = json.loads((petri_folder().parent / SHIPPED).read_text(encoding="utf-8"))
     companion = companion_of(base)
-    if (shipped["cards_version"], shipped["base_sha256"], shipped["size_px"]) != (CARDS_VERSION, base.fingerprint, base.size_px):
+    if (shipped["cards_version"], shipped["vae_sha256"], shipped["size_px"]) != (CARDS_VERSION, vae_sha256(base), base.size_px):
         return {}
     found = {name: Card(**card) for name, card in shipped["cards"].items()}
     same_encoder = companion is not None and companion.sha256 == shipped["encoder_sha256"]
@@ -72,7 +83,7 @@ def write_shipped_cards(base: Base, path: Path) -> None:
         card = make_concept_card(base, companion, f"concept[{concept}]")
         cards[card.name] = card
     document = {
-        "cards_version": CARDS_VERSION, "base_sha256": base.fingerprint, "size_px": base.size_px,
+        "cards_version": CARDS_VERSION, "vae_sha256": vae_sha256(base), "size_px": base.size_px,
         "encoder_sha256": companion.sha256 if companion is not None else None,
         "cards": {name: json.loads(card.to_json()) for name, card in cards.items()},
     }  # fmt: skip
@@ -83,7 +94,7 @@ def _make_or_load(store: Store, base: Base, names: Sequence[str]) -> dict[str, C
     if not names:
         return {}
     versions = {name: TABLE[name].version for name in names}
-    key = artefact_key("cards", CARDS_VERSION, {"instruments": versions, "size_px": base.size_px}, [base.fingerprint])
+    key = artefact_key("cards", CARDS_VERSION, {"instruments": versions, "size_px": base.size_px}, [vae_sha256(base)])
     if not store.has(KIND, key):
         cards = make_cards(round_trip_of(base), base.size_px, names)
         with store.publish(KIND, key, {"instruments": names}) as scratch:
@@ -96,7 +107,7 @@ def _concept_card(store: Store, base: Base, measure: str) -> Card:
     """Return the card of one concept on the base, under its qualified name."""
     companion = companion_of(base)
     row = {"instruments": {card_name(measure): TABLE[plain_measure(measure)].version}, "size_px": base.size_px}
-    key = artefact_key("cards", CARDS_VERSION, row, [base.fingerprint, *([companion.sha256] if companion else [])])
+    key = artefact_key("cards", CARDS_VERSION, row, [vae_sha256(base), *([companion.sha256] if companion else [])])
     if not store.has(KIND, key):
         card = make_concept_card(base, companion, measure)
         with store.publish(KIND, key, {"instruments": [card_name(measure)]}) as scratch:

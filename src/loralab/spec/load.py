@@ -162,11 +162,19 @@ def merged(recipe: Model, changes: dict[str, Any]) -> Model:
     return type(recipe).model_validate({**recipe.model_dump(exclude_unset=True), **changes})
 
 
-def on_device(loaded: Loaded, device: str | None) -> Loaded:
-    """Return the study on ``device``; None leaves it where it says."""
-    if device is None:
+def held_as(loaded: Loaded, device: str | None, precision: str | None = None) -> Loaded:
+    """Return the study with its base on ``device`` and in ``precision``; None leaves either as the study says.
+
+    The device is no part of the question; the precision is, since pictures and LoRAs differ with it. Raises LabError("spec").
+    """
+    changes = {name: value for name, value in (("device", device), ("precision", precision)) if value is not None}
+    if not changes:
         return loaded
-    load = loaded.spec.load.model_copy(update={"device": device})
+    try:
+        load = LoadSpec.model_validate(loaded.spec.load.model_dump(exclude_unset=True) | changes)
+    except ValidationError as error:
+        found = " ".join(f"--{name} {value}" for name, value in changes.items())
+        raise lab_error("spec", found, "cpu, cuda or cuda:N; and fp32, bf16 or fp16") from error
     return replace(loaded, spec=loaded.spec.model_copy(update={"load": load}))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
+import torch
 
 from loralab.bases import Base, load_base
 from loralab.engine import cards
 from loralab.engine.companions import companion_of
 from loralab.measure import TABLE, make_cards
+from loralab.spec import LoadSpec
 from loralab.store import Store
 
 
@@ -36,8 +39,17 @@ def test_a_card_made_here_says_what_the_shipped_one_says(petri: Base):
         assert here[name].sensitivity == pytest.approx(shipped[name].sensitivity, rel=0.02)
 
 
-def test_other_weights_another_encoder_or_version_is_not_covered(petri: Base, tiny_base: Base, monkeypatch: pytest.MonkeyPatch):
-    assert cards.shipped_cards(replace(petri, fingerprint="0" * 64)) == {}
+def test_the_same_autoencoder_is_covered_whatever_the_unet_is_held_in(petri: Base):
+    half = load_base("petri", LoadSpec(precision="bf16"))
+    assert half.fingerprint != petri.fingerprint
+    assert set(cards.shipped_cards(half)) == set(cards.shipped_cards(petri))
+
+
+def test_another_autoencoder_another_encoder_or_version_is_not_covered(petri: Base, tiny_base: Base, monkeypatch: pytest.MonkeyPatch):
+    other_vae = copy.deepcopy(petri.vae)
+    with torch.no_grad():
+        next(other_vae.parameters()).add_(1e-4)
+    assert cards.shipped_cards(replace(petri, vae=other_vae)) == {}
     assert cards.shipped_cards(tiny_base) == {}
     with monkeypatch.context() as patched:
         patched.setitem(TABLE, "chroma", replace(TABLE["chroma"], version=99))

@@ -6,7 +6,7 @@ import pytest
 
 from loralab.errors import LabError
 from loralab.spec import Cell, load_study, parse_cell
-from loralab.spec.load import train_spec_of
+from loralab.spec.load import held_as, train_spec_of
 
 ARTICLE = Path(__file__).parents[3] / "studies" / "article.yaml"
 
@@ -30,6 +30,20 @@ def test_the_article_study_has_the_seven_experiments_and_its_numbers_are_numbers
     assert list(spec.experiments) == ["myshape", "primary", "monster", "coloured-monster", "blur", "grid", "overfit"]
     assert spec.train.lr == 0.002  # YAML 1.1 would read 2e-3 as a string
     assert train_spec_of(spec, spec.arms["hot"]).lr == pytest.approx(8 * spec.train.lr)
+
+
+def test_the_device_is_no_part_of_the_question_and_the_precision_is():
+    study = load_study(ARTICLE, "quick")
+    assert held_as(study, None, None) is study
+    assert held_as(study, "cuda").sha256 == study.sha256 == held_as(study, None, "fp32").sha256
+    half = held_as(study, None, "bf16")
+    assert half.spec.load.precision == "bf16"
+    assert half.sha256 != study.sha256
+
+
+def test_a_precision_that_is_none_is_refused_with_the_choices():
+    with pytest.raises(LabError, match=r"--precision int4(.|\n)*bf16"):
+        held_as(load_study(ARTICLE), None, "int4")
 
 
 def test_presets_change_the_budget_and_the_hash():
