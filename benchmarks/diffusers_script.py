@@ -145,14 +145,23 @@ def write_imagefolder(folder: Path, images: np.ndarray, captions: Sequence[str])
 
 
 def train_with_script(
-    script: Path, base: Path, data: Path, out: Path, spec: TrainSpec, size_px: int, packages: Path | None, threads: int
+    script: Path,
+    base: Path,
+    data: Path,
+    out: Path,
+    spec: TrainSpec,
+    size_px: int,
+    packages: Path | None,
+    threads: int,
+    precision: str = "fp32",
 ) -> None:
     """Train one adapter with diffusers' script in a process of its own; raises LabError("training") with its last words where it fails."""
     command = [
         sys.executable, "-c", LAUNCH, _stand_in(out), str(script),
         "--pretrained_model_name_or_path", str(base), "--train_data_dir", str(data), "--output_dir", str(out),
         "--resolution", str(size_px), "--train_batch_size", str(spec.batch), "--max_train_steps", str(spec.steps),
-        "--learning_rate", str(spec.lr), "--lr_warmup_steps", "0", "--rank", str(spec.rank), "--seed", "0", "--mixed_precision", "no",
+        "--learning_rate", str(spec.lr), "--lr_warmup_steps", "0", "--rank", str(spec.rank), "--seed", "0",
+        "--mixed_precision", "no" if precision == "fp32" else precision,
         "--max_grad_norm", str(spec.max_grad_norm), "--adam_weight_decay", str(spec.weight_decay), "--cache_dir", str(out / "cache"),
     ]  # fmt: skip
     done = subprocess.run(command, env=_environment(packages, threads), capture_output=True, text=True, check=False)

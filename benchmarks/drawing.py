@@ -13,9 +13,8 @@ from __future__ import annotations
 import argparse
 import tempfile
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
@@ -34,12 +33,12 @@ from loralab.spec import LoadSpec, TrainSpec, load_study
 class Grid:
     """The article's blocks for a few of its LoRAs, and the files of those LoRAs (random ones: what they hold costs no time)."""
 
-    def __init__(self, n_loras: int, device: str, folder: Path) -> None:
+    def __init__(self, n_loras: int, device: str, folder: Path, precision: Literal["fp32", "bf16"] = "fp32") -> None:
         plan = make_plan(load_study(shipped_study("article"), "quick").spec)
         self.spec = plan.spec.sample
         self.names = [run.run_id for run in plan.runs][:n_loras]
         self.blocks: dict[str, list[BlockPlan]] = {name: [b for b in plan.blocks if b.adapter_id == name] for name in self.names}
-        self.base: Base = load_base("petri", LoadSpec(device=device))
+        self.base: Base = load_base("petri", LoadSpec(device=device, precision=precision))
         prompts = list(dict.fromkeys([*(b.prompt for blocks in self.blocks.values() for b in blocks), self.spec.negative]))
         self.embeddings = dict(zip(prompts, embed_prompts(self.base, prompts), strict=True))
         self.files = {name: folder / f"{name}.safetensors" for name in self.names}
@@ -72,22 +71,20 @@ class Grid:
     def draw_one_batch(self, pipeline: Any, items: list[tuple[str, int]]) -> None:
         """Draw (prompt, seed) pictures with whatever the pipeline has on."""
         pipeline(
-            prompt_embeds=torch.stack([self.embeddings[prompt] for prompt, _ in items]),
-            negative_prompt_embeds=torch.stack([self.embeddings[self.spec.negative]] * len(items)),
-            latents=image_noise([seed for _, seed in items], self.base.latent_shape).to(self.base.device),
+            prompt_embeds=torch.stack([self.embeddings[prompt] for prompt, _ in items]).to(self.base.dtype),
+            negative_prompt_embeds=torch.stack([self.embeddings[self.spec.negative]] * len(items)).to(self.base.dtype),
+            latents=image_noise([seed for _, seed in items], self.base.latent_shape).to(self.base.device, self.base.dtype),
             num_inference_steps=self.spec.steps, guidance_scale=self.spec.guidance, output_type="np",
         )  # fmt: skip
 
 
-def load_pipeline(device: str, schedule: Mapping[str, Any]) -> Any:
+def load_pipeline(base: Base) -> Any:
     """Return diffusers' pipeline over petri with the solver that the article uses."""
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        petri_folder(), safety_checker=None, local_files_only=True, torch_dtype=torch.float32
-    )
+    pipeline = StableDiffusionPipeline.from_pretrained(petri_folder(), safety_checker=None, local_files_only=True, torch_dtype=base.dtype)
     names = ("beta_start", "beta_end", "beta_schedule", "prediction_type")
-    pipeline.scheduler = DPMSolverMultistepScheduler(**{name: schedule[name] for name in names})
+    pipeline.scheduler = DPMSolverMultistepScheduler(**{name: base.scheduler_config[name] for name in names})
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+    return pipeline.to(base.device)
 
 
 def best_batch(bench: Bench, grid: Grid, pipeline: Any, sizes: list[int]) -> int:
@@ -117,8 +114,8 @@ def main() -> None:
     warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy keyword", DeprecationWarning)
     with benching(parse()) as bench, tempfile.TemporaryDirectory() as folder:
         options = bench.options
-        grid = Grid(options.loras or (4 if options.quick else 16), options.device, Path(folder))
-        pipeline = load_pipeline(options.device, grid.base.scheduler_config)
+        grid = Grid(options.loras or (4 if options.quick else 16), options.device, Path(folder), options.precision)
+        pipeline = load_pipeline(grid.base)
         grid.draw_with_lab(bench.crew)  # starts the lab's processes
         size = best_batch(bench, grid, pipeline, options.batches or ([8, 32] if options.quick else [8, 16, 32, 64]))
         name = f"drawing {grid.n_images} pictures with {len(grid.names)} LoRAs"

@@ -2,7 +2,8 @@
 
     python benchmarks/peak_share.py [--quick]
 
-The peak is measured: float32 products of square matrices, the best size of several, the best of the rounds. Operations are counted by
+The peak is measured: products of square matrices in the precision of the base, the best size of several, the best of the rounds.
+Operations are counted by
 torch.utils.flop_counter over the same call that is timed (it leaves attention on a CPU out, so the shares err on the low side);
 a training step includes noise, gradient and optimiser, a drawn batch includes solver, guidance and the decoder.
 """
@@ -19,6 +20,7 @@ from turns import Bench, benching, parser_of
 
 from loralab.adapters import make_adapter
 from loralab.bases import Base, embed_prompts, load_base
+from loralab.bases.load import DTYPES
 from loralab.crew import ALONE, Crew
 from loralab.engine.plan import MAX_IMAGES, MAX_STACK
 from loralab.sample import ImageBlock, plan_batches, sample_batches
@@ -33,7 +35,7 @@ def peak_flops(bench: Bench, sizes: tuple[int, ...]) -> float:
     """Return the operations a second of the best matrix product."""
     best = 0.0
     for size in sizes:
-        a = torch.randn(size, size, device=bench.options.device)
+        a = torch.randn(size, size, device=bench.options.device, dtype=DTYPES[bench.options.precision])
         for _ in range(bench.rounds + 1):  # one more: the first sets up
             best = max(best, 2 * size**3 / timed(bench, lambda a=a: a @ a))
     return best
@@ -87,7 +89,7 @@ def drawing_work(base: Base, crew: Crew) -> Callable[[], None]:
 def main() -> None:
     """Measure the peak before and after, and both shares between."""
     with benching(parser_of(__doc__)) as bench:
-        base = load_base("petri", LoadSpec(device=bench.options.device))
+        base = load_base("petri", LoadSpec(device=bench.options.device, precision=bench.options.precision))
         sizes = SIZES[:3] if bench.options.quick else SIZES
         peaks = [peak_flops(bench, sizes)]
         found = {}

@@ -10,7 +10,7 @@ from loralab.cli import shipped_study
 from loralab.engine.whole import run_study
 from loralab.errors import lab_error
 from loralab.spec import load_study
-from loralab.spec.load import Loaded
+from loralab.spec.load import Loaded, held_as
 from loralab.store import read_lines
 
 TRAIN, DRAW = "train", ("draw the base's images", "draw the LoRAs' images")
@@ -49,8 +49,8 @@ def add_study_options(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_study(options: argparse.Namespace) -> Loaded:
-    """Return the article's study: its quick budget, with --quick the smoke budget."""
-    return load_study(shipped_study("article"), "smoke" if options.quick else "quick")
+    """Return the article's study: its quick budget, with --quick the smoke budget; in the precision asked for."""
+    return held_as(load_study(shipped_study("article"), "smoke" if options.quick else "quick"), None, options.precision)
 
 
 def study_seconds(options: argparse.Namespace, loaded: Loaded, scratch: Path) -> StudySeconds:

@@ -41,8 +41,8 @@ class Work:
         options = bench.options
         self.bench, self.scratch = bench, scratch
         self.spec = TrainSpec(rank=2, alpha=2, lr=1e-3, steps=options.steps, batch=batch)
-        self.base: Base = load_base("petri", LoadSpec(device=options.device))
-        self.peer: Base = load_base("petri", LoadSpec(device=options.device))
+        self.base: Base = load_base("petri", LoadSpec(device=options.device, precision=options.precision))
+        self.peer: Base = load_base("petri", LoadSpec(device=options.device, precision=options.precision))
         images = [example.image for example in make_examples(DATA, self.base.size_px)]
         pixels = torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2).float() / 127.5 - 1
         self.latents, self.text = encode_images(self.base, pixels), embed_prompts(self.base, [CAPTION] * len(images))
@@ -79,7 +79,8 @@ class Work:
         def work() -> None:
             for index in range(n):
                 train_with_script(
-                    script, *given, self.scratch / f"out-{index}", self.spec, self.base.size_px, options.packages, threads
+                    script, *given, self.scratch / f"out-{index}", self.spec, self.base.size_px, options.packages, threads,
+                    options.precision,
                 )  # fmt: skip
 
         return self.bench.seconds(work) * N_ADAPTERS / n

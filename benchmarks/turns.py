@@ -105,6 +105,7 @@ def parser_of(text: str | None) -> argparse.ArgumentParser:
         help="Wall time, or processor time: on a machine that others use, with one thread, ratios of processor time still mean something.",
     )  # fmt: skip
     parser.add_argument("--one-process", action="store_true", help="The lab works as with `load: {side_by_side: false}`.")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="How both sides hold the base.")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda (not yet run on one by the authors).")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="Append the results, one JSON object, to FILE.")
     return parser

@@ -31,8 +31,8 @@ def script_seconds(bench: Bench, plan: StudyPlan, scratch: Path) -> float:
 
 def pipeline_seconds(bench: Bench, plan: StudyPlan, scratch: Path) -> float:
     """Return the seconds of diffusers' pipeline for every picture of the study."""
-    grid = drawing.Grid(2 if bench.options.quick else 8, bench.options.device, scratch)
-    pipeline = drawing.load_pipeline(bench.options.device, grid.base.scheduler_config)
+    grid = drawing.Grid(2 if bench.options.quick else 8, bench.options.device, scratch, bench.options.precision)
+    pipeline = drawing.load_pipeline(grid.base)
     size = drawing.best_batch(bench, grid, pipeline, [8, 16, 32])
     seconds = statistics.median(bench.seconds(lambda: grid.draw_with_pipeline(pipeline, size)) for _ in range(bench.rounds))
     return seconds * plan.n_images / grid.n_images
