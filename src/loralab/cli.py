@@ -164,15 +164,17 @@ def export(
         Path | None, typer.Option("--out", help="Folder to write, new or empty. Default: export-STUDY here.", metavar="DIR")
     ] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="A preset of the study: smoke, quick, full.")] = None,
+    precision: PrecisionOption = None,
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write each arm for another trainer: kohya data folder, dataset TOML and the commands for sd-scripts; train nothing."""
     from loralab.engine.exporting import export_study
     from loralab.spec import load_study
+    from loralab.spec.load import held_as
 
     path = shipped_study(study.name) if not study.suffix and not study.exists() else study
-    loaded = load_study(path, preset)
+    loaded = held_as(load_study(path, preset), None, precision)
     done = export_study(loaded, _lab_folder(lab), out if out is not None else Path(f"export-{loaded.spec.study}"))
     if as_json:
         typer.echo(json.dumps({"folder": str(done.folder), "arms": done.arms, "n_runs": done.n_runs}, indent=1))

@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -88,9 +89,12 @@ class Crew:
             return [function(*call) for call in calls]
         self._start()
         workers = [self._free.get() for _ in calls]
-        for worker, call in zip(workers, calls, strict=True):
-            worker.ask(function, call, self._lent)
-        return [self._passing(worker) for worker in workers]
+        with ThreadPoolExecutor(len(calls)) as threads:  # all at once: each takes its first call only when it has imported torch
+            list(threads.map(lambda worker, call: worker.ask(function, call, self._lent), workers, calls))
+        passing = [self._passing(worker) for worker in workers]
+        for each in passing:
+            next(each)
+        return passing
 
     def close(self) -> None:
         """End the processes."""
@@ -118,6 +122,7 @@ class Crew:
     def _passing(self, worker: _Worker) -> Generator[Any, None, Any]:
         ended = False
         try:
+            yield None  # begun: what was never begun could not be closed, and its process would be lost
             while True:
                 kind, value = worker.answer()
                 if kind == "end":
@@ -167,7 +172,7 @@ class _Worker:
         environment = {**os.environ, "PYTHONPATH": paths} | dict.fromkeys(THREAD_VARIABLES, str(threads))
         # in a session of its own: what interrupts this process ends it by the block, without its last words on the screen
         self.process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+            [sys.executable, "-P", "-W", "ignore", "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
             start_new_session=True,
         )  # fmt: skip
         self.holds: set[int] = set()
@@ -204,8 +209,12 @@ class _Worker:
         self.process.stdin.flush()
 
     def _lost(self) -> Exception:
-        self.process.kill()  # changes nothing where it has ended
-        found = f"a process beside this one ended with code {self.process.wait()}"
+        try:
+            code = self.process.wait(timeout=5)  # it has closed its end, and is about to be gone
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        found = f"a process beside this one ended with code {code}"
         return lab_error("measurement", found, "an answer", "run the same command again: what was done is kept")
 
 
@@ -225,10 +234,21 @@ def _serve() -> None:
                 continue
             function, call = rest
             for answer in _answers(function, tuple(kept[each.number] if isinstance(each, Lent) else each for each in call)):
-                pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
+                answers.write(_pickled(answer))
                 answers.flush()
         except BrokenPipeError:  # nobody is left to answer
             os._exit(1)
+
+
+def _pickled(answer: tuple[str, Any]) -> bytes:
+    """Return the answer's bytes; of one that cannot be pickled, what it was."""
+    try:
+        return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        kind, value = answer
+        words = "".join(traceback.format_exception(value)) if isinstance(value, BaseException) else f"{type(value).__name__}: {error}"
+        told = lab_error("measurement", f"an answer ({kind}) that cannot be handed over: {words}", "an answer that can be pickled")
+        return pickle.dumps(("error", told), pickle.HIGHEST_PROTOCOL)
 
 
 def _answers(function: Callable[..., Any], call: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:
@@ -244,6 +264,7 @@ def _answers(function: Callable[..., Any], call: tuple[Any, ...]) -> Iterator[tu
                 yield "next", value
         yield "end", result
     except Exception as error:  # carried over to the one who asked, and raised there
+        error.add_note(traceback.format_exc())  # where it came from, which pickling leaves behind
         yield "error", error
 
 

@@ -118,6 +118,18 @@ def test_killed_twice_and_started_again_gives_the_same_bytes(finished: Path, stu
     assert results(lab) == results(finished)
 
 
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core: no processes beside each other")
+def test_processes_beside_each_other_are_killed_and_resumed_to_the_same_bytes(tmp_path: Path):
+    text = TINY.replace("base: petri", "base: petri\nload: {side_by_side: true}").replace("replicates: 3", "replicates: 4")
+    (study := tmp_path / "tiny.yaml").write_text(text, encoding="utf-8")
+    run("run", study, "--lab", tmp_path / "whole", "--anyway")
+    for kind in ("images", "adapters", "readings"):
+        _kill_when(tmp_path / "killed", kind, study)
+    run("run", study, "--lab", tmp_path / "killed", "--anyway")
+    assert len(results(tmp_path / "whole")) > 50
+    assert results(tmp_path / "killed") == results(tmp_path / "whole")
+
+
 def _kill_when(lab: Path, kind: str, study: Path) -> None:
     """Start the study and send SIGKILL as soon as the store holds another artefact of ``kind``."""
     before = len([*(lab / "store" / kind).glob("*/manifest.json")])

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -130,6 +131,37 @@ def test_an_error_in_a_generator_is_raised_where_it_is_read():
         (walk,) = crew.generators(os.fwalk, [(3.5,)])
         with pytest.raises(TypeError, match="float"):
             next(walk)
+
+
+def test_a_generator_that_is_given_up_unread_leaves_the_crew_whole():
+    with crew_of(2) as crew:
+        for _ in range(2):  # the second time would wait for ever for a process that was lost the first time
+            first, second = crew.generators(os.fwalk, [(3.5,), (os.path.dirname(__file__),)])
+            with pytest.raises(TypeError, match="float"):
+                next(first)
+            second.close()
+            crew._start()
+
+
+def test_an_answer_that_cannot_be_pickled_is_an_error_and_ends_no_process():
+    with crew_of(2) as crew:
+        with crew.results(threading.Lock, [()]) as found, pytest.raises(LabError, match="cannot be handed over"):
+            next(found)
+        with crew.results(math.sqrt, [(4,)] * 4) as found:
+            assert list(found) == [2] * 4
+
+
+def test_an_error_says_where_it_came_from():
+    with crew_of(2) as crew, crew.results(os.path.getsize, [("/nowhere",)]) as found, pytest.raises(FileNotFoundError) as caught:
+        next(found)
+    assert any("genericpath" in note for note in caught.value.__notes__)
+
+
+def test_files_of_the_folder_that_one_works_in_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "queue.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path)
+    with crew_of(2) as crew, crew.results(math.sqrt, [(4,)]) as found:
+        assert next(found) == 2
 
 
 def test_an_error_of_the_lab_comes_through_a_pickle():

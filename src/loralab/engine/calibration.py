@@ -21,7 +21,7 @@ import torch
 
 from loralab import __version__
 from loralab.bases import Base
-from loralab.engine.cost import Rates, measure_rates
+from loralab.engine.cost import Rates, measure_rates, runs_together
 from loralab.engine.plan import StudyPlan
 from loralab.errors import LabError
 from loralab.spec import BASE_ARM
@@ -49,18 +49,18 @@ def rates_file() -> Path:
 
 def rates_of(base: Base, plan: StudyPlan, base_arm: str = BASE_ARM, *, afresh: bool = False) -> Calibration:
     """Return this machine's rates for a plan's work on one base: those kept from an earlier plan, or measured now, in seconds, and kept."""
-    key, kept = _key(base, plan), _read_kept()
+    key, kept = _key(base, plan, base_arm), _read_kept()
     found = kept.get(key)
     if found is not None and not afresh:
         return Calibration(Rates(**found["rates"]), found["measured"])
     calibration = Calibration(measure_rates(base, plan, base_arm), datetime.datetime.now(datetime.UTC).date().isoformat())
     kept[key] = {"rates": vars(calibration.rates), "measured": calibration.measured}
-    with suppress(LabError, OSError):  # a home that cannot be written to: the next plan measures again
+    with suppress(LabError, OSError, RuntimeError):  # a home that cannot be written to: the next plan measures again
         write_atomically(rates_file(), json.dumps(kept, indent=1, sort_keys=True).encode())
     return calibration
 
 
-def _key(base: Base, plan: StudyPlan) -> str:
+def _key(base: Base, plan: StudyPlan, base_arm: str) -> str:
     spec, sizes = plan.spec, plan.sizes
     hardware = [
         _processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__, __version__, str(base.device), str(base.dtype),
@@ -68,7 +68,7 @@ def _key(base: Base, plan: StudyPlan) -> str:
     ]  # fmt: skip
     work = [
         base.fingerprint, spec.train.model_dump(mode="json", exclude=FREE), spec.sample.model_dump(mode="json", exclude=UNSEEN),
-        spec.train.trains_text, spec.sample.guidance > 1, min(sizes.stack, len(plan.runs)), sizes.images, sizes.checkpointing,
+        spec.train.trains_text, spec.sample.guidance > 1, runs_together(plan, base_arm), sizes.images, sizes.checkpointing,
         sizes.processes,
     ]  # fmt: skip
     return hashlib.sha256(canonical_json([hardware, work]).encode()).hexdigest()[:24]
@@ -86,5 +86,5 @@ def _read_kept() -> dict[str, Mapping[str, Any]]:
     try:
         kept = json.loads(rates_file().read_bytes())
         return {key: value for key, value in kept.items() if set(value["rates"]) == set(Rates.__dataclass_fields__)}
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
+    except (OSError, RuntimeError, ValueError, AttributeError, KeyError, TypeError):
         return {}

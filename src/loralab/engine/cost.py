@@ -48,16 +48,21 @@ class Cost:
     disk_mib: float
 
 
+def runs_together(plan: StudyPlan, base_arm: str = BASE_ARM) -> int:
+    """Return how many runs stand in the first stack on a base, 1 where nothing is trained there: what a training rate is measured on."""
+    own = {run.run_id for run in plan.runs if base_arm_of(plan.spec, run.arm) == base_arm}
+    return next((len(stack) for stack in stacks_of(plan) if stack[0] in own), 1)
+
+
 def measure_rates(base: Base, plan: StudyPlan, base_arm: str = BASE_ARM) -> Rates:
     """Return this machine's rates on one base for the study's own recipe, from a few steps of a full stack and of a full batch."""
-    own = {run.run_id for run in plan.runs if base_arm_of(plan.spec, run.arm) == base_arm}
-    stack = next((stack for stack in stacks_of(plan) if stack[0] in own), [""])
+    n_runs = runs_together(plan, base_arm)
     recipe = plan.spec.train.model_copy(update={"steps": CALIBRATION_STEPS + 1})
     with crew_of(plan.sizes.processes, torch.get_num_threads()) as crew:
-        train = _train_step_seconds(base, recipe, len(stack), crew, checkpointing=plan.sizes.checkpointing) / len(stack)
         sample = plan.spec.sample.model_copy(update={"steps": CALIBRATION_STEPS})
         n_images = plan.sizes.images
-        batch_seconds = _median_seconds(lambda: _draw(base, sample, recipe, n_images, crew)) / crew.n
+        batch_seconds = _median_seconds(lambda: _draw(base, sample, recipe, n_images, crew)) / crew.n  # first: it starts all processes
+        train = _train_step_seconds(base, recipe, n_runs, crew, checkpointing=plan.sizes.checkpointing) / n_runs
     decode = _median_seconds(lambda: decode_latents(base, torch.zeros(n_images, *base.latent_shape)))
     per_step = max(0.0, batch_seconds - decode) / (CALIBRATION_STEPS * n_images)
     return Rates(train, per_step, decode / n_images)

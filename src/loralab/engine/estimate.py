@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,9 @@ from loralab.infer.power import ClaimPlan, plan_claims
 from loralab.measure import TABLE
 from loralab.spec import BASE_ARM, base_arm_of, is_base
 from loralab.spec.load import Loaded, preset_of, train_spec_of
+
+#: the sizes by which work is grouped, as the run will take them
+GROUPING = ("stack", "images", "processes", "checkpointing")
 
 
 def claim_plans(loaded: Loaded) -> list[ClaimPlan]:
@@ -96,11 +98,12 @@ def describe_plan(loaded: Loaded, lab: Path, *, calibrate: bool = False) -> dict
     from loralab.engine.cost import estimate_cost
     from loralab.engine.local import base_names, load_bases
     from loralab.engine.measuring import study_measures
-    from loralab.engine.memory import processes_for, size_work
+    from loralab.engine.memory import size_work, sized
 
     bases = load_bases(loaded)
     plan = make_plan(loaded.spec)
-    plan = replace(plan, sizes=size_work(bases, plan, processes_for(plan, bases)))
+    plan = sized(plan, bases)
+    predicted = size_work(bases, plan, plan.sizes.processes)  # the bytes too, which petri's usual sizes come without
     calibrations = {own: rates_of(bases[own], plan, own, afresh=calibrate) for own in plan.bases}
     rates = {own: calibration.rates for own, calibration in calibrations.items()}
     uncarded = [own for own in plan.bases if not {*map(card_name, study_measures(plan.spec, own))} <= shipped_cards(bases[own]).keys()]
@@ -108,7 +111,7 @@ def describe_plan(loaded: Loaded, lab: Path, *, calibrate: bool = False) -> dict
     return {
         "study": loaded.spec.study, "about": loaded.spec.about, "preset": loaded.preset or "none", "study_sha256": loaded.sha256,
         "base": base_names(bases), "lab": str(lab), "n_arms": len(plan.arms), "n_runs": len(plan.runs), "n_images": plan.n_images,
-        "n_cells": len(plan.cells), "memory": vars(plan.sizes),
+        "n_cells": len(plan.cells), "memory": vars(predicted) | {name: getattr(plan.sizes, name) for name in GROUPING},
         "cost": vars(cost) | {"rates": vars(rates[plan.bases[0]]), "rates_measured": calibrations[plan.bases[0]].measured},
         "device": str(bases[BASE_ARM].device), "arms": [_arm_row(loaded, name) for name in plan.arms],
         "claims": [_claim_row(row) for row in claim_plans(loaded)], "pairs": _pairs(plan), "notes": list(plan.notes),

@@ -132,7 +132,8 @@ def freeze(run: StudyRun) -> None:
     append_line(run.ledger, {
         "event": "started", "attempt": run.attempt, "study_sha256": run.loaded.sha256, "preset": run.loaded.preset or "none",
         "verdicts": verdicts, "questions": sorted(set(run.loaded.questions.values())) if verdicts else None,
-        "base_sha256": run.bases_sha256, "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "options": list(run.loaded.options), "base_sha256": run.bases_sha256,
+        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     })  # fmt: skip
 
 
@@ -350,7 +351,7 @@ def _measure(run: StudyRun) -> Iterator[Event]:
             measures, companion = study_measures(run.plan.spec, name), companion_of(run.bases[name])
             by_data, beneath = _datasets_on(run, name), run.base_blocks(name)
             with measuring(run.store, blocks, beneath, by_data, measures, companion, crew) as found:
-                with run.clock.stage("calibrate the instruments"), torch_threads(1 if crew.started else torch.get_num_threads()):
+                with run.clock.stage("calibrate the instruments"), torch_threads(1):
                     yield Event("calibrate", index, len(run.plan.bases))
                     run.cards_of[name] = load_or_make_cards(run.store, run.bases[name], measures)
                     yield Event("calibrate", index + 1, len(run.plan.bases))

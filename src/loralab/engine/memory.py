@@ -26,7 +26,7 @@ from loralab.bases.base import vae_batch
 from loralab.crew import MOST
 from loralab.engine.plan import MAX_IMAGES, MAX_STACK, Sizes, StudyPlan
 from loralab.errors import lab_error
-from loralab.spec import LoadSpec, SampleSpec, TrainSpec, base_arm_of
+from loralab.spec import BASE_ARM, LoadSpec, SampleSpec, TrainSpec, base_arm_of
 from loralab.train.loop import dry_step
 
 #: of the device's whole memory, not of what is free just now: a resumed study must group as it did at first
@@ -36,6 +36,8 @@ OVERHEAD_BYTES = 700 << 20
 KERNEL_SHARE = 1.15
 #: weights that each of several processes may hold for itself, and work (pictures through the UNet) that is worth starting them
 SMALL_WEIGHTS = 256 << 20
+#: a process that holds petri, and its stack of 16: torch's share as above, and .5 GiB
+PETRI_PROCESS_BYTES = 1250 << 20
 LEAST_PASSES = 10_000
 MODELS = ("unet", "vae", "text_encoder", "text_encoder_2")
 
@@ -57,9 +59,11 @@ class Demand:
 
 
 def sized(plan: StudyPlan, bases: Mapping[str, Base]) -> StudyPlan:
-    """Return the plan with the sizes of this device; petri's usual ones (about 0.5 GiB) fit wherever torch runs, and take no dry run."""
+    """Return the plan with the sizes of this device; petri's usual ones need no dry run, only room for their processes."""
     load, processes = plan.spec.load, processes_for(plan, bases)
     if all(base.name == "petri" for base in bases.values()) and load.memory_gib is None:
+        room = room_bytes(load, bases[BASE_ARM].device)
+        processes = max(1, min(processes, int((room - OVERHEAD_BYTES) // PETRI_PROCESS_BYTES)))
         return replace(plan, sizes=Sizes(MAX_STACK * processes, checkpointing=load.gradient_checkpointing or False, processes=processes))
     return replace(plan, sizes=size_work(bases, plan, processes))
 
@@ -84,7 +88,11 @@ def size_work(bases: Mapping[str, Base], plan: StudyPlan, processes: int = 1) ->
     All bases of a study are held at once, so each leaves the others less room.
     """
     weights = sum(weights_bytes(base) for base in bases.values())
-    found = [_size_on(base, plan, own, weights, processes) for own, base in bases.items() if own in plan.bases]
+    held = {own: base for own, base in bases.items() if own in plan.bases}
+    found = [_size_on(base, plan, own, weights, processes) for own, base in held.items()]
+    fewest = min(sizes.processes for sizes in found)
+    if fewest < processes:
+        found = [_size_on(base, plan, own, weights, fewest) for own, base in held.items()]
     tightest = min(found, key=lambda sizes: (sizes.stack, sizes.images))
     return replace(
         tightest, stack=min(sizes.stack for sizes in found), images=min(sizes.images for sizes in found),
@@ -106,9 +114,14 @@ def fit(room: float, weights: int, checkpointing: bool | None, train: Callable[[
     """Return the largest stack and batch, up to the usual ones, whose peaks fit into ``room`` bytes beside ``weights``.
 
     ``train`` gives the demand without and with checkpointing; None for ``checkpointing`` turns it on where nothing fits without.
-    Several ``processes`` hold the weights each, beside the first one, and share a stack; each draws a batch. Raises LabError("training")
-    where not even one LoRA, or one picture, fits.
+    Several ``processes`` hold the weights each, beside the first one, and share a stack; each draws a batch; where there is no room for so
+    many there are fewer. Raises LabError("training") where not even one LoRA, or one picture, fits into one process.
     """
+    while processes > 1:
+        left = ((room - weights - OVERHEAD_BYTES) / processes - weights - OVERHEAD_BYTES) / KERNEL_SHARE
+        if train(bool(checkpointing)).most(left) > 0 and draw.most(left) > 0:
+            break
+        processes -= 1
     own = weights + OVERHEAD_BYTES
     beside = room - own if processes == 1 else (room - own) / processes - own
     left = beside / KERNEL_SHARE

@@ -265,8 +265,13 @@ def _provenance(run: StudyRun) -> Provenance:
         f"r*{run.plan.spec.sample.seeds}+{run.plan.spec.sample.seeds - 1} (r counts from 0)",
         started=str(started[-1]["at"]), stages=tuple(stages), attempts=tuple(_attempts(started, records)),
         run_says=run_sentence(records, run.loaded.sha256, run.bases_sha256) if preset_of(run.loaded).verdicts else "",
-        commands=(f"loralab run {run.plan.spec.study}" + (f" --{run.loaded.preset}" if run.loaded.preset else ""),),
+        commands=(" ".join(["loralab run", run.plan.spec.study, *_options(run)]),),
     )  # fmt: skip
+
+
+def _options(run: StudyRun) -> list[str]:
+    """Return the options by which the same question is asked again."""
+    return [*([f"--{run.loaded.preset}"] if run.loaded.preset else []), *run.loaded.options]
 
 
 def _foretold(run: StudyRun, stage: str) -> str:

@@ -22,6 +22,7 @@ TILE_PX = 64
 LABEL_PX = 16
 GAP_PX = 2
 PALETTE_COLOURS = 192
+TURNS = 5  # of taking an older summary's place, before that is given up
 
 
 def write_summary(input: ReportInput, folder: Path) -> Path:
@@ -33,13 +34,13 @@ def write_summary(input: ReportInput, folder: Path) -> Path:
         if section.strips:
             (scratch / f"{section.name}.png").write_bytes(make_sheet(section.strips))
     (scratch / "summary.md").write_text(render_summary(input), encoding="utf-8")
-    while True:
+    for turn in range(TURNS):
         shutil.rmtree(folder, ignore_errors=True)
         try:
             scratch.replace(folder)
             break
-        except OSError as found:  # another process has just put its own there
-            if found.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+        except OSError as found:  # another process has just put its own there, or what is there cannot be removed
+            if found.errno not in (errno.ENOTEMPTY, errno.EEXIST) or turn == TURNS - 1:
                 raise
     return folder / "summary.md"
 

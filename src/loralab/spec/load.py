@@ -53,6 +53,7 @@ class Loaded:
     folder: Path
     preset: str | None
     questions: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
+    options: tuple[str, ...] = ()  # what the command line changed of the question, as it stood there
 
     @property
     def sha256(self) -> str:
@@ -175,7 +176,8 @@ def held_as(loaded: Loaded, device: str | None, precision: str | None = None) ->
     except ValidationError as error:
         found = " ".join(f"--{name} {value}" for name, value in changes.items())
         raise lab_error("spec", found, "cpu, cuda or cuda:N; and fp32, bf16 or fp16") from error
-    return replace(loaded, spec=loaded.spec.model_copy(update={"load": load}))
+    options = () if precision is None else ("--precision", precision)
+    return replace(loaded, spec=loaded.spec.model_copy(update={"load": load}), options=options)
 
 
 def train_spec_of(spec: StudySpec, arm: ArmSpec) -> TrainSpec:

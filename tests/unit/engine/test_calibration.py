@@ -72,6 +72,16 @@ def test_other_work_is_measured(tiny_base: Base, plan: StudyPlan, measured: list
     assert len(measured) == 4
 
 
+def test_runs_that_share_no_stack_are_other_work(tiny_base: Base, tmp_path: Path, measured: list[str]) -> None:
+    asked = STUDY.replace("expect: lower", 'versus: more @ "myshape", expect: lower')
+    together = asked.replace("arms:", "arms:\n  more: {data: dots, captions: a}")
+    apart = together.replace("captions: a}", "captions: a, train: {steps: 5}}")
+    for name, text in (("together", together), ("apart", apart)):
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+        rates_of(tiny_base, make_plan(load_study(tmp_path / f"{name}.yaml").spec))
+    assert len(measured) == 2  # of four runs in a stack, and of two
+
+
 def test_afresh_measures_again_and_keeps_the_newest(tiny_base: Base, plan: StudyPlan, measured: list[str]) -> None:
     rates_of(tiny_base, plan)
     assert rates_of(tiny_base, plan, afresh=True).rates.train_step_seconds == 2.0

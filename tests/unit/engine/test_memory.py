@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ import torch
 from loralab.bases import Base, embed_prompts
 from loralab.engine import memory
 from loralab.engine.memory import Demand, LivePeak, fit, train_demand, train_peak_bytes
-from loralab.engine.plan import Sizes
+from loralab.engine.plan import Sizes, make_plan
 from loralab.errors import LabError
-from loralab.spec import SampleSpec, TrainSpec
+from loralab.spec import BASE_ARM, SampleSpec, TrainSpec, load_study
 from loralab.train import TrainRun, train_stack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPE = TrainSpec(rank=2, batch=2, steps=2)
+ARTICLE = Path(__file__).parents[3] / "studies" / "article.yaml"
 
 
 def test_the_counter_sees_each_stretch_of_memory_once_and_forgets_what_is_gone() -> None:
@@ -69,6 +71,27 @@ def test_checkpointing_comes_on_where_one_lora_would_not_fit_without() -> None:
         fitted(100, checkpointing=False)
     with pytest.raises(LabError, match="no more than the"):
         fitted(30)
+
+
+def in_processes(left: float, processes: int) -> Sizes:
+    """As `fitted`, with ``left`` bytes beside the first process's weights and torch."""
+    return fit(left + memory.OVERHEAD_BYTES + 1000, 1000, None, lambda on: Demand(10, 40 if on else 100), Demand(5, 20), processes)
+
+
+def test_there_are_as_many_processes_as_have_room() -> None:
+    each = memory.OVERHEAD_BYTES + 1000 + memory.KERNEL_SHARE * 110.5  # a process with one LoRA
+    assert [in_processes(n * each, 8).processes for n in (8, 7.9, 2, 1.9)] == [8, 7, 2, 1]
+    assert in_processes(2 * each, 8).stack == 2  # one in each
+    alone = in_processes(1.9 * each, 8)
+    assert (alone.stack, alone.checkpointing) == (memory.MAX_STACK, False)
+
+
+@pytest.mark.parametrize(("gib", "processes"), [(64, 8), (4, 2), (1, 1)])
+def test_petris_processes_need_room_too(tiny_base: Base, gib: int, processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "room_bytes", lambda load, device: gib * 2**30)
+    monkeypatch.setattr(memory, "processes_for", lambda plan, bases: 8)
+    plan = memory.sized(make_plan(load_study(ARTICLE, "quick").spec), {BASE_ARM: replace(tiny_base, name="petri")})
+    assert (plan.sizes.processes, plan.sizes.stack) == (processes, processes * memory.MAX_STACK)
 
 
 def test_drawing_is_sized_by_the_vae_too(tiny_base: Base) -> None:

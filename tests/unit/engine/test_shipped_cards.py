@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from loralab.bases import Base, load_base
 from loralab.engine import cards
 from loralab.engine.companions import companion_of
 from loralab.measure import TABLE, make_cards
+from loralab.petri import petri_folder
 from loralab.spec import LoadSpec
 from loralab.store import Store
 
@@ -43,6 +46,14 @@ def test_the_same_autoencoder_is_covered_whatever_the_unet_is_held_in(petri: Bas
     half = load_base("petri", LoadSpec(precision="bf16"))
     assert half.fingerprint != petri.fingerprint
     assert set(cards.shipped_cards(half)) == set(cards.shipped_cards(petri))
+
+
+def test_where_a_base_lies_and_what_it_is_called_change_nothing(petri: Base, tmp_path: Path):
+    shutil.copytree(petri_folder(), tmp_path / "copied")
+    copied = load_base(str(tmp_path / "copied"))
+    assert copied.name != petri.name
+    shipped = set(cards.shipped_cards(petri))
+    assert set(cards.shipped_cards(copied)) == {name for name in shipped if not name.startswith("concept[")}
 
 
 def test_another_autoencoder_another_encoder_or_version_is_not_covered(petri: Base, tiny_base: Base, monkeypatch: pytest.MonkeyPatch):
