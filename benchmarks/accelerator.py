@@ -161,7 +161,7 @@ def parse() -> argparse.ArgumentParser:
     """Return the script's options."""
     parser = parser_of(__doc__)
     parser.add_argument("--sizes", nargs="+", choices=["petri", *SIZES], default=["petri", *SIZES], help="Bases.")
-    parser.add_argument("--precision", choices=list(DTYPES), default="bf16", help="Of the UNets other than petri's.")
+    parser.set_defaults(precision="bf16")  # of the UNets other than petri's
     parser.add_argument("--stacks", type=int, nargs="+", default=None, help="Values of K. Default: 1 2 4 ... 64, with --quick 1 4.")
     return parser
 
