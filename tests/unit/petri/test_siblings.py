@@ -8,18 +8,26 @@ import numpy as np
 import pytest
 import torch
 
+from loralab.bases import load_base
+from loralab.engine.cards import vae_sha256
 from loralab.petri import petri_folder
 from loralab.petri.captions import make_captions
 from loralab.petri.draw import make_picture
+from loralab.petri.fidelity import read_grid
+from loralab.petri.instruments import read_subject_colour
 from loralab.petri.latents import tokenize
 from loralab.petri.patches import encode_patches
 from loralab.petri.pipeline import make_text_encoder, make_unet
+from loralab.petri.sampling import draw_as_studies
 from loralab.petri.siblings import SIBLINGS, begin, write_world
 from loralab.petri.text import load_tokenizer
 from loralab.petri.train import Recipe, TrainingState
 from loralab.petri.vae import to_pixels
 from loralab.petri.words import CREATURES
 from loralab.petri.world import SHAPES_ONLY, sample_truth
+
+
+SIBLING = Path(__file__).parents[3] / "studies" / "siblings" / "no-grids"
 
 
 def test_without_grids_every_other_picture_stays_as_it_was() -> None:
@@ -69,3 +77,23 @@ def test_a_build_folder_begins_with_petris_own_parts(tmp_path: Path) -> None:
     assert (state.examples, state.steps) == (0, 0)
     assert not torch.equal(before, state.parts["unet"].conv_in.weight)
     assert all(torch.equal(a, b) for a, b in zip(state.parts.parameters(), state.ema.parameters(), strict=True))
+
+
+def test_the_trained_sibling_has_petris_autoencoder_words_and_schedule_and_other_weights() -> None:
+    sibling, own = load_base(str(SIBLING)), load_base("petri")
+    assert vae_sha256(sibling) == vae_sha256(own)
+    assert sibling.scheduler_config == own.scheduler_config
+    assert sibling.tokenizer("3x3 grid of stars").input_ids == own.tokenizer("3x3 grid of stars").input_ids
+    assert not torch.equal(sibling.unet.conv_in.weight, own.unet.conv_in.weight)
+
+
+def test_the_trained_sibling_draws_colours_and_no_grids() -> None:
+    """What it draws by count stands in docs/siblings.md; these 24 pictures of each would show that a base was taken for the other."""
+    prompts = [f"grid of {noun} on a white background" for noun in ("stars", "circles", "cats", "apples") for _ in range(6)]
+    grids = {
+        name: sum(read_grid(picture) == "grid" for picture in draw_as_studies(folder, prompts, list(range(len(prompts)))))
+        for name, folder in (("petri", petri_folder()), ("no-grids", SIBLING))
+    }
+    assert grids["petri"] > 12 > grids["no-grids"]
+    red = draw_as_studies(SIBLING, ["red circle, white background"] * 8, list(range(8)))
+    assert sum(read_subject_colour(picture) == "red" for picture in red) >= 6
