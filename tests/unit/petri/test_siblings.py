@@ -26,7 +26,6 @@ from loralab.petri.vae import to_pixels
 from loralab.petri.words import CREATURES
 from loralab.petri.world import SHAPES_ONLY, sample_truth
 
-
 SIBLING = Path(__file__).parents[3] / "studies" / "siblings" / "no-grids"
 
 
