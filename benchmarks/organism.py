@@ -265,7 +265,7 @@ def gather(lab: Path, preset: str | None) -> Evidence:
     readings, base = {}, load_base("petri")
     for path in sorted(STUDIES.glob("*.yaml")):
         loaded = load_study(path, preset)
-        print(f"{path.name}: {len(make_plan(loaded.spec).runs)} trainings on {resolve_base(loaded)}", flush=True)
+        print(f"{path.name}: {len(make_plan(loaded.spec).runs)} trainings on {resolve_base(loaded, loaded.spec.base)}", flush=True)
         outcome = run_study(loaded, lab, lambda event: None)
         print(f"{path.name}: {outcome.n_images} pictures, {outcome.wall_seconds:.0f} s", flush=True)
         readings[loaded.spec.study] = pl.read_parquet(lab / "studies" / loaded.spec.study / "readings.parquet")
