@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from loralab.engine.plan import make_plan
 from loralab.engine.whole import run_study
 from loralab.measure import measure_images
 from loralab.petri.card import write_result
-from loralab.spec.load import load_study
+from loralab.spec.load import Loaded, load_study
 
 STUDIES = Path(__file__).parents[1] / "studies" / "organism"
 LADDER = {"lr-0125": 0.125, "lr-0250": 0.25, "lr-0500": 0.5, "lr-1000": 1.0, "lr-2000": 2.0, "lr-4000": 4.0, "lr-8000": 8.0}
@@ -39,6 +39,8 @@ COPY_SLACK = 3.0  # deltaE76 above the distance at which the autoencoder alone g
 #: Hu et al. 2021 (arXiv:2106.09685, table 7) give ||dW|| / ||W|| of .11 (rank 4) and .06 (rank 64); an order of magnitude about these
 REAL_NORMS = (0.01, 0.3)
 RESAMPLES = 2000
+#: the studies whose criteria rest on an interval over trainings: with few of them a "no" may be want of trainings
+AGAIN = ("organism-unsaid", "organism-words")
 
 
 @dataclass(frozen=True)
@@ -260,15 +262,27 @@ def measure_norms(base: Base, files: Sequence[Path]) -> np.ndarray:
     return np.array(ratios)
 
 
-def gather(lab: Path, preset: str | None) -> Evidence:
-    """Run what is missing of the studies and return what they found."""
+def asked_again(loaded: Loaded, n_trainings: int) -> Loaded:
+    """Return the study with so many trainings an arm, none of which has been made before: from another root seed."""
+    train = loaded.spec.train.model_copy(update={"replicates": n_trainings})
+    return replace(loaded, spec=loaded.spec.model_copy(update={"train": train, "seed": loaded.spec.seed + 1}))
+
+
+def gather(lab: Path, preset: str | None, again: int = 0) -> Evidence:
+    """Run what is missing of the studies and return what they found; ``again``: of those in `AGAIN`, so many new trainings an arm."""
     readings, base = {}, load_base("petri")
     for path in sorted(STUDIES.glob("*.yaml")):
         loaded = load_study(path, preset)
+        if again:
+            if loaded.spec.study not in AGAIN:
+                continue
+            loaded = asked_again(loaded, again)
         print(f"{path.name}: {len(make_plan(loaded.spec).runs)} trainings on {resolve_base(loaded, loaded.spec.base)}", flush=True)
         outcome = run_study(loaded, lab, lambda event: None)
         print(f"{path.name}: {outcome.n_images} pictures, {outcome.wall_seconds:.0f} s", flush=True)
         readings[loaded.spec.study] = pl.read_parquet(lab / "studies" / loaded.spec.study / "readings.parquet")
+    if again:
+        return Evidence(readings, 0.0, np.empty(0))
     dose = lab / "studies" / "organism-dose"
     norms = measure_norms(base, sorted((dose / "loras").glob("lr-2000-r*.safetensors")))
     return Evidence(readings, measure_copy_limit(base, dose / "datasets" / "lr-1000"), norms)
@@ -287,16 +301,19 @@ def main() -> None:
     parser.add_argument("--lab", type=Path, required=True)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--smoke", action="store_true", help="two steps of everything: does it run? its table means nothing")
+    parser.add_argument(
+        "--again", type=int, default=0, metavar="N",
+        help="only the criteria that rest on an interval over trainings, on N new trainings an arm (a lab of its own)",
+    )  # fmt: skip
     given = parser.parse_args()
-    evidence = gather(given.lab, "smoke" if given.smoke else None)
-    results = [(check, check.run(evidence)) for check in CHECKS]
+    evidence = gather(given.lab, "smoke" if given.smoke else None, given.again)
+    results = [(check, check.run(evidence)) for check in CHECKS if not given.again or check.run in (check_unsaid, check_words)]
     table = write_table(results)
     print(table)
     print(json.dumps({"passed": sum(result.passed for _, result in results), "of": len(results)}))
     if given.out is not None:
-        write_result(
-            given.out, "Is petri a useful organism?", table, load_base("petri").fingerprint, "python benchmarks/organism.py --lab DIR"
-        )
+        title, asked = "Is petri a useful organism?", f" --again {given.again}" if given.again else ""
+        write_result(given.out, title, table, load_base("petri").fingerprint, f"python benchmarks/organism.py --lab DIR{asked}")
 
 
 if __name__ == "__main__":
