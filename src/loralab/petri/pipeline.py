@@ -37,7 +37,8 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(config)
 
 
-#: channels of the two levels, and layers a block: chosen by measurement (docs/results/petri-size.md)
+#: channels of the two levels, and layers a block; what other sizes cost: docs/results/petri-size.md. What they would draw is not known yet
+#: (docs/results/petri-unets.md: four minutes of training each are too few)
 UNET_CHANNELS, UNET_LAYERS = (96, 160), 1
 
 
