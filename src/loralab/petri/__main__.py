@@ -224,7 +224,7 @@ def run_fidelity(args: argparse.Namespace) -> None:
     if args.out is not None:
         command = f"python -m loralab.petri fidelity --images {args.images}"
         setting = f"{AS_STUDIES.steps} steps of {AS_STUDIES.sampler}, guidance {AS_STUDIES.guidance:g}, as the studies draw."
-        write_result(args.out, "petri's fidelity by count", f"{setting}\n\n{table}", base.fingerprint, command)
+        write_result(args.out, f"Fidelity of {base.name} by count", f"{setting}\n\n{table}", base.fingerprint, command)
     print(table)
 
 
@@ -247,22 +247,24 @@ def fidelity_of(weights: Path, base: Base, args: argparse.Namespace) -> tuple[li
 def run_curve(args: argparse.Namespace) -> None:
     """Measure the fidelity of several states of the training, or of UNets of several sizes, and write them side by side."""
     columns: dict[str, list[Answer]] = {}
+    sizes = {unet_size(Path(named.partition("=")[0]).parent) for named in args.states}
     for named in args.states:
         path, _, factor = named.partition("=")
         folder = args.build / "curve" / f"{Path(path).parent.name}-{Path(path).stem}"
-        label = export_state(Path(path), args.build, folder, float(factor or 1), args.before)
+        label = export_state(Path(path), args.build, folder, float(factor or 1), args.before, len(sizes) > 1)
         columns[label] = fidelity_of(folder, load_base(str(folder)), args)[0]
         print(label, flush=True)
     command = f"python -m loralab.petri curve --images {args.images} --states ..."
-    write_result(args.out, args.title, write_curve(columns), fingerprint_of(args.weights), command)
+    write_result(args.out, args.title, write_curve(columns), "", command)
     print(write_curve(columns))
 
 
-def export_state(path: Path, build: Path, folder: Path, scale_factor: float, before: int = 0) -> str:
+def export_state(path: Path, build: Path, folder: Path, scale_factor: float, before: int = 0, sized: bool = False) -> str:
     """Write a state's moving averages as a pipeline and return its UNet's size and how many examples it has seen.
 
     The size stands beside the state, tokenizer and autoencoder in `build`. `scale_factor` is the size of the latents that it was trained
-    on over that of the build folder's own; `before` are the examples of stretches that its own count leaves out.
+    on over that of the build folder's own; `before` are the examples of stretches that its own count leaves out. With
+    ``sized`` the size is told although it is petri's.
     """
     tokenizer = load_tokenizer(build / "tokenizer")
     channels, layers = unet_size(path.parent)
@@ -272,8 +274,7 @@ def export_state(path: Path, build: Path, folder: Path, scale_factor: float, bef
     vae.register_to_config(scaling_factor=vae.config.scaling_factor * scale_factor)
     save_pipeline(make_pipeline(state.ema["unet"], state.ema["text_encoder"], vae, tokenizer), folder)
     examples = f"{before + state.examples:,} examples"
-    petris = channels == UNET_CHANNELS and layers == UNET_LAYERS
-    return examples if petris else f"{channels}, {layers} a block: {examples}"
+    return f"{channels}, {layers} a block: {examples}" if (path.parent / "unet.json").exists() or sized else examples
 
 
 def run_speed(args: argparse.Namespace) -> None:

@@ -17,8 +17,9 @@ WEIGHTS = re.compile(r"weights `(?P<hash>[0-9a-f]{12})`")
 
 
 def write_result(path: Path, title: str, body: str, fingerprint: str, command: str) -> None:
-    """Write a result file: heading, where it comes from, table."""
-    made = f"Made on {date.today().isoformat()} by `{command}`; weights `{fingerprint[:12]}`."
+    """Write a result file: heading, where it comes from, table; the fingerprint is "" where no one base was measured."""
+    weights = f"; weights `{fingerprint[:12]}`" if fingerprint else ""
+    made = f"Made on {date.today().isoformat()} by `{command}`{weights}."
     write_atomically(path, f"# {title}\n\n{made}\n\n{body.strip()}\n".encode())
 
 
