@@ -1,0 +1,93 @@
+"""Claim: on petri, guidance may be left out in some of the solver's steps, and half of their work with it, without instruments telling.
+
+    python benchmarks/guidance_interval.py [--images 512] [--without 0 9-12 1,9-12] [--out docs/results/petri-guidance.md]
+
+Guidance on an interval (Kynkaanniemi et al. 2024, arXiv:2404.07724): outside of it the prediction with the prompt is taken as it is, and
+the one without is not made. Steps count from 1, of 12. Prompts and seeds are those of petri's fidelity table; the first column is what
+the others are held against, as in solver_steps.py. The lab has no such setting: pictures would differ from those of people's tools.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from solver_steps import cell, right
+
+from loralab.bases import predict
+from loralab.engine.cards import round_trip_of
+from loralab.petri import petri_folder
+from loralab.petri.__main__ import readers_of
+from loralab.petri.card import write_result
+from loralab.petri.fidelity import Question, make_questions
+from loralab.petri.sampling import AS_STUDIES, base_of, draw_as_studies
+from loralab.sample import sampler
+
+
+def steps_of(text: str) -> frozenset[int]:
+    """Return the steps that "1,9-12" names; "0" names none."""
+    parts = [part.partition("-") for part in text.split(",")]
+    return frozenset(step for first, _, last in parts for step in range(int(first), int(last or first) + 1)) - {0}
+
+
+@contextmanager
+def unguided(steps: frozenset[int]) -> Iterator[None]:
+    """Have the sampler leave guidance out in these steps of each batch."""
+    whole, done = sampler._predict, [0]
+
+    def guided(base: Any, latents: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, k: int, scale: float) -> torch.Tensor:
+        done[0] = done[0] % AS_STUDIES.steps + 1
+        if done[0] not in steps:
+            return whole(base, latents, timestep, text, k, scale)
+        return predict(base, latents, timestep, text.unflatten(0, (k, 2, -1))[:, 1].flatten(0, 1))
+
+    sampler._predict = guided
+    try:
+        yield
+    finally:
+        sampler._predict = whole
+
+
+def read_all(questions: list[Question], steps: frozenset[int]) -> list[np.ndarray]:
+    """Return what is right without guidance in these steps, by question."""
+    prompts = [prompt for question in questions for prompt in question.prompts]
+    with unguided(steps):
+        pictures = draw_as_studies(petri_folder(), prompts, list(range(len(prompts))))
+    ends = np.cumsum([len(question.prompts) for question in questions])
+    return [right(question, part) for question, part in zip(questions, np.split(pictures, ends[:-1]), strict=True)]
+
+
+def main() -> None:
+    """Draw, read, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=512, help="Pictures of each kind.")
+    parser.add_argument("--without", nargs="+", default=["0", "9-12", "1,9-12"], help="Steps without guidance; 0: guidance in all.")
+    parser.add_argument("--build", type=Path, default=Path("build/petri"), help="Petri's build folder, for the reader of concepts.")
+    parser.add_argument("--out", type=Path, default=None)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    base = base_of(petri_folder())
+    readers, _ = readers_of(options.build, round_trip_of(base))
+    n = -(-options.images // len(make_questions(1, readers=readers)))
+    questions = make_questions(n, readers=readers)
+    found = [read_all(questions, steps_of(text)) for text in options.without]
+    heads = ["all guided", *(f"without in {text}" for text in options.without[1:])]
+    lines = [f"| share of {n} | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
+    rows = [(question.name, [parts[row] for parts in found]) for row, question in enumerate(questions)]
+    for name, (held, *others) in [*rows, ("**all**", [np.concatenate(parts) for parts in found])]:
+        lines.append(f"| {name} | {held.mean():.3f} | " + " | ".join(cell(part, held) for part in others) + " |")
+    table = "\n".join(lines)
+    print(table)
+    if options.out is not None:
+        setting = f"{AS_STUDIES.steps} steps of {AS_STUDIES.sampler}; in brackets the pictures lost and won against guidance in all steps."
+        command = f"python benchmarks/guidance_interval.py --images {options.images} --without {' '.join(options.without)}"
+        write_result(options.out, "Guidance in some of the steps on petri, by count", f"{setting}\n\n{table}", base.fingerprint, command)
+
+
+if __name__ == "__main__":
+    main()
