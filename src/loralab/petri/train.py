@@ -35,7 +35,7 @@ class Recipe:
     hold: float = 0.85  # share of the time before the learning rate falls
     weight_decay: float = 0.01
     ema_decay: float = 0.996
-    workers: int = 1  # threads share Python's lock: two trainings of one thread each do 200 examples/s, one of two threads 90
+    workers: int = 1  # threads share Python's lock: train two bases side by side instead (docs/log.md)
     operator_threads: int = 1
     seed: int = 0
 
