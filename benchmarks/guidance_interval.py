@@ -17,15 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from solver_steps import cell, right
+from solver_steps import ask, cell, read_all
 
 from loralab.bases import predict
-from loralab.engine.cards import round_trip_of
-from loralab.petri import petri_folder
-from loralab.petri.__main__ import readers_of
 from loralab.petri.card import write_result
-from loralab.petri.fidelity import Question, make_questions
-from loralab.petri.sampling import AS_STUDIES, base_of, draw_as_studies
+from loralab.petri.fidelity import Question
+from loralab.petri.sampling import AS_STUDIES
 from loralab.sample import sampler
 
 
@@ -53,13 +50,10 @@ def unguided(steps: frozenset[int]) -> Iterator[None]:
         sampler._predict = whole
 
 
-def read_all(questions: list[Question], steps: frozenset[int]) -> list[np.ndarray]:
+def read_unguided(questions: list[Question], steps: frozenset[int]) -> list[np.ndarray]:
     """Return what is right without guidance in these steps, by question."""
-    prompts = [prompt for question in questions for prompt in question.prompts]
     with unguided(steps):
-        pictures = draw_as_studies(petri_folder(), prompts, list(range(len(prompts))))
-    ends = np.cumsum([len(question.prompts) for question in questions])
-    return [right(question, part) for question, part in zip(questions, np.split(pictures, ends[:-1]), strict=True)]
+        return read_all(questions, AS_STUDIES, processes=1)  # other processes would not know of the change
 
 
 def main() -> None:
@@ -71,11 +65,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    base = base_of(petri_folder())
-    readers, _ = readers_of(options.build, round_trip_of(base))
-    n = -(-options.images // len(make_questions(1, readers=readers)))
-    questions = make_questions(n, readers=readers)
-    found = [read_all(questions, steps_of(text)) for text in options.without]
+    base, questions = ask(options.images, options.build)
+    n = len(questions[0].prompts)
+    found = [read_unguided(questions, steps_of(text)) for text in options.without]
     heads = ["all guided", *(f"without in {text}" for text in options.without[1:])]
     lines = [f"| share of {n} | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     rows = [(question.name, [parts[row] for parts in found]) for row, question in enumerate(questions)]

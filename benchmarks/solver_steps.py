@@ -16,12 +16,14 @@ import numpy as np
 import torch
 from scipy.stats import binomtest
 
+from loralab.bases import Base
 from loralab.engine.cards import round_trip_of
 from loralab.petri import petri_folder
 from loralab.petri.__main__ import readers_of
 from loralab.petri.card import write_result
 from loralab.petri.fidelity import Question, make_questions
 from loralab.petri.sampling import AS_STUDIES, base_of, draw_as_studies
+from loralab.spec import SampleSpec
 
 
 def right(question: Question, pictures: np.ndarray) -> np.ndarray:
@@ -29,10 +31,17 @@ def right(question: Question, pictures: np.ndarray) -> np.ndarray:
     return np.array([question.read(picture) == answer for picture, answer in zip(pictures, question.expected, strict=True)])
 
 
-def read_all(questions: list[Question], steps: int, processes: int) -> list[np.ndarray]:
-    """Return what is right at a number of steps, by question."""
+def ask(n_images: int, build: Path) -> tuple[Base, list[Question]]:
+    """Return petri and the questions of its fidelity table, with as many prompts each as make about `n_images`."""
+    base = base_of(petri_folder())
+    readers, _ = readers_of(build, round_trip_of(base))
+    n = -(-n_images // len(make_questions(1, readers=readers)))
+    return base, make_questions(n, readers=readers)
+
+
+def read_all(questions: list[Question], spec: SampleSpec, processes: int) -> list[np.ndarray]:
+    """Return what is right in pictures drawn so, by question."""
     prompts = [prompt for question in questions for prompt in question.prompts]
-    spec = AS_STUDIES.model_copy(update={"steps": steps})
     pictures = draw_as_studies(petri_folder(), prompts, list(range(len(prompts))), spec, processes)
     ends = np.cumsum([len(question.prompts) for question in questions])
     return [right(question, part) for question, part in zip(questions, np.split(pictures, ends[:-1]), strict=True)]
@@ -55,11 +64,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    base = base_of(petri_folder())
-    readers, _ = readers_of(options.build, round_trip_of(base))
-    n = -(-options.images // len(make_questions(1, readers=readers)))
-    questions = make_questions(n, readers=readers)
-    found = {steps: read_all(questions, steps, options.processes) for steps in options.steps}
+    base, questions = ask(options.images, options.build)
+    n = len(questions[0].prompts)
+    specs = {steps: AS_STUDIES.model_copy(update={"steps": steps}) for steps in options.steps}
+    found = {steps: read_all(questions, spec, options.processes) for steps, spec in specs.items()}
     reference = found[options.steps[-1]]
     lines = [f"| share of {n} | " + " | ".join(f"{steps} steps" for steps in options.steps) + " |", "|---" * (len(options.steps) + 1) + "|"]
     rows = [(q.name, [found[steps][row] for steps in options.steps], reference[row]) for row, q in enumerate(questions)]

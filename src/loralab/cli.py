@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from loralab import __version__
 from loralab.errors import LabError, lab_error
-
-if TYPE_CHECKING:
-    from loralab.spec import LoadSpec
 
 app = typer.Typer(
     name="loralab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -132,8 +129,10 @@ def check(
     """Say what LoRA files do: which epochs to keep, whether they fire without their trigger, what they damage, what they copy."""
     from loralab.engine.check import CheckRequest, check_files
     from loralab.screen import Screen, print_check
+    from loralab.spec import LoadSpec
+    from loralab.spec.load import overruled_load
 
-    load = _load_spec(device or "cpu", precision)
+    load = overruled_load(LoadSpec(), device, precision)
     request = CheckRequest(tuple(paths), base, dataset, trigger, embedder, minutes, seeds, out, load)
     with Screen(quiet=as_json) as screen:
         outcome = check_files(request, _lab_folder(lab), screen)
@@ -218,18 +217,6 @@ def shipped_study(name: str) -> Path:
             return folder / f"{name}.yaml"
     known = sorted({file.stem for file in (Path(__file__).parent / "studies").glob("*.yaml")})
     raise lab_error("spec", f"no study file and no shipped study {name!r}", f"the path of a .yaml file, or one of {', '.join(known)}")
-
-
-def _load_spec(device: str, precision: str) -> LoadSpec:
-    from pydantic import ValidationError
-
-    from loralab.spec import LoadSpec
-
-    try:
-        return LoadSpec.model_validate({"device": device, "precision": precision})
-    except ValidationError as error:
-        found = f"--device {device} --precision {precision}"
-        raise lab_error("spec", found, "cpu, cuda or cuda:N; and fp32, bf16 or fp16") from error
 
 
 def _lab_folder(lab: Path | None) -> Path:

@@ -103,7 +103,8 @@ def describe_plan(loaded: Loaded, lab: Path, *, calibrate: bool = False) -> dict
     bases = load_bases(loaded)
     plan = make_plan(loaded.spec)
     plan = sized(plan, bases)
-    predicted = size_work(bases, plan, plan.sizes.processes)  # the bytes too, which petri's usual sizes come without
+    # petri's usual sizes come without the bytes; a dry run of the others has told them
+    predicted = plan.sizes if plan.sizes.room_bytes else size_work(bases, plan, plan.sizes.processes)
     calibrations = {own: rates_of(bases[own], plan, own, afresh=calibrate) for own in plan.bases}
     rates = {own: calibration.rates for own, calibration in calibrations.items()}
     uncarded = [own for own in plan.bases if not {*map(card_name, study_measures(plan.spec, own))} <= shipped_cards(bases[own]).keys()]

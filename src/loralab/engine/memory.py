@@ -117,19 +117,18 @@ def fit(room: float, weights: int, checkpointing: bool | None, train: Callable[[
     Several ``processes`` hold the weights each, beside the first one, and share a stack; each draws a batch; where there is no room for so
     many there are fewer. Raises LabError("training") where not even one LoRA, or one picture, fits into one process.
     """
-    while processes > 1:
-        left = ((room - weights - OVERHEAD_BYTES) / processes - weights - OVERHEAD_BYTES) / KERNEL_SHARE
-        if train(bool(checkpointing)).most(left) > 0 and draw.most(left) > 0:
-            break
-        processes -= 1
     own = weights + OVERHEAD_BYTES
-    beside = room - own if processes == 1 else (room - own) / processes - own
-    left = beside / KERNEL_SHARE
+
+    def left(n: int) -> float:
+        return (room - own if n == 1 else (room - own) / n - own) / KERNEL_SHARE
+
     on = bool(checkpointing)
     demand = train(on)
-    if demand.most(left) == 0 and checkpointing is None:
+    processes = next((n for n in range(processes, 1, -1) if demand.most(left(n)) and draw.most(left(n))), 1)
+    beside = left(processes)
+    if demand.most(beside) == 0 and checkpointing is None:
         on, demand = True, train(True)
-    stack, images = processes * min(MAX_STACK, demand.most(left)), min(MAX_IMAGES, draw.most(left))
+    stack, images = processes * min(MAX_STACK, demand.most(beside)), min(MAX_IMAGES, draw.most(beside))
     for what, n, needed in (("training one LoRA", stack, demand.at(1)), ("drawing one picture", images, draw.at(1))):
         if n == 0:
             raise _too_large(what, needed, weights, room)

@@ -112,7 +112,7 @@ def run_vae(args: argparse.Namespace) -> None:
 
 
 def run_decoder(args: argparse.Namespace) -> None:
-    """Train the decoder further; the encoder, and so every latent, stays as it is."""
+    """Train the decoder further, in place; the encoder, and so every latent, stays as it is."""
     torch.manual_seed(1)
     pictures = load_pictures(args.build / "pool")
     vae = AutoencoderKL.from_pretrained(args.build / "vae", torch_dtype=torch.float32)
@@ -123,7 +123,7 @@ def run_decoder(args: argparse.Namespace) -> None:
         print(reading, flush=True)
         examples = reading.examples
     after = measure_error(vae, pictures[-512:])
-    vae.save_pretrained(args.build / "decoder")
+    vae.save_pretrained(args.build / "vae")
     report = {"examples": examples, "seconds": deadline.spent_seconds, "before": before, "after": after}
     (args.build / "decoder.json").write_text(json.dumps(report), encoding="utf-8")
     print(report)

@@ -163,19 +163,24 @@ def merged(recipe: Model, changes: dict[str, Any]) -> Model:
     return type(recipe).model_validate({**recipe.model_dump(exclude_unset=True), **changes})
 
 
+def overruled_load(load: LoadSpec, device: str | None, precision: str | None) -> LoadSpec:
+    """Return how a base is held with what the command line says on top; raises LabError("spec") with the choices."""
+    changes = {name: value for name, value in (("device", device), ("precision", precision)) if value is not None}
+    try:
+        return LoadSpec.model_validate(load.model_dump(exclude_unset=True) | changes)
+    except ValidationError as error:
+        found = " ".join(f"--{name} {value}" for name, value in changes.items())
+        raise lab_error("spec", found, "cpu, cuda or cuda:N; and fp32, bf16 or fp16") from error
+
+
 def held_as(loaded: Loaded, device: str | None, precision: str | None = None) -> Loaded:
     """Return the study with its base on ``device`` and in ``precision``; None leaves either as the study says.
 
     The device is no part of the question; the precision is, since pictures and LoRAs differ with it. Raises LabError("spec").
     """
-    changes = {name: value for name, value in (("device", device), ("precision", precision)) if value is not None}
-    if not changes:
+    if device is None and precision is None:
         return loaded
-    try:
-        load = LoadSpec.model_validate(loaded.spec.load.model_dump(exclude_unset=True) | changes)
-    except ValidationError as error:
-        found = " ".join(f"--{name} {value}" for name, value in changes.items())
-        raise lab_error("spec", found, "cpu, cuda or cuda:N; and fp32, bf16 or fp16") from error
+    load = overruled_load(loaded.spec.load, device, precision)
     options = () if precision is None else ("--precision", precision)
     return replace(loaded, spec=loaded.spec.model_copy(update={"load": load}), options=options)
 
