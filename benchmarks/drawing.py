@@ -2,7 +2,7 @@
 
     python benchmarks/drawing.py [--loras 16] [--quick]
 
-The grid is the article's (`quick`: its prompts, six seeds a training, 12 steps, guidance 5) for the first LoRAs of its plan. The pipeline
+The grid is the article's (`quick`: its prompts, six seeds a training, 12 steps, guidance 3) for the first LoRAs of its plan. The pipeline
 loads each LoRA file with load_lora_weights, fuses it into the weights (faster than leaving it beside them), draws that LoRA's pictures in
 batches of the size that measures fastest, from embeddings and noise made beforehand, and takes the LoRA off again. The lab loads the
 same files and draws the same pictures in its own batches. Neither writes PNGs.

@@ -182,7 +182,7 @@ def run_text(args: argparse.Namespace) -> None:
 def run_train(args: argparse.Namespace) -> None:
     """Train until the deadline, with a checkpoint every few minutes."""
     note_unet_size(args.build, args.channels, args.layers)
-    recipe = Recipe(batch=args.batch, workers=args.workers)
+    recipe = Recipe(batch=args.batch, workers=args.workers, lr=args.lr, hold=args.hold)
     state = load_state(args.build, recipe)
     deadline = Deadline(seconds_of(args), state.spent_seconds)
     empty = tokenize(load_tokenizer(args.build / "tokenizer"), [""])[0]
@@ -405,6 +405,8 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "--checkpoint-minutes": {"type": float, "default": 5.0},
         "--workers": {"type": int, "default": 1},
         "--batch": {"type": int, "default": 32},
+        "--lr": {"type": float, "default": Recipe.lr, "help": "learning rate before it falls"},
+        "--hold": {"type": float, "default": Recipe.hold, "help": "share of all its time, earlier stretches too, before it falls"},
     }
     | {"--keep": {"type": int, "nargs": "+", "default": [], "help": "keep the states at these examples too, for `curve`"}}
     | {

@@ -26,7 +26,7 @@ from loralab.spec.models import SampleSpec
 STEPS = 25
 GUIDANCE = 3.0
 CHUNK = 32  # pictures of one batch
-AS_STUDIES = SampleSpec(steps=12, guidance=5.0)  # studies/article.yaml
+AS_STUDIES = SampleSpec(steps=12, guidance=3.0)  # studies/article.yaml
 
 
 def load_pipeline(folder: Path) -> StableDiffusionPipeline:
