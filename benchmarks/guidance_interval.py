@@ -3,8 +3,8 @@
     python benchmarks/guidance_interval.py [--images 512] [--without 0 9-12 1,9-12] [--out docs/results/petri-guidance.md]
 
 Guidance on an interval (Kynkaanniemi et al. 2024, arXiv:2404.07724): outside of it the prediction with the prompt is taken as it is, and
-the one without is not made. Steps count from 1, of 12. Prompts and seeds are those of petri's fidelity table; the first column is what
-the others are held against, as in solver_steps.py. The lab has no such setting: pictures would differ from those of people's tools.
+the one without is not made. Steps count from 1, of 12. Prompts are of the kinds of petri's fidelity table; the first column is what the
+others are held against, as in solver_steps.py. The lab has no such setting: pictures would differ from those of people's tools.
 """
 
 from __future__ import annotations
@@ -61,11 +61,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=512, help="Pictures of each kind.")
     parser.add_argument("--without", nargs="+", default=["0", "9-12", "1,9-12"], help="Steps without guidance; 0: guidance in all.")
-    parser.add_argument("--build", type=Path, default=Path("build/petri"), help="Petri's build folder, for the reader of concepts.")
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    base, questions = ask(options.images, options.build)
+    base, questions = ask(options.images)
     n = len(questions[0].prompts)
     found = [read_unguided(questions, steps_of(text)) for text in options.without]
     heads = ["all guided", *(f"without in {text}" for text in options.without[1:])]

@@ -2,8 +2,8 @@
 
     python benchmarks/guidance_scale.py [--images 1008] [--scales 2 3 4 5] [--out docs/results/petri-guidance-scale.md]
 
-The same prompts and seeds (those of petri's fidelity table) are drawn at each scale; the last one is what the others are held against, as
-in solver_steps.py.
+The same prompts and seeds (prompts of the kinds of petri's fidelity table) are drawn at each scale; the last one is what the others are
+held against, as in solver_steps.py.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1008, help="Pictures at each scale.")
     parser.add_argument("--scales", type=float, nargs="+", default=[2, 3, 4, 5])
-    parser.add_argument("--build", type=Path, default=Path("build/petri"), help="Petri's build folder, for the reader of concepts.")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    base, questions = ask(options.images, options.build)
+    base, questions = ask(options.images)
     specs = {f"guidance {scale:g}": AS_STUDIES.model_copy(update={"guidance": scale}) for scale in options.scales}
     table = compare(questions, specs, options.processes)
     print(table)

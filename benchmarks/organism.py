@@ -19,6 +19,7 @@ import polars as pl
 import torch
 from PIL import Image
 from scipy.optimize import curve_fit
+from scipy.stats import t as student
 
 from loralab.adapters import adapted_layers, load_adapter
 from loralab.bases import Base, load_base
@@ -31,14 +32,15 @@ from loralab.petri.card import write_result
 from loralab.spec.load import Loaded, load_study
 
 STUDIES = Path(__file__).parents[1] / "studies" / "organism"
-LADDER = {"lr-0125": 0.125, "lr-0250": 0.25, "lr-0500": 0.5, "lr-1000": 1.0, "lr-2000": 2.0, "lr-4000": 4.0, "lr-8000": 8.0}
+LADDER = {f"lr-{round(1000 * dose):04}": dose for dose in (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)}
 UNRELATED = ("cat, white background", "red house")
 SAME_DOSE = ("steps-016", "steps-032", "lr-1000", "steps-128")
 STRENGTHS = (0.25, 0.5, 0.75)
 COPY_SLACK = 3.0  # deltaE76 above the distance at which the autoencoder alone gives a training picture back
 #: Hu et al. 2021 (arXiv:2106.09685, table 7) give ||dW|| / ||W|| of .11 (rank 4) and .06 (rank 64); an order of magnitude about these
 REAL_NORMS = (0.01, 0.3)
-RESAMPLES = 2000
+#: share of the fitted top that the largest dose must reach for the upper half of the curve to be seen and not guessed
+TOP_SEEN = 0.75
 #: the studies whose criteria rest on an interval over trainings: with few of them a "no" may be want of trainings
 AGAIN = ("organism-unsaid", "organism-words")
 
@@ -70,10 +72,15 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Result:
-    """What a check came to."""
+    """What a check came to; ``passed`` is None where the doses did not reach what would have shown it."""
 
-    passed: bool
+    passed: bool | None
     numbers: str
+
+    @property
+    def verdict(self) -> str:
+        """The word in the table."""
+        return {True: "yes", False: "**no**", None: "untested"}[self.passed]
 
 
 @dataclass(frozen=True)
@@ -125,12 +132,11 @@ def dose_reaching(level: float, doses: Sequence[float], effects: Sequence[float]
     return None
 
 
-def difference_interval(one: np.ndarray, other: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """Return mean and 95 % bootstrap interval of one - other over trainings paired by their seed."""
+def difference_interval(one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
+    """Return mean and 95 % interval of one - other over trainings paired by their seed (Student 1908): they are too few to resample."""
     gaps = one - other
-    draws = gaps[np.random.default_rng(seed).integers(len(gaps), size=(RESAMPLES, len(gaps)))].mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(gaps.mean()), float(low), float(high)
+    half = float(student.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps)))
+    return float(gaps.mean()), float(gaps.mean() - half), float(gaps.mean() + half)
 
 
 def trigger_curve(evidence: Evidence) -> tuple[list[float], list[float]]:
@@ -144,9 +150,12 @@ def check_sigmoid(evidence: Evidence) -> Result:
     curve = fit_sigmoid(doses, effects)
     falls = max(0.0, *(a - b for a, b in pairwise(effects)))
     shown = ", ".join(f"{effect:.1f}" for effect in effects)
-    passed = curve.r_squared >= 0.95 and curve.width >= 8 and falls <= 0.1 * max(effects)
-    numbers = f"change {shown} at doses 1/8 to 8; R2 {curve.r_squared:.3f}, 10 to 90 % over a factor of {curve.width:.0f}, "
-    return Result(passed, numbers + f"half at {curve.half_dose:.2f} of the usual dose, largest fall {falls:.1f}")
+    passed: bool | None = curve.r_squared >= 0.95 and curve.width >= 8 and falls <= 0.1 * max(effects)
+    if passed and max(effects) < TOP_SEEN * curve.top:
+        passed = None  # a rise without an end fits a sigmoid whose end lies anywhere
+    numbers = f"change {shown} at doses 1/8 to 32; R2 {curve.r_squared:.3f}, 10 to 90 % over a factor of {curve.width:.0f}, "
+    reached = f"the largest dose reaches {max(effects) / curve.top:.0%} of the fitted top"
+    return Result(passed, numbers + f"half at {curve.half_dose:.2f} of the usual dose, {reached}, largest fall {falls:.1f}")
 
 
 def check_unrelated(evidence: Evidence) -> Result:
@@ -158,7 +167,7 @@ def check_unrelated(evidence: Evidence) -> Result:
     found, passed = [], True
     for prompt in UNRELATED:
         other = dose_reaching(level, doses, [evidence.mean("organism-dose", arm, prompt) for arm in LADDER])
-        found.append(f"{prompt!r} at {'no dose up to 8' if other is None else f'{other:.2f}'}")
+        found.append(f"{prompt!r} at {'no dose up to 32' if other is None else f'{other:.2f}'}")
         passed = passed and (other is None or other >= 2 * own)
     return Result(passed, f"a change of {level:.1f}: trigger at {own:.2f}, {', '.join(found)}")
 
@@ -175,8 +184,10 @@ def check_copying(evidence: Evidence) -> Result:
     first = next((dose for dose, share in shares.items() if share > 0.25), None)
     early = max((share for dose, share in shares.items() if dose <= half), default=0.0)
     shown = ", ".join(f"{share:.0%}" for share in shares.values())
-    numbers = f"copies (within {evidence.copy_limit:.1f}) {shown} at doses 1/8 to 8; half the effect at {half:.2f}"
-    return Result(early <= 0.05 and (first is None or first >= 4 * half), numbers)
+    numbers = f"copies (within {evidence.copy_limit:.1f}) {shown} at doses 1/8 to 32; half the effect at {half:.2f}"
+    if first is None:
+        return Result(False if early > 0.05 else None, numbers)
+    return Result(early <= 0.05 and first >= 4 * half, numbers)
 
 
 def check_unsaid(evidence: Evidence) -> Result:
@@ -291,7 +302,7 @@ def gather(lab: Path, preset: str | None, again: int = 0) -> Evidence:
 def write_table(results: Sequence[tuple[Check, Result]]) -> str:
     """Return the results as a Markdown table, failures included."""
     lines = ["| question | criterion | passed | numbers |", "|---|---|---|---|"]
-    lines += [f"| {c.question} | {c.criterion} | {'yes' if r.passed else '**no**'} | {r.numbers} |" for c, r in results]
+    lines += [f"| {c.question} | {c.criterion} | {r.verdict} | {r.numbers} |" for c, r in results]
     return "\n".join(lines).replace("||dW|| / ||W||", "norm of dW over norm of W")
 
 
@@ -306,11 +317,13 @@ def main() -> None:
         help="only the criteria that rest on an interval over trainings, on N new trainings an arm (a lab of its own)",
     )  # fmt: skip
     given = parser.parse_args()
+    if given.smoke and given.out is not None:
+        parser.error("--smoke trains for two steps: its table means nothing and is not written; leave out --smoke or --out")
     evidence = gather(given.lab, "smoke" if given.smoke else None, given.again)
     results = [(check, check.run(evidence)) for check in CHECKS if not given.again or check.run in (check_unsaid, check_words)]
     table = write_table(results)
     print(table)
-    print(json.dumps({"passed": sum(result.passed for _, result in results), "of": len(results)}))
+    print(json.dumps({"passed": sum(result.passed is True for _, result in results), "of": len(results)}))
     if given.out is not None:
         title, asked = "Is petri a useful organism?", f" --again {given.again}" if given.again else ""
         write_result(given.out, title, table, load_base("petri").fingerprint, f"python benchmarks/organism.py --lab DIR{asked}")

@@ -2,9 +2,9 @@
 
     python benchmarks/solver_steps.py [--images 816] [--steps 8 12 25] [--out docs/results/petri-steps.md]
 
-The same prompts and seeds (those of petri's fidelity table) are drawn at each number of steps; the last number is what the others are held
-against. Told are the shares of right answers, and beside them how many pictures went from right to wrong and from wrong to right: were
-fewer steps worse, the first would outnumber the second (McNemar's exact test).
+The same prompts and seeds (prompts of the kinds of petri's fidelity table) are drawn at each number of steps; the last number is what the
+others are held against. Told are the shares of right answers, and beside them how many pictures went from right to wrong and from wrong to
+right: were fewer steps worse, the first would outnumber the second (McNemar's exact test).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def right(question: Question, pictures: np.ndarray) -> np.ndarray:
     return np.array([question.read(picture) == answer for picture, answer in zip(pictures, question.expected, strict=True)])
 
 
-def ask(n_images: int, build: Path) -> tuple[Base, list[Question]]:
+def ask(n_images: int) -> tuple[Base, list[Question]]:
     """Return petri and the questions of its fidelity table, with as many prompts each as make about `n_images`."""
     base = base_of(petri_folder())
-    readers, _ = readers_of(build, round_trip_of(base))
+    readers, _ = readers_of(round_trip_of(base))
     n = -(-n_images // len(make_questions(1, readers=readers)))
     return base, make_questions(n, readers=readers)
 
@@ -69,12 +69,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=816, help="Pictures at each number of steps.")
     parser.add_argument("--steps", type=int, nargs="+", default=[8, 12, 25])
-    parser.add_argument("--build", type=Path, default=Path("build/petri"), help="Petri's build folder, for the reader of concepts.")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    base, questions = ask(options.images, options.build)
+    base, questions = ask(options.images)
     specs = {f"{steps} steps": AS_STUDIES.model_copy(update={"steps": steps}) for steps in options.steps}
     table = compare(questions, specs, options.processes)
     print(table)

@@ -1,6 +1,6 @@
 """The commands that make petri: in goes a step's name, out come files in the build folder or the shipped weights.
 
-python -m loralab.petri world --icons FOLDER   sprites and a pool of pictures; `--sibling no-grids` for another world
+python -m loralab.petri world                  a pool of pictures; `--sibling no-grids` for another world
 python -m loralab.petri begin                  instead of vae and the tokenizer: petri's own (siblings)
 python -m loralab.petri vae --minutes 16       autoencoder
 python -m loralab.petri decoder --minutes 12   the decoder of an autoencoder, trained further
@@ -8,11 +8,11 @@ python -m loralab.petri latents                tokenizer and latents of the pool
 python -m loralab.petri text --minutes 1.2     a start for the text encoder
 python -m loralab.petri train --minutes 60     UNet and text encoder; resumes
 python -m loralab.petri export                 the moving averages as fp16 weights
-python -m loralab.petri fidelity               the fidelity table, 2,000 pictures
+python -m loralab.petri fidelity               the fidelity table
 python -m loralab.petri curve --states A B     fidelity of earlier states of the training
 python -m loralab.petri sheet                  a contact sheet; `--triggers`: one for each study that ships
 python -m loralab.petri speed                  load time, size, pictures a second
-python -m loralab.petri encoder --minutes 10   the image-text encoder that reads concepts; resumes; `--measure`: only its table
+python -m loralab.petri encoder --minutes 15   the image-text encoder that reads concepts; resumes; `--measure`: only its table
 python -m loralab.petri cards                  the instruments' calibration cards on petri, which ship with it
 python -m loralab.petri card                   the measured tables into CARD.md
 """
@@ -40,11 +40,10 @@ from loralab.petri import petri_folder
 from loralab.petri.card import fill_card, write_result
 from loralab.petri.clock import Deadline, seconds_until
 from loralab.petri.concept_names import NAMES
-from loralab.petri.concepts import load_reader
 from loralab.petri.diversity import Ratio, compare_diversity
 from loralab.petri.draw import make_picture
 from loralab.petri.encoder import encoder_folder, load_encoder, make_encoder, save_encoder
-from loralab.petri.encoder_train import EncoderRecipe, EncoderState, count_right, make_pool, train_encoder, write_counts
+from loralab.petri.encoder_train import EncoderRecipe, EncoderState, count_right, make_pool, read_names, train_encoder, write_counts
 from loralab.petri.fidelity import Answer, Readers, RoundTrip, make_questions, measure_fidelity, write_curve, write_table
 from loralab.petri.focus import fit_focus_reader
 from loralab.petri.latents import load_latents, save_latents, tokenize
@@ -52,7 +51,7 @@ from loralab.petri.patches import fit_patch_matrix, set_patch_encoder
 from loralab.petri.pipeline import UNET_CHANNELS, UNET_LAYERS, make_pipeline, make_text_encoder, make_unet, save_pipeline
 from loralab.petri.pool import load_captions, load_pictures, save_pool
 from loralab.petri.sampling import AS_STUDIES, draw_as_studies, load_pipeline, make_sheet, sample_pictures
-from loralab.petri.siblings import SIBLINGS, begin, write_world
+from loralab.petri.siblings import SIBLINGS, BuildError, begin, write_world
 from loralab.petri.speed import write_speed
 from loralab.petri.sprites import Sprites, load_sprites, render_sprites, save_sprites
 from loralab.petri.text import load_tokenizer, save_tokenizer
@@ -60,6 +59,7 @@ from loralab.petri.text_start import train_text_start
 from loralab.petri.train import Recipe, TrainingState, train_steps
 from loralab.petri.triggers import encode_small, make_labelled_sheet, read_triggers, write_token_table
 from loralab.petri.vae import centre_latents, make_vae, measure_error, to_pixels, train_decoder
+from loralab.petri.words import CONCEPTS
 from loralab.petri.world import sample_truth
 
 SHEET_PROMPTS = (
@@ -77,11 +77,11 @@ def seconds_of(args: argparse.Namespace) -> float:
 
 
 def run_world(args: argparse.Namespace) -> None:
-    """Render the sprites and draw the pool."""
+    """Draw the pool, with the sprites that ship or with rendered ones."""
     world = write_world(args.sibling, args.build)
     if args.icons is not None:
         save_sprites(render_sprites(args.icons), args.build / "sprites.npz")
-    elif args.sprites is not None:
+    elif not (args.build / "sprites.npz").exists():
         shutil.copyfile(args.sprites, args.build / "sprites.npz")
     save_pool(args.build / "sprites.npz", args.build / "pool", args.shards, args.processes, world)
 
@@ -207,36 +207,35 @@ def run_export(args: argparse.Namespace) -> None:
     print(f"{state.examples} examples, {state.spent_seconds:.0f} s -> {args.weights}")
 
 
-def readers_of(build: Path, round_trip: RoundTrip) -> tuple[Readers, Sprites | None]:
-    """Return the fitted readers, and the sprites where the build folder holds them: without, rows about concepts are left out."""
-    focus = fit_focus_reader(round_trip)
-    if not (build / "sprites.npz").exists():
-        return Readers(focus=focus), None
-    sprites = load_sprites(build / "sprites.npz")
-    return Readers(load_reader(sprites, build / "concepts.npz"), focus), sprites
+def readers_of(round_trip: RoundTrip) -> tuple[Readers, Sprites]:
+    """Return the readers that are trained on the world's own pictures, and the sprites that ship."""
+    encoder = load_encoder()
+    readers = Readers(lambda picture: read_names(encoder, picture[None], tuple(CONCEPTS))[0], fit_focus_reader(round_trip))
+    return readers, load_sprites(encoder_folder() / "sprites.npz")
 
 
 def run_fidelity(args: argparse.Namespace) -> None:
-    """Measure the fidelity table and print it; rows about concepts and diversity where the build folder holds sprites."""
+    """Measure the fidelity table and print it."""
     base = load_base(str(args.weights))
     answers, ratios = fidelity_of(args.weights, base, args)
     table = write_table(answers, ratios)
     if args.out is not None:
-        command = f"python -m loralab.petri fidelity --images {args.images}"
+        shipped = args.weights == petri_folder()
+        command = f"python -m loralab.petri fidelity --images {args.images}" + ("" if shipped else f" --weights {args.weights}")
         setting = f"{AS_STUDIES.steps} steps of {AS_STUDIES.sampler}, guidance {AS_STUDIES.guidance:g}, as the studies draw."
-        write_result(args.out, f"Fidelity of {base.name} by count", f"{setting}\n\n{table}", base.fingerprint, command)
+        name = "petri" if shipped else args.weights.name
+        write_result(args.out, f"Fidelity of {name} by count", f"{setting}\n\n{table}", base.fingerprint, command)
     print(table)
 
 
 def fidelity_of(weights: Path, base: Base, args: argparse.Namespace) -> tuple[list[Answer], list[tuple[str, float, Ratio]]]:
     """Return the table's counts and the ratios of diversity, over `args.images` pictures in all."""
     round_trip = round_trip_of(base)
-    readers, sprites = readers_of(args.build, round_trip)
-    n_rows = len(make_questions(1, readers=readers)) + (sprites is not None)
-    n = -(-args.images // n_rows)
+    readers, sprites = readers_of(round_trip)
+    n = -(-args.images // (len(make_questions(1, readers=readers)) + 1))
     questions = [q for q in make_questions(n, readers=readers) if args.only in q.name]
     answers = measure_fidelity(partial(draw_as_studies, weights, n_processes=args.processes), questions, sprites, round_trip)
-    if sprites is None or args.only:
+    if args.only:
         return answers, []
     free = AS_STUDIES.model_copy(update={"guidance": 1.0})
     own = draw_as_studies(weights, [""] * n, list(range(90_000, 90_000 + n)), free, args.processes)
@@ -384,14 +383,14 @@ CLOCK: dict[str, dict[str, Any]] = {
 PROCESSES: dict[str, Any] = {"type": int, "default": 2, "help": "processes that draw, of one thread each"}
 RESULTS = Path("docs/results")
 COUNTING: dict[str, dict[str, Any]] = {
-    "--images": {"type": int, "default": 2000, "help": "pictures in all"},
+    "--images": {"type": int, "default": 6000, "help": "pictures in all"},
     "--only": {"default": "", "help": "only the rows whose name holds this"},
     "--processes": PROCESSES,
 }
 OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "world": {
-        "--icons": {"type": Path, "help": "folder of the @iconify-json packages"},
-        "--sprites": {"type": Path, "help": "sprites.npz of another build folder, instead"},
+        "--icons": {"type": Path, "help": "render the sprites anew: folder of the @iconify-json packages (docs/siblings.md)"},
+        "--sprites": {"type": Path, "default": encoder_folder() / "sprites.npz", "help": "otherwise this file's; default: those that ship"},
         "--shards": {"type": int, "default": 12, "help": "of 4096 pictures each"},
         "--sibling": {"choices": sorted(SIBLINGS), "default": "petri", "help": "which world"},
         "--processes": PROCESSES,
@@ -425,8 +424,8 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "encoder": CLOCK
     | {
         "--checkpoint-minutes": {"type": float, "default": 2.0},
-        "--shards": {"type": int, "default": 2, "help": "of 4096 pictures each"},
-        "--decoded": {"type": int, "default": 1536, "help": "of these pictures, how many are read behind the autoencoder too"},
+        "--shards": {"type": int, "default": 8, "help": "of 4096 pictures each"},
+        "--decoded": {"type": int, "default": 12288, "help": "of these pictures, how many are read behind the autoencoder too"},
         "--images": {"type": int, "default": 900, "help": "held-out pictures that measure it: two thirds of concepts, a third of shapes"},
         "--measure": {"action": "store_true", "help": "measure the weights that are there, train nothing"},
         "--out": {"type": Path, "default": encoder_folder(), "help": "folder of the weights"},
@@ -463,4 +462,7 @@ COMMANDS = {
 if __name__ == "__main__":
     arguments = make_parser().parse_args()
     torch.set_num_threads(arguments.threads)
-    arguments.run(arguments)
+    try:
+        arguments.run(arguments)
+    except BuildError as error:
+        raise SystemExit(str(error)) from None

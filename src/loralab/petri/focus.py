@@ -13,7 +13,6 @@ import numpy as np
 from scipy import ndimage
 from skimage.color import rgb2lab
 
-from loralab.petri.concepts import fit_reader
 from loralab.petri.draw import make_picture
 from loralab.petri.world import SHAPES_ONLY, sample_truth
 
@@ -83,6 +82,20 @@ class FocusReader:
         return CLASSES[int(self.classify(measure_sharpness(picture)[None])[0])]
 
 
+def fit_discriminant(features: np.ndarray, labels: np.ndarray, shrinkage: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return axes (F, classes) and offsets (classes,) of a linear discriminant of features (N, F) with labels (N,) from 0.
+
+    The pooled covariance is shrunk towards a multiple of one. The most likely class is the argmax of features @ axes + offsets.
+    """
+    means = np.stack([features[labels == label].mean(axis=0) for label in range(labels.max() + 1)])
+    residuals = features - means[labels]
+    covariance = residuals.T @ residuals / len(features)
+    scale = np.trace(covariance) / len(covariance)
+    covariance = (1 - shrinkage) * covariance + shrinkage * scale * np.eye(len(covariance))
+    axes = np.linalg.solve(covariance, means.T)
+    return axes, -0.5 * np.einsum("cd,dc->c", means, axes)
+
+
 def fit_focus_reader(seen_through: RoundTrip, n: int = 1200) -> FocusReader:
     """Return the reader fitted to n of the world's own pictures behind the autoencoder (a quarter of a minute).
 
@@ -90,5 +103,4 @@ def fit_focus_reader(seen_through: RoundTrip, n: int = 1200) -> FocusReader:
     """
     features, labels = make_focus_set(n, FIRST_SEED, seen_through)
     mean, deviation = features.mean(axis=0), features.std(axis=0)
-    made = fit_reader(with_products((features - mean) / deviation), labels, shrinkage=0.01)
-    return FocusReader(mean, deviation, made.axes, made.offsets)
+    return FocusReader(mean, deviation, *fit_discriminant(with_products((features - mean) / deviation), labels, shrinkage=0.01))

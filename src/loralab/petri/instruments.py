@@ -19,6 +19,8 @@ BORDER_PX = 3
 SUBJECT_DELTA_E = 22.0  # CIE76 from the border's colour; the autoencoder's own errors stay below
 TEMPLATE_PX = 32
 SMALLEST_PART_PX = 5  # px of area
+MOST_OF_A_LINE = 0.75  # share of its filled silhouette that a hollow shape covers at most; the ring, filled, covers more
+DARK_WHITE = 70.0  # L* of a white background below which the picture is dark: white is drawn at 100, dark white at 43
 
 
 def to_lab(picture: np.ndarray) -> np.ndarray:
@@ -119,3 +121,16 @@ def count_parts(picture: np.ndarray) -> int:
     if n == 0:
         return 0
     return int((ndimage.sum_labels(np.ones_like(parts), parts, range(1, n + 1)) >= SMALLEST_PART_PX).sum())
+
+
+def read_fill(picture: np.ndarray) -> str | None:
+    """Return "outlined" for a subject that covers little of its filled silhouette, else "filled"; None without a subject."""
+    mask = subject_mask(picture)
+    if not mask.any():
+        return None
+    return "outlined" if mask.sum() / ndimage.binary_fill_holes(mask).sum() < MOST_OF_A_LINE else "filled"
+
+
+def read_light(picture: np.ndarray) -> str:
+    """Return "dark" or "normal" for a picture whose background is white."""
+    return "dark" if border_lab(to_lab(picture))[0] < DARK_WHITE else "normal"

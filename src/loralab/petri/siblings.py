@@ -40,10 +40,18 @@ SIBLINGS: dict[str, World] = {
 }
 
 
+class BuildError(ValueError):
+    """A build folder holds something else than was asked for."""
+
+
 def write_world(name: str, folder: Path) -> World:
-    """Write which world a build folder holds and return it."""
+    """Write which world a build folder holds and return it; raises `BuildError` where its pictures are another world's."""
+    noted, told = folder / "world.json", json.dumps({"name": name, **asdict(SIBLINGS[name])}, indent=1) + "\n"
+    if (folder / "pool").exists() and not (noted.exists() and noted.read_text(encoding="utf-8") == told):
+        found = json.loads(noted.read_text(encoding="utf-8")).get("name") if noted.exists() else "an unnamed one"
+        raise BuildError(f"{folder} holds pictures of the world {found!r}, not of {name!r}: choose another --build, or delete its pool")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "world.json").write_text(json.dumps({"name": name, **asdict(SIBLINGS[name])}, indent=1) + "\n", encoding="utf-8")
+    noted.write_text(told, encoding="utf-8")
     return SIBLINGS[name]
 
 
@@ -51,8 +59,11 @@ def begin(build: Path, trained: bool, source: Path | None = None) -> None:
     """Lay petri's tokenizer and autoencoder into a build folder that holds a pool, and with `trained` its UNet and text encoder too.
 
     The tokenizer is shared so that every prompt has the same tokens in both bases. The autoencoder codes 8 px patches and was trained on
-    the whole world: where even its decoder must not have seen a concept, run the step `vae` instead. `source` is petri's folder.
+    the whole world: where even its decoder must not have seen a concept, run the step `vae` instead. `source` is petri's folder. Raises
+    `BuildError` where a training is there that ``trained`` would overwrite.
     """
+    if trained and (build / "train.pt").exists():
+        raise BuildError(f"{build} holds a training already (train.pt): choose another --build, or delete the file to begin anew")
     source = petri_folder() if source is None else source
     save_files(load_tokenizer(source / "tokenizer"), build / "tokenizer")
     shutil.copytree(source / "vae", build / "vae", dirs_exist_ok=True)

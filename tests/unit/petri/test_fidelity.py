@@ -13,7 +13,18 @@ from loralab.petri import petri_folder
 from loralab.petri.card import fill_card, write_result
 from loralab.petri.diversity import Ratio, compare_diversity, mean_distance
 from loralab.petri.draw import make_picture
-from loralab.petri.fidelity import Answer, Readers, Share, count_ceiling, make_questions, measure_fidelity, meets, write_curve, write_table
+from loralab.petri.fidelity import (
+    Answer,
+    Readers,
+    Share,
+    count_answers,
+    count_ceiling,
+    make_questions,
+    measure_fidelity,
+    meets,
+    write_curve,
+    write_table,
+)
 from loralab.petri.focus import FIRST_SEED, fit_focus_reader, make_focus_set
 from loralab.petri.text import load_tokenizer
 from loralab.petri.triggers import encode_small, make_labelled_sheet, read_triggers, split_tokens, write_token_table
@@ -46,6 +57,30 @@ def test_pictures_that_show_what_was_asked_count_and_others_do_not() -> None:
     assert all(answer.ceiling is not None for answer in right)
     blank = np.full_like(shown, 255)
     assert all(answer.share.yes == 0 for answer in measure_fidelity(lambda prompts, seeds: blank, questions, None, unchanged))
+
+
+@pytest.mark.parametrize("name", ["nine in a 3x3 grid", "two when asked", "outlined when asked", "dark when asked"])
+def test_layout_line_and_light_are_read_off_the_worlds_own_pictures_and_off_no_others(name: str) -> None:
+    asked = next(q for q in make_questions(24) if q.name == name)
+    plain = next(q for q in make_questions(24) if q.name == "shape, seen pairs")
+    ceiling, others = (count_answers(asked, np.stack([make_picture(t) for t in q.truths])).yes for q in (asked, plain))
+    assert ceiling >= 23
+    assert others <= 2
+
+
+def test_a_goal_above_what_the_reader_reads_is_not_met() -> None:
+    assert Answer(Share("", 119, 119), 0.9, Share("", 90, 119)).met == "the reader falls short"
+    assert Answer(Share("", 119, 119), 0.9, Share("", 105, 119)).met == "yes"
+
+
+def test_random_letters_beside_a_concept_differ_and_stay_the_same_from_run_to_run() -> None:
+    rows = [
+        next(q for q in make_questions(9, readers=Readers(concept=lambda picture: None)) if q.name == "concept beside random letters")
+        for _ in range(2)
+    ]
+    letters = [prompt.split(", ")[-1] for prompt in rows[0].prompts]
+    assert len(set(letters)) == 9
+    assert rows[0].prompts == rows[1].prompts
 
 
 def test_every_picture_has_a_seed_of_its_own() -> None:
@@ -130,7 +165,7 @@ def test_the_card_is_filled_between_its_markers(tmp_path: Path) -> None:
 def test_triggers_are_those_of_the_studies_that_run_on_petri() -> None:
     triggers = read_triggers(STUDIES)
     assert {"myshape", "monster", "grid layout", "cat, white background"} <= set(triggers["article"])
-    assert "sibling-grid-never-seen" not in triggers
+    assert "sibling-grid" in triggers  # of its two bases one is petri
     tokenizer = load_tokenizer(petri_folder() / "tokenizer")
     assert split_tokens(tokenizer, "red monster") == ["red_", "monster_"]
     assert len(split_tokens(tokenizer, "zorvex")) > 1

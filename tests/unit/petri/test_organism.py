@@ -77,14 +77,28 @@ def test_a_level_is_reached_between_doses(organism: ModuleType) -> None:
     assert organism.dose_reaching(9, [1.0, 4.0], [2.0, 6.0]) is None
 
 
-def test_the_interval_of_a_constant_difference_is_that_difference(organism: ModuleType) -> None:
-    assert organism.difference_interval(np.array([3.0, 4.0]), np.array([1.0, 2.0])) == (2.0, 2.0, 2.0)
+def test_the_interval_of_a_difference_is_students(organism: ModuleType) -> None:
+    # gaps 1, 2, 3: mean 2, standard error 1 / sqrt(3), t of 2 degrees of freedom 4.3027
+    found = organism.difference_interval(np.array([3.0, 4.0, 5.0]), np.array([2.0, 2.0, 2.0]))
+    assert found == pytest.approx((2.0, 2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-4)
+
+
+def test_what_the_doses_did_not_reach_is_untested(organism: ModuleType) -> None:
+    good = make_evidence(organism, useful=True)
+    far = organism.Evidence(good.readings, -1000.0, good.norm_ratios)
+    assert organism.check_copying(far).verdict == "untested"
+    readings = dict(good.readings)
+    trigger = (pl.col("prompt") == "zorvex") & (pl.col("measure") == "change") & pl.col("arm").is_in(list(organism.LADDER))
+    rising = pl.col("arm").replace_strict({arm: float(dose) ** 0.5 for arm, dose in organism.LADDER.items()}, default=1.0)
+    readings["organism-dose"] = readings["organism-dose"].with_columns(value=pl.when(trigger).then(rising).otherwise(pl.col("value")))
+    found = organism.check_sigmoid(organism.Evidence(readings, 5.0, good.norm_ratios))
+    assert (found.verdict, found.passed) == ("untested", None)
 
 
 def test_every_check_passes_on_a_useful_organism_and_fails_on_a_useless_one(organism: ModuleType) -> None:
     good, bad = (make_evidence(organism, useful=useful) for useful in (True, False))
     passed = {check.question: check.run(good) for check in organism.CHECKS}
-    assert [question for question, result in passed.items() if not result.passed] == []
+    assert [question for question, result in passed.items() if result.verdict != "yes"] == []
     assert [check.question for check in organism.CHECKS if check.run(bad).passed] == []
     table = organism.write_table([(check, check.run(bad)) for check in organism.CHECKS])
     assert table.count("**no**") == len(organism.CHECKS)

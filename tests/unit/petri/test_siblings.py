@@ -19,7 +19,7 @@ from loralab.petri.latents import tokenize
 from loralab.petri.patches import encode_patches
 from loralab.petri.pipeline import make_text_encoder, make_unet
 from loralab.petri.sampling import draw_as_studies
-from loralab.petri.siblings import SIBLINGS, begin, write_world
+from loralab.petri.siblings import SIBLINGS, BuildError, begin, write_world
 from loralab.petri.text import load_tokenizer
 from loralab.petri.train import Recipe, TrainingState
 from loralab.petri.vae import to_pixels
@@ -58,6 +58,23 @@ def test_more_depth_of_field_turns_the_ratio_round_and_keeps_the_sum() -> None:
 def test_an_unknown_sibling_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         write_world("no-cats", tmp_path)
+
+
+def test_pictures_of_one_world_are_not_called_anothers(tmp_path: Path) -> None:
+    write_world("petri", tmp_path)
+    write_world("no-grids", tmp_path)  # nothing is drawn yet
+    (tmp_path / "pool").mkdir()
+    write_world("no-grids", tmp_path)
+    with pytest.raises(BuildError, match="world 'no-grids', not of 'petri'"):
+        write_world("petri", tmp_path)
+    assert '"no-grids"' in (tmp_path / "world.json").read_text(encoding="utf-8")
+
+
+def test_a_training_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "train.pt").write_bytes(b"hours")
+    with pytest.raises(BuildError, match="holds a training already"):
+        begin(tmp_path, trained=True)
+    assert (tmp_path / "train.pt").read_bytes() == b"hours"
 
 
 def test_a_build_folder_begins_with_petris_own_parts(tmp_path: Path) -> None:
