@@ -50,14 +50,14 @@ from loralab.petri.latents import load_latents, save_latents, tokenize
 from loralab.petri.patches import fit_patch_matrix, set_patch_encoder
 from loralab.petri.pipeline import UNET_CHANNELS, UNET_LAYERS, make_pipeline, make_text_encoder, make_unet, save_pipeline
 from loralab.petri.pool import load_captions, load_pictures, save_pool
-from loralab.petri.sampling import AS_STUDIES, draw_as_studies, load_pipeline, make_sheet, sample_pictures
+from loralab.petri.sampling import AS_STUDIES, draw_as_studies
 from loralab.petri.siblings import SIBLINGS, BuildError, begin, write_world
 from loralab.petri.speed import write_speed
 from loralab.petri.sprites import Sprites, load_sprites, render_sprites, save_sprites
 from loralab.petri.text import load_tokenizer, save_tokenizer
 from loralab.petri.text_start import train_text_start
 from loralab.petri.train import Recipe, TrainingState, train_steps
-from loralab.petri.triggers import encode_small, make_labelled_sheet, read_triggers, write_token_table
+from loralab.petri.triggers import beside, encode_small, make_labelled_sheet, read_triggers, write_token_table
 from loralab.petri.vae import centre_latents, make_vae, measure_error, to_pixels, train_decoder
 from loralab.petri.words import CONCEPTS
 from loralab.petri.world import sample_truth
@@ -349,16 +349,19 @@ def run_trigger_sheets(args: argparse.Namespace) -> None:
 
 
 def run_sheet(args: argparse.Namespace) -> None:
-    """Write a contact sheet, one column for each prompt; with --triggers one sheet for each study."""
+    """Write a contact sheet, a labelled row for each prompt; with --triggers one sheet for each study."""
     if args.triggers:
         run_trigger_sheets(args)
         return
-    args.out = args.out / "sheet.png" if args.out.suffix == "" else args.out
-    prompts = [prompt for _ in range(args.rows) for prompt in SHEET_PROMPTS]
-    seeds = [row for row in range(args.rows) for _ in SHEET_PROMPTS]
-    pictures = sample_pictures(load_pipeline(args.weights), prompts, seeds)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    make_sheet(np.asarray(pictures), len(SHEET_PROMPTS)).save(args.out, optimize=True)
+    out = args.out / "sheet.png" if args.out.suffix == "" else args.out
+    spread = [prompt for prompt in SHEET_PROMPTS for _ in range(args.rows)]
+    drawn = draw_as_studies(args.weights, spread, list(range(args.rows)) * len(SHEET_PROMPTS), n_processes=args.processes)
+    drawn = drawn.reshape(len(SHEET_PROMPTS), args.rows, *drawn.shape[1:])
+    half = len(SHEET_PROMPTS) // 2
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(
+        encode_small(beside(*(make_labelled_sheet(SHEET_PROMPTS[part], drawn[part]) for part in (slice(half), slice(half, None)))))
+    )
 
 
 def make_parser() -> argparse.ArgumentParser:

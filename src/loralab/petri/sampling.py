@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
-from PIL import Image
 
 from loralab.bases import Base, embed_prompts, load_base
 from loralab.sample import Batch, sample_batch
@@ -83,10 +82,3 @@ def draw_chunk(folder: Path, spec: SampleSpec, prompts: list[str], seeds: list[i
 def base_of(folder: Path) -> Base:
     """Return the base of a folder, loaded once in each process."""
     return load_base(str(folder))
-
-
-def make_sheet(pictures: np.ndarray, columns: int, zoom: int = 1) -> Image.Image:
-    """Return pictures side by side, row by row."""
-    rows = [np.concatenate(list(pictures[i : i + columns]), axis=1) for i in range(0, len(pictures), columns)]
-    sheet = Image.fromarray(np.concatenate(rows, axis=0))
-    return sheet.resize((sheet.width * zoom, sheet.height * zoom), Image.Resampling.NEAREST)

@@ -58,6 +58,14 @@ def make_labelled_sheet(prompts: Sequence[str], pictures: np.ndarray) -> Image.I
     return sheet
 
 
+def beside(left: Image.Image, right: Image.Image, gap_px: int = 8) -> Image.Image:
+    """Return two sheets side by side on white."""
+    both = Image.new("RGB", (left.width + gap_px + right.width, max(left.height, right.height)), "white")
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width + gap_px, 0))
+    return both
+
+
 def encode_small(sheet: Image.Image, most_bytes: int = MAX_SHEET_BYTES) -> bytes:
     """Return the sheet as PNG with as many colours as fit into `most_bytes`; raises ValueError where not even the fewest do."""
     for n_colours in PALETTE_SIZES:
