@@ -212,9 +212,10 @@ def schema() -> None:
 
 def shipped_study(name: str) -> Path:
     """Return the path of a study that ships with the package; raises LabError("spec") with the names there are."""
-    for folder in (Path(__file__).parent / "studies", Path(__file__).parents[2] / "studies"):
-        if (folder / f"{name}.yaml").is_file():
-            return folder / f"{name}.yaml"
+    from loralab.spec.load import shipped_file
+
+    if (found := shipped_file(name)) is not None:
+        return found
     known = sorted({file.stem for file in (Path(__file__).parent / "studies").glob("*.yaml")})
     raise lab_error("spec", f"no study file and no shipped study {name!r}", f"the path of a .yaml file, or one of {', '.join(known)}")
 

@@ -39,7 +39,7 @@ from loralab.report import (
 )  # fmt: skip
 from loralab.report.words import duration
 from loralab.spec import BASE_ARM, Cell, CurveSpec, base_arm_of, is_base
-from loralab.spec.load import preset_of, train_spec_of
+from loralab.spec.load import preset_of, run_name, train_spec_of
 from loralab.spec.questions import run_sentence
 from loralab.store import read_lines
 
@@ -265,7 +265,7 @@ def _provenance(run: StudyRun) -> Provenance:
         f"r*{run.plan.spec.sample.seeds}+{run.plan.spec.sample.seeds - 1} (r counts from 0)",
         started=str(started[-1]["at"]), stages=tuple(stages), attempts=tuple(_attempts(started, records)),
         run_says=run_sentence(records, run.loaded.sha256, run.bases_sha256) if preset_of(run.loaded).verdicts else "",
-        commands=(" ".join(["loralab run", run.plan.spec.study, *_options(run)]),),
+        commands=(" ".join(["loralab run", run_name(run.loaded), *_options(run)]),),
     )  # fmt: skip
 
 

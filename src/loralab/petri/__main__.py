@@ -52,7 +52,7 @@ from loralab.petri.pipeline import UNET_CHANNELS, UNET_LAYERS, make_pipeline, ma
 from loralab.petri.pool import load_captions, load_pictures, save_pool
 from loralab.petri.sampling import AS_STUDIES, draw_as_studies
 from loralab.petri.siblings import SIBLINGS, BuildError, begin, write_world
-from loralab.petri.speed import write_speed
+from loralab.petri.speed import write_costs, write_speed
 from loralab.petri.sprites import Sprites, load_sprites, render_sprites, save_sprites
 from loralab.petri.text import load_tokenizer, save_tokenizer
 from loralab.petri.text_start import train_text_start
@@ -253,9 +253,13 @@ def run_curve(args: argparse.Namespace) -> None:
         label = export_state(Path(path), args.build, folder, float(factor or 1), args.before, len(sizes) > 1)
         columns[label] = fidelity_of(folder, load_base(str(folder)), args)[0]
         print(label, flush=True)
-    command = f"python -m loralab.petri curve --images {args.images} --states ..."
-    write_result(args.out, args.title, write_curve(columns), "", command)
-    print(write_curve(columns))
+    command = f"python -m loralab.petri curve --images {args.images} --build {args.build} --states {' '.join(args.states)}"
+    setting = (
+        f"Drawn with the autoencoder of `{args.build}`; {AS_STUDIES.steps} steps of {AS_STUDIES.sampler}, guidance {AS_STUDIES.guidance:g}."
+    )
+    body = "\n\n".join([setting, write_curve(columns), *([write_costs(sorted(sizes))] if len(sizes) > 1 else [])])
+    write_result(args.out, args.title, body, "", command)
+    print(body)
 
 
 def export_state(path: Path, build: Path, folder: Path, scale_factor: float, before: int = 0, sized: bool = False) -> str:

@@ -8,13 +8,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from loralab.bases import load_base
+from loralab.petri.pipeline import TEXT_WIDTH, make_unet
 from loralab.petri.sampling import AS_STUDIES, draw_chunk
+from loralab.petri.vae import LATENT_CHANNELS
 
 LOAD = """
 import sys, time
@@ -55,6 +57,31 @@ def forward_seconds(folder: Path, rounds: int, batch: int = 64) -> float:
     base = load_base(str(folder))
     latents, text = torch.randn(batch, *base.latent_shape), torch.randn(batch, 24, base.unet.config.cross_attention_dim)  # type: ignore[union-attr,arg-type,index]
     return median_seconds(lambda: base.unet(latents, 500, text), rounds)
+
+
+@torch.inference_mode()
+def write_costs(sizes: Sequence[tuple[tuple[int, ...], int]], rounds: int = 15, batch: int = 32) -> str:
+    """Return parameters and forwards a second of UNets of these channels and layers a block as a Markdown table.
+
+    One thread, processor time of this process: others on the machine do not count. Rounds of all sizes are made in turn.
+    """
+    unets = [make_unet(*size).eval() for size in sizes]
+    latents, text = torch.randn(batch, LATENT_CHANNELS, 8, 8), torch.randn(batch, 24, TEXT_WIDTH)
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds: list[list[float]] = [[] for _ in unets]
+    for _ in range(rounds + 1):
+        for unet, times in zip(unets, seconds, strict=True):
+            before = time.process_time()
+            unet(latents, 500, text)
+            times.append(time.process_time() - before)
+    torch.set_num_threads(n_threads)
+    lines = ["| UNet | parameters | forwards a second of one core |", "|---|---|---|"]
+    for (channels, layers), unet, times in zip(sizes, unets, seconds, strict=True):
+        millions = sum(p.numel() for p in unet.parameters()) / 1e6
+        lines.append(f"| {channels}, {layers} a block | {millions:.1f} M | {batch / statistics.median(times[1:]):.0f} |")
+    machine = f"One thread of {platform.machine()}, torch {torch.__version__}, batch {batch}, float32, medians of {rounds} rounds."
+    return "\n".join([*lines, "", machine])
 
 
 def write_speed(folder: Path, rounds: int) -> str:

@@ -54,6 +54,7 @@ class Loaded:
     preset: str | None
     questions: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
     options: tuple[str, ...] = ()  # what the command line changed of the question, as it stood there
+    file: str = ""  # its path as it was given; of an absolute one the name alone
 
     @property
     def sha256(self) -> str:
@@ -89,7 +90,22 @@ def load_study(path: Path, preset: str | None = None) -> Loaded:
     late = [] if preset is not None and not spec.presets[preset].verdicts else list(_step_problems(resolved))  # type: ignore[index]
     if late:
         raise LabError("spec", [Problem(found, expected, do, _where(tree, where, path.name)) for where, found, expected, do in late])
-    return Loaded(resolved, text, path.resolve().parent, preset, fingerprints(spec))
+    given = path.name if path.is_absolute() else path.as_posix()
+    return Loaded(resolved, text, path.resolve().parent, preset, fingerprints(spec), file=given)
+
+
+def shipped_file(name: str) -> Path | None:
+    """Return the path of the study of this name that ships with the package, or of the repository's; None where there is none."""
+    package = Path(__file__).parents[1]
+    found = (folder / f"{name}.yaml" for folder in (package / "studies", package.parents[1] / "studies"))
+    return next((file for file in found if file.is_file()), None)
+
+
+def run_name(loaded: Loaded) -> str:
+    """Return by what `loralab run` finds this study again: its name where it ships, else the path that was given."""
+    shipped = shipped_file(loaded.spec.study)
+    same = shipped is not None and shipped.read_text(encoding="utf-8") == loaded.text
+    return loaded.spec.study if same or not loaded.file else loaded.file
 
 
 def _with_files(spec: StudySpec, folder: Path, tree: CommentedMap, name: str) -> StudySpec:

@@ -12,6 +12,7 @@ from loralab.petri import petri_folder
 from loralab.petri.clock import Deadline, warm_cosine
 from loralab.petri.latents import LatentPool, tokenize
 from loralab.petri.pipeline import make_text_encoder, make_unet
+from loralab.petri.speed import write_costs
 from loralab.petri.text import load_tokenizer
 from loralab.petri.train import Recipe, TrainingState, drop_captions, min_snr_weights, step_weights, train_steps
 
@@ -77,3 +78,10 @@ def test_the_average_starts_close_to_the_parts() -> None:
     state.steps = 0
     state.update_ema(0.999)  # (1 + 0) / (10 + 0) = .1 of the old is kept
     torch.testing.assert_close(next(iter(state.ema.parameters())), old + 0.9)
+
+
+def test_costs_of_unets_are_told_side_by_side() -> None:
+    lines = write_costs([((16, 32), 1), ((16, 48), 2)], rounds=1, batch=2).splitlines()
+    assert lines[2].startswith("| (16, 32), 1 a block | ")
+    assert lines[3].startswith("| (16, 48), 2 a block | ")
+    assert all(int(line.split("|")[3]) > 0 for line in lines[2:4])

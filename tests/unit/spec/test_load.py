@@ -6,7 +6,7 @@ import pytest
 
 from loralab.errors import LabError
 from loralab.spec import Cell, load_study, parse_cell
-from loralab.spec.load import held_as, train_spec_of
+from loralab.spec.load import held_as, run_name, train_spec_of
 
 ARTICLE = Path(__file__).parents[3] / "studies" / "article.yaml"
 
@@ -121,3 +121,13 @@ def test_cells_read_back_as_they_print():
     for text in ('a @ "red monster"', 'a @ "x, y", strength 0.5', 'a @ ""', 'a @ "x", strength 0.25, step 32'):
         assert str(parse_cell(text)) == text
     assert parse_cell('hot @ "cat"').on("base") == Cell("base", "cat")
+
+
+def test_a_study_is_run_again_by_its_name_only_where_that_name_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run_name(load_study(ARTICLE)) == "article"
+    own = tmp_path / "mine" / "article.yaml"
+    own.parent.mkdir()
+    own.write_text(ARTICLE.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert run_name(load_study(Path("mine/article.yaml"))) == "mine/article.yaml"
+    assert run_name(load_study(own)) == "article.yaml"  # no folder of this machine goes into a report
