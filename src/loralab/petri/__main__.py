@@ -76,13 +76,19 @@ def seconds_of(args: argparse.Namespace) -> float:
     return seconds_until(args.until) if args.until else 60.0 * args.minutes
 
 
+def sprites_of(build: Path) -> Path:
+    """Return the sprites of a build folder, or those that ship where it has none."""
+    own = build / "sprites.npz"
+    return own if own.exists() else encoder_folder() / "sprites.npz"
+
+
 def run_world(args: argparse.Namespace) -> None:
     """Draw the pool, with the sprites that ship or with rendered ones."""
     world = write_world(args.sibling, args.build)
     if args.icons is not None:
         save_sprites(render_sprites(args.icons), args.build / "sprites.npz")
-    elif not (args.build / "sprites.npz").exists():
-        shutil.copyfile(args.sprites, args.build / "sprites.npz")
+    elif args.sprites is not None or not (args.build / "sprites.npz").exists():
+        shutil.copyfile(args.sprites or sprites_of(args.build), args.build / "sprites.npz")
     save_pool(args.build / "sprites.npz", args.build / "pool", args.shards, args.processes, world)
 
 
@@ -294,7 +300,7 @@ def run_encoder(args: argparse.Namespace) -> None:
     round_trip = round_trip_of(load_base(str(args.weights)))
     if not args.measure:
         train_and_save_encoder(args, round_trip)
-    encoder, sprites = load_encoder(args.out), load_sprites(args.build / "sprites.npz")
+    encoder, sprites = load_encoder(args.out), load_sprites(sprites_of(args.build))
     columns = {"as drawn": None, "behind petri's autoencoder": round_trip}
     table = write_counts({name: count_right(encoder, sprites, args.images, through) for name, through in columns.items()})
     command = f"python -m loralab.petri encoder --measure --images {args.images}"
@@ -306,7 +312,7 @@ def train_and_save_encoder(args: argparse.Namespace, round_trip: RoundTrip) -> N
     """Train from the build folder's checkpoint, or from nothing, and write the weights to `args.out`."""
     recipe, tokenizer = EncoderRecipe(), load_tokenizer(args.weights / "tokenizer")
     folder, checkpoint = args.build / "encoder", args.build / "encoder" / "encoder.pt"
-    pool = make_pool(args.build / "sprites.npz", folder / "pool", args.shards, args.decoded, round_trip, tokenizer)
+    pool = make_pool(sprites_of(args.build), folder / "pool", args.shards, args.decoded, round_trip, tokenizer)
     torch.manual_seed(recipe.seed)
     state = EncoderState(make_encoder(), recipe)
     if checkpoint.exists():
@@ -320,7 +326,8 @@ def train_and_save_encoder(args: argparse.Namespace, round_trip: RoundTrip) -> N
             saved_at = state.spent_seconds
     state.save(checkpoint)
     save_encoder(state.encoder, args.out)
-    shutil.copyfile(args.build / "sprites.npz", args.out / "sprites.npz")
+    if sprites_of(args.build) != args.out / "sprites.npz":
+        shutil.copyfile(sprites_of(args.build), args.out / "sprites.npz")
 
 
 def run_card(args: argparse.Namespace) -> None:
@@ -397,7 +404,7 @@ COUNTING: dict[str, dict[str, Any]] = {
 OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
     "world": {
         "--icons": {"type": Path, "help": "render the sprites anew: folder of the @iconify-json packages (docs/siblings.md)"},
-        "--sprites": {"type": Path, "default": encoder_folder() / "sprites.npz", "help": "otherwise this file's; default: those that ship"},
+        "--sprites": {"type": Path, "help": "those of this file; left out: the build folder's, or those that ship"},
         "--shards": {"type": int, "default": 12, "help": "of 4096 pictures each"},
         "--sibling": {"choices": sorted(SIBLINGS), "default": "petri", "help": "which world"},
         "--processes": PROCESSES,
