@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from scipy.spatial.distance import pdist
 
+from loralab.bases.load import fingerprint_of
 from loralab.petri import petri_folder
 from loralab.petri.card import fill_card, write_result
 from loralab.petri.diversity import Ratio, compare_diversity, mean_distance
@@ -160,6 +161,12 @@ def test_the_card_is_filled_between_its_markers(tmp_path: Path) -> None:
     assert "<!-- size -->\nstays\n<!-- /size -->" in filled
     assert fill_card(filled, tmp_path, "0123456789abcdef") == filled
     assert "Measured on other weights" in fill_card(card, tmp_path, "f" * 64)
+
+
+def test_the_shipped_card_holds_what_the_result_files_hold() -> None:
+    card = (petri_folder().parent / "CARD.md").read_text(encoding="utf-8")
+    assert fill_card(card, STUDIES.parent / "docs" / "results", fingerprint_of(petri_folder())) == card
+    assert "Not measured yet" not in card
 
 
 def test_triggers_are_those_of_the_studies_that_run_on_petri() -> None:
