@@ -54,7 +54,7 @@ class Share:
         p, n = self.yes / self.n, self.n
         centre = (p + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return centre - half, centre + half
+        return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 @dataclass(frozen=True)
