@@ -1,4 +1,5 @@
-"""Claim: the reader of concepts in petri's fidelity table agrees with the eye; a reader of outlines, which it replaced, does not.
+"""Claim: the reader of concepts in petri's fidelity table agrees with the eye more often than the reader of outlines
+that it replaced.
 
     python benchmarks/concepts_by_eye.py --sheet concepts.png       numbered pictures, to be named without the prompts
     python benchmarks/concepts_by_eye.py --labels benchmarks/concepts_by_eye.txt --out docs/results/petri-concepts-by-eye.md

@@ -8,34 +8,19 @@ held against, as in solver_steps.py.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from solver_steps import settings_parser, tell
 
-import torch
-from solver_steps import ask, compare
-
-from loralab.petri.card import write_result
 from loralab.petri.sampling import AS_STUDIES
 
 
 def main() -> None:
     """Draw, read, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=1008, help="Pictures at each scale.")
+    parser = settings_parser(__doc__, 1008)
     parser.add_argument("--scales", type=float, nargs="+", default=[2, 3, 4, 5])
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    base, questions = ask(options.images)
     specs = {f"guidance {scale:g}": AS_STUDIES.model_copy(update={"guidance": scale}) for scale in options.scales}
-    table = compare(questions, specs, options.processes)
-    print(table)
-    if options.out is not None:
-        setting = f"{AS_STUDIES.steps} steps of {AS_STUDIES.sampler}; in brackets the pictures lost and won against the last column."
-        scales = " ".join(f"{scale:g}" for scale in options.scales)
-        command = f"python benchmarks/guidance_scale.py --images {options.images} --scales {scales}"
-        write_result(options.out, "Guidance on petri, by count", f"{setting}\n\n{table}", base.fingerprint, command)
+    command = f"guidance_scale.py --images {options.images} --scales {' '.join(f'{scale:g}' for scale in options.scales)}"
+    tell(options, specs, "Guidance on petri, by count", f"{AS_STUDIES.steps} steps of {AS_STUDIES.sampler}", command)
 
 
 if __name__ == "__main__":

@@ -24,13 +24,12 @@ from loralab.bases import load_base
 from loralab.engine.cards import round_trip_of
 from loralab.measure import Card, make_cards
 from loralab.petri.card import write_result
-from loralab.petri.clock import Deadline, warm_cosine
-from loralab.petri.parallel import bfloat16_training
+from loralab.petri.clock import Deadline
 from loralab.petri.patches import WHITENING, principal_axes
 from loralab.petri.pool import load_pictures
-from loralab.petri.vae import POSTERIOR_DEVIATION, reconstruction_loss, start_linear, to_pixels
+from loralab.petri.vae import start_linear, to_pixels, train_decoder
 
-N_FIT, HELD_OUT, BATCH, LR = 1024, 512, 16, 1.5e-3
+N_FIT, HELD_OUT, BATCH = 1024, 512, 16
 WIDTHS = {8: (16, 32, 64, 128), 4: (32, 64, 128)}
 
 
@@ -71,28 +70,6 @@ def make_code(code: Code, pixels: torch.Tensor) -> TrainedCode:
     return TrainedCode(code, rows.mean(dim=0), axes / deviations[:, None] ** WHITENING, decoder)
 
 
-def train(made: TrainedCode, pictures: np.ndarray, minutes: float) -> int:
-    """Train the decoder in place and return how many examples it saw."""
-    rng, deadline = np.random.default_rng(0), Deadline(60 * minutes)
-    optimiser = torch.optim.AdamW(made.decoder.parameters(), lr=LR, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-    made.decoder.train()
-    examples = 0
-    while deadline.fraction < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = LR * warm_cosine(deadline.fraction, examples + BATCH, 100 * BATCH)
-        pixels = to_pixels(pictures[rng.integers(len(pictures), size=BATCH)])
-        latents = made.encode(pixels)
-        with bfloat16_training():
-            decoded = made.decoder(latents + POSTERIOR_DEVIATION * torch.randn_like(latents)).float()
-        optimiser.zero_grad(set_to_none=True)
-        reconstruction_loss(decoded, pixels).backward()
-        torch.nn.utils.clip_grad_norm_(made.decoder.parameters(), 1.0)
-        optimiser.step()
-        examples += BATCH
-    made.decoder.eval()
-    return examples
-
-
 def main() -> None:
     """Train, measure, print, and write where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -107,7 +84,8 @@ def main() -> None:
     notes = []
     for code in CODES:
         made = make_code(code, to_pixels(trained[:N_FIT]))
-        examples = train(made, trained, given.minutes)
+        readings = train_decoder(made.decoder, made.encode, trained, Deadline(60 * given.minutes), batch=BATCH)
+        examples = max((reading.examples for reading in readings), default=0)
         columns[code.name] = make_cards(made, 64, INSTRUMENTS)
         notes.append(f"| {code.name} | {code.positions(64)} | {examples:,} | {psnr_db(made(held_out), held_out):.1f} |")
         print(notes[-1], flush=True)

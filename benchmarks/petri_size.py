@@ -11,9 +11,6 @@ used at 96 and 128 px too.
 from __future__ import annotations
 
 import argparse
-import platform
-import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import UNet2DConditionModel
 
 from loralab.bases import load_base
 from loralab.engine.cards import round_trip_of
@@ -30,6 +26,7 @@ from loralab.petri.card import write_result
 from loralab.petri.draw import make_picture
 from loralab.petri.patches import principal_axes
 from loralab.petri.pool import load_pictures
+from loralab.petri.speed import write_costs
 from loralab.petri.vae import to_pixels
 from loralab.petri.world import SHAPES_ONLY, sample_truth
 
@@ -121,34 +118,6 @@ def make_columns(pixels: torch.Tensor, pictures: np.ndarray, sizes_px: Sequence[
     return columns, notes
 
 
-@torch.inference_mode()
-def forwards_a_second(channels: tuple[int, ...], layers: int, side: int, latent_channels: int, rounds: int) -> tuple[float, float]:
-    """Return (forwards a second at batch 16, parameters in millions) of a UNet like petri's."""
-    unet = UNet2DConditionModel(
-        sample_size=side, in_channels=latent_channels, out_channels=latent_channels, block_out_channels=channels, layers_per_block=layers,
-        down_block_types=("CrossAttnDownBlock2D",) * 2, up_block_types=("CrossAttnUpBlock2D",) * 2, cross_attention_dim=160,
-        attention_head_dim=8, norm_num_groups=16,
-    ).eval()  # fmt: skip
-    latents, text = torch.randn(16, latent_channels, side, side), torch.randn(16, 24, 160)
-    unet(latents, 500, text)
-    seconds = []
-    for _ in range(rounds):
-        before = time.process_time()  # of this process alone: others on the machine do not count
-        unet(latents, 500, text)
-        seconds.append(time.process_time() - before)
-    return 16 / statistics.median(seconds), sum(p.numel() for p in unet.parameters()) / 1e6
-
-
-def write_speeds(rounds: int) -> str:
-    """Return forwards a second of UNet widths at petri's latents, and of petri's width at larger ones, as a Markdown table."""
-    lines = ["| UNet, layers a block | parameters | latents | forwards a second of one core |", "|---|---|---|---|"]
-    kinds = [(*unet, 8, 16) for unet in UNETS] + [((96, 160), 1, 12, 16), ((96, 160), 1, 16, 16), ((96, 160), 1, 16, 4)]
-    for channels, layers, side, latent_channels in kinds:
-        rate, millions = forwards_a_second(channels, layers, side, latent_channels, rounds)
-        lines.append(f"| {channels}, {layers} | {millions:.1f} M | {side} x {side} x {latent_channels} | {rate:.0f} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Measure, print, and write where that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -162,13 +131,14 @@ def main() -> None:
         world = np.stack([make_picture(sample_truth(seed, SHAPES_ONLY)) for seed in range(N_FIT + N_HELD_OUT)])
     else:
         world = load_pictures(given.pool)
-    speeds = write_speeds(given.rounds)
+    speeds = write_costs(
+        [(*unet, 8, 16) for unet in UNETS] + [((96, 160), 1, side, n) for side, n in ((12, 16), (16, 16), (16, 4))], given.rounds
+    )
     print(speeds)
     columns, notes = make_columns(to_pixels(world[:N_FIT]), world[-N_HELD_OUT:], SIZES_PX[:1] if given.quick else SIZES_PX)
     told = f"Reconstruction of {N_HELD_OUT} pictures that nothing was fitted to or trained on, dB: {', '.join(notes)}."
     meaning = "Struck through: this autoencoder does not carry what the instrument measures."
-    machine = f"One thread of {platform.machine()}, torch {torch.__version__}, batch 16, processor time."
-    body = "\n\n".join([write_cards(columns), f"{meaning} {told}", speeds, machine])
+    body = "\n\n".join([write_cards(columns), f"{meaning} {told}", speeds])
     print(body)
     if given.out is not None:
         command = "python benchmarks/petri_size.py" + (" --pool POOL" if given.pool else "") + (" --quick" if given.quick else "")

@@ -64,23 +64,35 @@ def compare(questions: list[Question], specs: dict[str, SampleSpec], processes: 
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Draw, read, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=816, help="Pictures at each number of steps.")
-    parser.add_argument("--steps", type=int, nargs="+", default=[8, 12, 25])
+def settings_parser(doc: str | None, images: int) -> argparse.ArgumentParser:
+    """Return the options that every comparison of drawing settings has."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=images, help="Pictures in each setting.")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=None)
-    options = parser.parse_args()
+    return parser
+
+
+def tell(options: argparse.Namespace, specs: dict[str, SampleSpec], title: str, setting: str, command: str) -> None:
+    """Compare the settings, print the table, and write it where that is asked for."""
     torch.set_num_threads(1)
     base, questions = ask(options.images)
-    specs = {f"{steps} steps": AS_STUDIES.model_copy(update={"steps": steps}) for steps in options.steps}
     table = compare(questions, specs, options.processes)
     print(table)
     if options.out is not None:
-        setting = f"{AS_STUDIES.sampler}, guidance {AS_STUDIES.guidance:g}; in brackets the pictures lost and won against the last column."
-        command = f"python benchmarks/solver_steps.py --images {options.images} --steps {' '.join(map(str, options.steps))}"
-        write_result(options.out, "Fewer solver steps on petri, by count", f"{setting}\n\n{table}", base.fingerprint, command)
+        body = f"{setting}; in brackets the pictures lost and won against the last column.\n\n{table}"
+        write_result(options.out, title, body, base.fingerprint, f"python benchmarks/{command}")
+
+
+def main() -> None:
+    """Draw, read, and write the table."""
+    parser = settings_parser(__doc__, 816)
+    parser.add_argument("--steps", type=int, nargs="+", default=[8, 12, 25])
+    options = parser.parse_args()
+    specs = {f"{steps} steps": AS_STUDIES.model_copy(update={"steps": steps}) for steps in options.steps}
+    command = f"solver_steps.py --images {options.images} --steps {' '.join(map(str, options.steps))}"
+    setting = f"{AS_STUDIES.sampler}, guidance {AS_STUDIES.guidance:g}"
+    tell(options, specs, "Fewer solver steps on petri, by count", setting, command)
 
 
 if __name__ == "__main__":

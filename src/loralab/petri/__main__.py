@@ -47,7 +47,7 @@ from loralab.petri.encoder_train import EncoderRecipe, EncoderState, count_right
 from loralab.petri.fidelity import Answer, Readers, RoundTrip, make_questions, measure_fidelity, write_curve, write_table
 from loralab.petri.focus import fit_focus_reader
 from loralab.petri.latents import load_latents, save_latents, tokenize
-from loralab.petri.patches import fit_patch_matrix, set_patch_encoder
+from loralab.petri.patches import encode_patches, fit_patch_matrix, set_patch_encoder
 from loralab.petri.pipeline import UNET_CHANNELS, UNET_LAYERS, make_pipeline, make_text_encoder, make_unet, save_pipeline
 from loralab.petri.pool import load_captions, load_pictures, save_pool
 from loralab.petri.sampling import AS_STUDIES, draw_as_studies
@@ -58,7 +58,7 @@ from loralab.petri.text import load_tokenizer, save_tokenizer
 from loralab.petri.text_start import train_text_start
 from loralab.petri.train import Recipe, TrainingState, train_steps
 from loralab.petri.triggers import beside, encode_small, make_labelled_sheet, read_triggers, write_token_table
-from loralab.petri.vae import centre_latents, make_vae, measure_error, to_pixels, train_decoder
+from loralab.petri.vae import LATENT_CHANNELS, centre_latents, decoder_of, make_vae, measure_error, to_pixels, train_decoder
 from loralab.petri.words import CONCEPTS
 from loralab.petri.world import sample_truth
 
@@ -107,7 +107,7 @@ def run_vae(args: argparse.Namespace) -> None:
     matrix = fit_patch_matrix(vae, to_pixels(pictures[:512]))
     deadline = Deadline(seconds_of(args))
     examples = 0
-    for reading in train_decoder(vae, matrix, pictures[:-512], deadline):
+    for reading in train_decoder(decoder_of(vae), partial(encode_patches, matrix), pictures[:-512], deadline):
         print(reading, flush=True)
         examples = reading.examples
     vae.save_pretrained(args.build / "vae")
@@ -125,7 +125,8 @@ def run_decoder(args: argparse.Namespace) -> None:
     before = measure_error(vae, pictures[-512:])
     deadline = Deadline(seconds_of(args))
     examples = 0
-    for reading in train_decoder(vae, torch.load(args.build / "matrix.pt"), pictures[:-512], deadline, batch=16, lr=1e-3):
+    encode = partial(encode_patches, torch.load(args.build / "matrix.pt"))
+    for reading in train_decoder(decoder_of(vae), encode, pictures[:-512], deadline, batch=16, lr=1e-3):
         print(reading, flush=True)
         examples = reading.examples
     after = measure_error(vae, pictures[-512:])
@@ -263,7 +264,9 @@ def run_curve(args: argparse.Namespace) -> None:
     setting = (
         f"Drawn with the autoencoder of `{args.build}`; {AS_STUDIES.steps} steps of {AS_STUDIES.sampler}, guidance {AS_STUDIES.guidance:g}."
     )
-    body = "\n\n".join([setting, write_curve(columns), *([write_costs(sorted(sizes))] if len(sizes) > 1 else [])])
+    body = "\n\n".join(
+        [setting, write_curve(columns), *([write_costs([(*size, 8, LATENT_CHANNELS) for size in sorted(sizes)])] if len(sizes) > 1 else [])]
+    )
     write_result(args.out, args.title, body, "", command)
     print(body)
 

@@ -126,7 +126,11 @@ def make_questions(n: int, seed: int = 0, readers: Readers = Readers()) -> list[
         ask_pair("concept colour, held-out pairs", draw(sorted(HELD_OUT_CONCEPTS)), read_tint, "colour", 0.95),
         ask_pair("monster colour", [(c, "monster") for c in draw(TINTS)], read_tint, "colour", 0.95),
     ]
-    rows.append(ask_on_colours("shape colour, held-out pairs on colours", draw(sorted(HELD_OUT_SHAPES)), draw(CHROMATIC)))
+    rows.append(
+        ask_pair(
+            "shape colour, held-out pairs on colours", draw(sorted(HELD_OUT_SHAPES)), read_subject_colour, "colour", 0.95, draw(CHROMATIC)
+        )
+    )
     things, grounds = draw((*SHAPES, *CONCEPTS)), draw(COLOURS)
     rows.append(ask_background("background colour", things, grounds))
     white = ask_background("white background", draw((*SHAPES, *CONCEPTS)), ["white"] * n)
@@ -134,9 +138,10 @@ def make_questions(n: int, seed: int = 0, readers: Readers = Readers()) -> list[
     rows.append(ask_grid("grid when asked", "grid", draw((*SHAPES, *CONCEPTS)), draw((2, 3, 4, 5, 6)), read_grid, "grid"))
     rows.append(ask_grid("nine in a 3x3 grid", "3x3 grid", draw(SHAPES), [3] * n, read_count, "9"))
     rows.append(Question("no grid when not asked", 0.9, white.prompts, ["single"] * n, read_grid, white.truths))
-    rows.append(ask_two(draw(seen_shapes)))
-    rows.append(ask_fill(draw([(colour, noun) for colour, noun in seen_shapes if noun in HOLLOW_SHAPES])))
-    rows.append(ask_dark(draw(seen_shapes)))
+    hollow = [(colour, noun) for colour, noun in seen_shapes if noun in HOLLOW_SHAPES]
+    rows.append(ask_shape("two {colour} {nouns}", draw(seen_shapes), read_count, "2", as_two))
+    rows.append(ask_shape("an outlined {colour} {noun}", draw(hollow), read_fill, "outlined", as_line))
+    rows.append(ask_shape("a dark {colour} {noun}", draw(seen_shapes), read_light, "dark", as_dark))
     if readers.concept is not None:
         own = [(None, noun) for noun in draw(tuple(CONCEPTS))]
         rows.append(ask_concept("concept, one of 30", "{noun}, white background", own, readers.concept))
@@ -149,11 +154,18 @@ def make_questions(n: int, seed: int = 0, readers: Readers = Readers()) -> list[
     return rows
 
 
-def ask_pair(name: str, pairs: list[tuple[str, str]], read: Reader, about: str, goal: float) -> Question:
-    """Return a question about the subject's "colour" or "noun", on white, where no other colour is in the picture."""
-    prompts = [f"a {colour} {noun} on a white background" for colour, noun in pairs]
+def ask_pair(
+    name: str, pairs: list[tuple[str, str]], read: Reader, about: str, goal: float, grounds: Sequence[str] | None = None
+) -> Question:
+    """Return a question about the subject's "colour" or "noun", on white or on ``grounds``, none of which hides its subject."""
+    grounds = (
+        ["white"] * len(pairs) if grounds is None else [other_colour(c) if g == c else g for (c, _), g in zip(pairs, grounds, strict=True)]
+    )
+    shown = list(zip(pairs, grounds, strict=True))
+    prompts = [f"a {colour} {noun} on a {ground} background" for (colour, noun), ground in shown]
     expected = [colour if about == "colour" else noun for colour, noun in pairs]
-    return Question(name, goal, prompts, expected, read, [make_truth(i, noun, colour) for i, (colour, noun) in enumerate(pairs)])
+    truths = [make_truth(i, noun, colour, ground) for i, ((colour, noun), ground) in enumerate(shown)]
+    return Question(name, goal, prompts, expected, read, truths)
 
 
 def ask_background(name: str, nouns: list[str], grounds: list[str]) -> Question:
@@ -166,14 +178,6 @@ def ask_background(name: str, nouns: list[str], grounds: list[str]) -> Question:
     return Question(name, 0.97, prompts, grounds, read_background, truths)
 
 
-def ask_on_colours(name: str, pairs: list[tuple[str, str]], grounds: list[str]) -> Question:
-    """Return a question about the colour of shapes that stand on another colour."""
-    others = [other_colour(colour) if ground == colour else ground for (colour, _), ground in zip(pairs, grounds, strict=True)]
-    prompts = [f"a {colour} {noun} on a {ground} background" for (colour, noun), ground in zip(pairs, others, strict=True)]
-    truths = [make_truth(i, noun, colour, ground) for i, ((colour, noun), ground) in enumerate(zip(pairs, others, strict=True))]
-    return Question(name, 0.95, prompts, [colour for colour, _ in pairs], read_subject_colour, truths)
-
-
 def ask_grid(name: str, words: str, nouns: list[str], columns: list[int], read: Reader, expected: str) -> Question:
     """Return a question about grids on white."""
     prompts = [f"{words} of {plural(noun)} on a white background" for noun in nouns]
@@ -181,27 +185,26 @@ def ask_grid(name: str, words: str, nouns: list[str], columns: list[int], read: 
     return Question(name, 0.9, prompts, [expected] * len(nouns), read, truths)
 
 
-def ask_two(pairs: list[tuple[str, str]]) -> Question:
-    """Return the question whether two of a kind are there, side by side, when asked for."""
-    prompts = [f"two {colour} {plural(noun)} on a white background" for colour, noun in pairs]
-    ones = [make_truth(i, noun, colour) for i, (colour, noun) in enumerate(pairs)]
-    truths = [replace(one, things=tuple(replace(one.things[0], size_px=27, x_px=x) for x in (16.5, 47.5))) for one in ones]
-    return Question("two when asked", 0.9, prompts, ["2"] * len(pairs), read_count, truths)
+def ask_shape(subject: str, pairs: list[tuple[str, str]], read: Reader, expected: str, alter: Callable[[Truth], Truth]) -> Question:
+    """Return the question whether a shape on white is as its subject says ("two {colour} {nouns}"); its truth is altered to show it."""
+    prompts = [f"{subject} on a white background".format(colour=colour, noun=noun, nouns=plural(noun)) for colour, noun in pairs]
+    truths = [alter(make_truth(i, noun, colour)) for i, (colour, noun) in enumerate(pairs)]
+    return Question(f"{'two' if expected == '2' else expected} when asked", 0.9, prompts, [expected] * len(pairs), read, truths)
 
 
-def ask_fill(pairs: list[tuple[str, str]]) -> Question:
-    """Return the question whether a shape is a line when asked for."""
-    prompts = [f"an outlined {colour} {noun} on a white background" for colour, noun in pairs]
-    ones = [make_truth(i, noun, colour) for i, (colour, noun) in enumerate(pairs)]
-    truths = [replace(one, things=(replace(one.things[0], fill="hollow"),)) for one in ones]
-    return Question("outlined when asked", 0.9, prompts, ["outlined"] * len(pairs), read_fill, truths)
+def as_two(one: Truth) -> Truth:
+    """Return a truth with its object twice, side by side."""
+    return replace(one, things=tuple(replace(one.things[0], size_px=27, x_px=x) for x in (16.5, 47.5)))
 
 
-def ask_dark(pairs: list[tuple[str, str]]) -> Question:
-    """Return the question whether the picture is dark when asked for: white is gray there."""
-    prompts = [f"a dark {colour} {noun} on a white background" for colour, noun in pairs]
-    truths = [replace(make_truth(i, noun, colour), light="dark") for i, (colour, noun) in enumerate(pairs)]
-    return Question("dark when asked", 0.9, prompts, ["dark"] * len(pairs), read_light, truths)
+def as_line(one: Truth) -> Truth:
+    """Return a truth whose object is a line."""
+    return replace(one, things=(replace(one.things[0], fill="hollow"),))
+
+
+def as_dark(one: Truth) -> Truth:
+    """Return a dark truth: white is gray there."""
+    return replace(one, light="dark")
 
 
 def ask_concept(name: str, template: str, pairs: Sequence[tuple[str | None, str]], read: Reader) -> Question:

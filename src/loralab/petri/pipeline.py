@@ -42,12 +42,14 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 UNET_CHANNELS, UNET_LAYERS = (96, 160), 1
 
 
-def make_unet(channels: tuple[int, ...] = UNET_CHANNELS, layers: int = UNET_LAYERS) -> UNet2DConditionModel:
+def make_unet(
+    channels: tuple[int, ...] = UNET_CHANNELS, layers: int = UNET_LAYERS, side: int = 8, latent_channels: int = LATENT_CHANNELS
+) -> UNet2DConditionModel:
     """Return an untrained UNet, 7.3 M parameters unless another size is asked for; text is read at both levels."""
     return UNet2DConditionModel(
-        sample_size=8,
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
+        sample_size=side,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
         block_out_channels=channels,
         layers_per_block=layers,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),

@@ -16,7 +16,6 @@ import torch
 from loralab.bases import load_base
 from loralab.petri.pipeline import TEXT_WIDTH, make_unet
 from loralab.petri.sampling import AS_STUDIES, draw_chunk
-from loralab.petri.vae import LATENT_CHANNELS
 
 LOAD = """
 import sys, time
@@ -60,27 +59,29 @@ def forward_seconds(folder: Path, rounds: int, batch: int = 64) -> float:
 
 
 @torch.inference_mode()
-def write_costs(sizes: Sequence[tuple[tuple[int, ...], int]], rounds: int = 15, batch: int = 32) -> str:
-    """Return parameters and forwards a second of UNets of these channels and layers a block as a Markdown table.
+def write_costs(sizes: Sequence[tuple[tuple[int, ...], int, int, int]], rounds: int = 15, batch: int = 16) -> str:
+    """Return parameters and forwards a second of UNets (channels, layers a block, latents' side, latents' channels) as a Markdown table.
 
     One thread, processor time of this process: others on the machine do not count. Rounds of all sizes are made in turn.
     """
     unets = [make_unet(*size).eval() for size in sizes]
-    latents, text = torch.randn(batch, LATENT_CHANNELS, 8, 8), torch.randn(batch, 24, TEXT_WIDTH)
+    latents = [torch.randn(batch, n, side, side) for _, _, side, n in sizes]
+    text = torch.randn(batch, 24, TEXT_WIDTH)
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     seconds: list[list[float]] = [[] for _ in unets]
     for _ in range(rounds + 1):
-        for unet, times in zip(unets, seconds, strict=True):
+        for unet, given, times in zip(unets, latents, seconds, strict=True):
             before = time.process_time()
-            unet(latents, 500, text)
+            unet(given, 500, text)
             times.append(time.process_time() - before)
     torch.set_num_threads(n_threads)
-    lines = ["| UNet | parameters | forwards a second of one core |", "|---|---|---|"]
-    for (channels, layers), unet, times in zip(sizes, unets, seconds, strict=True):
+    lines = ["| UNet, layers a block | parameters | latents | forwards a second of one core |", "|---|---|---|---|"]
+    for (channels, layers, side, n), unet, times in zip(sizes, unets, seconds, strict=True):
         millions = sum(p.numel() for p in unet.parameters()) / 1e6
-        lines.append(f"| {channels}, {layers} a block | {millions:.1f} M | {batch / statistics.median(times[1:]):.0f} |")
-    machine = f"One thread of {platform.machine()}, torch {torch.__version__}, batch {batch}, float32, medians of {rounds} rounds."
+        rate = batch / statistics.median(times[1:])
+        lines.append(f"| {channels}, {layers} | {millions:.1f} M | {side} x {side} x {n} | {rate:.0f} |")
+    machine = f"One thread of {platform.machine()}, torch {torch.__version__}, batch {batch}, processor time, medians of {rounds} rounds."
     return "\n".join([*lines, "", machine])
 
 

@@ -9,7 +9,7 @@ a diffusion model with few steps of training makes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from math import log
@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
+from torch import nn
 
 from loralab.petri.clock import Deadline, warm_cosine
 from loralab.petri.parallel import bfloat16_training, make_workers, set_mean_gradients
-from loralab.petri.patches import encode_patches
 
 POSTERIOR_DEVIATION = 0.1
 LATENT_CHANNELS = 16
@@ -61,7 +61,7 @@ def make_vae() -> AutoencoderKL:
 
 
 @torch.no_grad()
-def start_linear(vae: AutoencoderKL) -> None:
+def start_linear(vae: nn.Module) -> None:
     """Set the last layer of every residual branch to zero, so that training begins with a short, nearly linear path."""
     for module in vae.modules():
         if isinstance(module, ResnetBlock2D):
@@ -92,22 +92,27 @@ def reconstruction_loss(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Te
     return loss
 
 
+def decoder_of(vae: AutoencoderKL) -> nn.Module:
+    """Return what takes unscaled latents (B, 16, H/8, W/8) to pixels (B, 3, H, W)."""
+    return nn.Sequential(vae.post_quant_conv, vae.decoder)
+
+
 def train_decoder(
-    vae: AutoencoderKL,
-    matrix: torch.Tensor,
+    decoder: nn.Module,
+    encode: Callable[[torch.Tensor], torch.Tensor],
     pictures: np.ndarray,
     deadline: Deadline,
     batch: int = 6,
     lr: float = 1.5e-3,
     n_threads: int = 1,
 ) -> Iterator[VaeReading]:
-    """Train the decoder in place until the deadline; yields a reading every 100 batches.
+    """Train a decoder in place until the deadline; yields a reading every 100 batches.
 
-    `matrix` is the set encoder's (`patches.fit_patch_matrix`). Batches are small: a picture holds 64 patches, and steps
-    count for more than examples.
+    `encode` takes pixels (B, 3, H, W) to latents, such as the set encoder's (`patches.encode_patches`). Batches are small: a picture
+    holds 64 patches, and steps count for more than examples.
     """
-    vae.train()
-    parameters = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
+    decoder.train()
+    parameters = list(decoder.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     rng = np.random.default_rng(0)
     workers = make_workers(n_threads)
@@ -116,22 +121,22 @@ def train_decoder(
         for group in optimiser.param_groups:
             group["lr"] = lr * warm_cosine(deadline.fraction, examples + batch, 100 * batch)
         pixels = to_pixels(pictures[rng.integers(len(pictures), size=batch)])
-        latents = encode_patches(matrix, pixels)
+        latents = encode(pixels)
         latents = latents + POSTERIOR_DEVIATION * torch.randn_like(latents)
-        loss_of = partial(slice_loss, vae, latents, pixels)
+        loss_of = partial(slice_loss, decoder, latents, pixels)
         loss = set_mean_gradients(workers, loss_of, parameters, batch, n_threads)
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimiser.step()
         examples += batch
         if examples // batch % 100 == 0:
             yield VaeReading(examples, deadline.spent_seconds, loss)
-    vae.eval()
+    decoder.eval()
 
 
-def slice_loss(vae: AutoencoderKL, latents: torch.Tensor, pixels: torch.Tensor, part: slice) -> torch.Tensor:
+def slice_loss(decoder: nn.Module, latents: torch.Tensor, pixels: torch.Tensor, part: slice) -> torch.Tensor:
     """Return the loss of a slice of a batch, computed in bfloat16 where that is safe."""
     with bfloat16_training():
-        decoded = vae.decode(latents[part]).sample.float()
+        decoded = decoder(latents[part]).float()
     return reconstruction_loss(decoded, pixels[part])
 
 

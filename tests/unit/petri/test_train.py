@@ -81,7 +81,7 @@ def test_the_average_starts_close_to_the_parts() -> None:
 
 
 def test_costs_of_unets_are_told_side_by_side() -> None:
-    lines = write_costs([((16, 32), 1), ((16, 48), 2)], rounds=1, batch=2).splitlines()
-    assert lines[2].startswith("| (16, 32), 1 a block | ")
-    assert lines[3].startswith("| (16, 48), 2 a block | ")
-    assert all(int(line.split("|")[3]) > 0 for line in lines[2:4])
+    lines = write_costs([((16, 32), 1, 8, 16), ((16, 48), 2, 4, 4)], rounds=1, batch=2).splitlines()
+    assert lines[2].startswith("| (16, 32), 1 | ")
+    assert lines[3].startswith("| (16, 48), 2 | ")
+    assert all(int(line.split("|")[4]) > 0 for line in lines[2:4])
