@@ -84,10 +84,9 @@ def main() -> None:
     notes = []
     for code in CODES:
         made = make_code(code, to_pixels(trained[:N_FIT]))
-        readings = train_decoder(made.decoder, made.encode, trained, Deadline(60 * given.minutes), batch=BATCH)
-        examples = max((reading.examples for reading in readings), default=0)
+        *_, last = train_decoder(made.decoder, made.encode, trained, Deadline(60 * given.minutes), batch=BATCH)
         columns[code.name] = make_cards(made, 64, INSTRUMENTS)
-        notes.append(f"| {code.name} | {code.positions(64)} | {examples:,} | {psnr_db(made(held_out), held_out):.1f} |")
+        notes.append(f"| {code.name} | {code.positions(64)} | {last.examples:,} | {psnr_db(made(held_out), held_out):.1f} |")
         print(notes[-1], flush=True)
     own = round_trip_of(load_base("petri"))
     columns["petri's own, f8/16"] = make_cards(own, 64, INSTRUMENTS)

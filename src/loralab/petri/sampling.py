@@ -1,6 +1,6 @@
 """Drawing: in go prompts and seeds, out come pictures, one random stream per picture.
 
-`sample_pictures` draws with diffusers' own pipeline; `draw_as_studies` with the lab's sampler, as studies do, in several processes.
+`load_pipeline` returns diffusers' own pipeline; `draw_as_studies` draws with the lab's sampler, as studies do, in several processes.
 """
 
 # mypy: disable-error-code="attr-defined,arg-type,dict-item"
@@ -22,8 +22,6 @@ from loralab.bases import Base, embed_prompts, load_base
 from loralab.sample import Batch, sample_batch
 from loralab.spec.models import SampleSpec
 
-STEPS = 25
-GUIDANCE = 3.0
 CHUNK = 32  # pictures of one batch
 AS_STUDIES = SampleSpec(steps=12, guidance=3.0)  # studies/article.yaml
 
@@ -35,29 +33,6 @@ def load_pipeline(folder: Path) -> StableDiffusionPipeline:
         pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
-
-
-def sample_pictures(
-    pipeline: StableDiffusionPipeline,
-    prompts: list[str],
-    seeds: list[int],
-    steps: int = STEPS,
-    guidance: float = GUIDANCE,
-    batch: int = 64,
-) -> np.ndarray:
-    """Return one picture for each prompt and seed, uint8 (N, 64, 64, 3)."""
-    pictures = []
-    for start in range(0, len(prompts), batch):
-        streams = [torch.Generator().manual_seed(seed) for seed in seeds[start : start + batch]]
-        drawn = pipeline(
-            prompts[start : start + batch],
-            num_inference_steps=steps,
-            guidance_scale=guidance,
-            generator=streams,
-            output_type="np",
-        ).images
-        pictures.append((drawn * 255).round().astype(np.uint8))
-    return np.concatenate(pictures)
 
 
 def draw_as_studies(folder: Path, prompts: list[str], seeds: list[int], spec: SampleSpec = AS_STUDIES, n_processes: int = 1) -> np.ndarray:

@@ -106,7 +106,7 @@ def train_decoder(
     lr: float = 1.5e-3,
     n_threads: int = 1,
 ) -> Iterator[VaeReading]:
-    """Train a decoder in place until the deadline; yields a reading every 100 batches.
+    """Train a decoder in place until the deadline; yields a reading every 100 batches, and the last one.
 
     `encode` takes pixels (B, 3, H, W) to latents, such as the set encoder's (`patches.encode_patches`). Batches are small: a picture
     holds 64 patches, and steps count for more than examples.
@@ -116,7 +116,7 @@ def train_decoder(
     optimiser = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     rng = np.random.default_rng(0)
     workers = make_workers(n_threads)
-    examples = 0
+    examples, loss = 0, float("nan")
     while deadline.fraction < 1:
         for group in optimiser.param_groups:
             group["lr"] = lr * warm_cosine(deadline.fraction, examples + batch, 100 * batch)
@@ -131,6 +131,7 @@ def train_decoder(
         if examples // batch % 100 == 0:
             yield VaeReading(examples, deadline.spent_seconds, loss)
     decoder.eval()
+    yield VaeReading(examples, deadline.spent_seconds, loss)
 
 
 def slice_loss(decoder: nn.Module, latents: torch.Tensor, pixels: torch.Tensor, part: slice) -> torch.Tensor:

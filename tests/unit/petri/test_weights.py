@@ -7,20 +7,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from diffusers import DPMSolverMultistepScheduler
 
 from loralab.bases import embed_prompts, load_base
 from loralab.measure import measure_images
 from loralab.petri import petri_folder
 from loralab.petri.instruments import read_background
-from loralab.petri.sampling import load_pipeline, sample_pictures
+from loralab.petri.sampling import draw_as_studies, load_pipeline
 from loralab.sample import Batch, image_noise, sample_batch
 from loralab.spec.models import SampleSpec
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> StableDiffusionPipeline:
-    return load_pipeline(petri_folder())
 
 
 def test_weights_are_small_and_safe() -> None:
@@ -35,10 +30,10 @@ def test_the_schedule_is_sd1s() -> None:
     assert (config["prediction_type"], config["steps_offset"], config["clip_sample"]) == ("epsilon", 1, False)
 
 
-def test_colours_and_backgrounds_follow_the_prompt_at_the_same_seeds(pipeline: StableDiffusionPipeline) -> None:
+def test_colours_and_backgrounds_follow_the_prompt_at_the_same_seeds() -> None:
     """How often shapes are what the prompt asks for stands in the model card; colour and background are what every study leans on."""
     prompts = ("red circle, white background", "blue circle, black background")
-    red, blue = (np.stack(sample_pictures(pipeline, [prompt] * 16, list(range(16)))) for prompt in prompts)
+    red, blue = (draw_as_studies(petri_folder(), [prompt] * 16, list(range(16))) for prompt in prompts)
     share = {name: [_mean(images, name) for images in (red, blue)] for name in ("hue_red", "hue_blue")}
     assert share["hue_red"][0] > share["hue_red"][1] + 0.2
     assert share["hue_blue"][1] > share["hue_blue"][0] + 0.5
@@ -50,9 +45,9 @@ def _mean(images: np.ndarray, name: str) -> float:
     return float(np.mean([reading.value for reading in measure_images(images, [name])[name]]))
 
 
-def test_a_picture_depends_on_its_own_seed_alone(pipeline: StableDiffusionPipeline) -> None:
-    together = sample_pictures(pipeline, ["cat", "house"], [3, 4], steps=4)
-    alone = sample_pictures(pipeline, ["house"], [4], steps=4)
+def test_a_picture_depends_on_its_own_seed_alone() -> None:
+    together = draw_as_studies(petri_folder(), ["cat", "house"], [3, 4])
+    alone = draw_as_studies(petri_folder(), ["house"], [4])
     assert np.abs(together[1].astype(int) - alone[0].astype(int)).max() <= 2  # sums run in another order
     assert torch.get_default_dtype() == torch.float32
 
