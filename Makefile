@@ -20,8 +20,8 @@ demo: install
 test: install lint types unit
 
 lint: install
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src organism tests benchmarks
+	$(BIN)/ruff format --check src organism tests benchmarks
 	$(BIN)/lint-imports
 
 # of the benchmarks what breaks when a signature of the package changes; their own types are left to them
@@ -35,8 +35,8 @@ unit: install
 	$(BIN)/python -m pytest -m "not slow"
 
 organism: install
-	$(BIN)/python -W ignore benchmarks/organism.py --lab lab --out docs/results/petri-organism.md
-	$(BIN)/python -W ignore -m loralab.petri card
+	$(BIN)/python -W ignore -m organism.benchmarks.questions --lab lab --out docs/results/petri-organism.md
+	$(BIN)/python -W ignore -m organism card
 
 clean:
 	rm -rf lab build dist

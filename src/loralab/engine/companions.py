@@ -73,7 +73,7 @@ def _turns(nouns: Sequence[str], n_rounds: int) -> list[tuple[str, str | None]]:
 
 def _specimen(number: int, noun: str, colour: str | None, size_px: int, truth: float) -> Specimen:
     from loralab.petri.draw import make_picture
-    from loralab.petri.fidelity import make_truth, other_colour
+    from loralab.petri.truth import make_truth, other_colour
     from loralab.petri.words import SHAPES
 
     grounds = ("white", "blue", "yellow", "gray", "pink")

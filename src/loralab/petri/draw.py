@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from loralab.petri.sprites import Sprites
+from loralab.petri.truth import IMAGE_PX, Background, Thing, Truth, make_stream
 from loralab.petri.words import PALETTE
-from loralab.petri.world import IMAGE_PX, Background, Thing, Truth, make_stream
 
 OVERSAMPLING = 4
 HOLLOW_LINE = 0.11  # of the size

@@ -19,9 +19,8 @@ from torch import nn
 
 from loralab.petri import petri_folder
 from loralab.petri.concept_names import rivals_of
-from loralab.petri.latents import tokenize
-from loralab.petri.text import MAX_TOKENS, load_tokenizer
-from loralab.petri.world import IMAGE_PX
+from loralab.petri.text import MAX_TOKENS, load_tokenizer, tokenize
+from loralab.petri.truth import IMAGE_PX
 
 WIDTHS = (24, 48, 96)
 EMBED = 96

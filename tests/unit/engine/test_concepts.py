@@ -20,7 +20,7 @@ from loralab.errors import LabError
 from loralab.measure import make_cards, measure_images
 from loralab.measure.concept import NO_ENCODER
 from loralab.petri.draw import make_picture
-from loralab.petri.fidelity import make_truth
+from loralab.petri.truth import make_truth
 from loralab.spec.load import load_study
 
 STUDY = """

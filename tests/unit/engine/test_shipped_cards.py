@@ -29,7 +29,7 @@ def test_every_instrument_and_every_concept_has_a_card_of_today(petri: Base):
     assert companion is not None
     expected = {name for name, instrument in TABLE.items() if instrument.needs != "concept"}
     expected |= {f"concept[{name}]" for name in companion.names}
-    assert set(cards.shipped_cards(petri)) == expected, "make them again: python -m loralab.petri cards"
+    assert set(cards.shipped_cards(petri)) == expected, "make them again: python -m organism cards"
 
 
 def test_a_card_made_here_says_what_the_shipped_one_says(petri: Base):

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from loralab.engine.companions import petri_companion
-from loralab.petri.clock import Deadline
 from loralab.petri.concept_names import GROUP, NAMES, members_of, rivals_of
 from loralab.petri.encoder import (
     embed_pictures,
@@ -21,12 +20,12 @@ from loralab.petri.encoder import (
     pixels_of,
     save_encoder,
 )
-from loralab.petri.encoder_train import EncoderRecipe, EncoderState, Pool, contrastive_loss, disturb, number_of, shifted, train_encoder
-from loralab.petri.latents import tokenize
-from loralab.petri.pool import SHARD
-from loralab.petri.text import load_tokenizer
+from loralab.petri.text import load_tokenizer, tokenize
 from loralab.petri.words import CREATURES, SHAPES
-from loralab.petri.world import SHAPES_ONLY, sample_truth
+from organism.clock import Deadline
+from organism.encoder_train import EncoderRecipe, EncoderState, Pool, contrastive_loss, disturb, number_of, shifted, train_encoder
+from organism.pool import SHARD
+from organism.world import SHAPES_ONLY, sample_truth
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +72,8 @@ def test_text_behind_the_end_is_not_read():
 
 def test_training_learns_and_goes_on_where_it_stopped(tmp_path: Path):
     """Drawn shapes alone: two stretches give the very weights of one."""
-    from loralab.petri.captions import make_captions
     from loralab.petri.draw import make_picture
+    from organism.captions import make_captions
 
     truths = [sample_truth(seed, SHAPES_ONLY) for seed in range(64)]
     images = np.stack([make_picture(truth) for truth in truths])
@@ -139,8 +138,8 @@ def test_shares_of_all_that_may_be_there_sum_to_one(concept_pictures: dict[str, 
 
 
 def test_the_pictures_are_of_seeds_that_nothing_else_uses():
-    from loralab.petri import focus
-    from loralab.petri.encoder_train import FIRST_SHARD, HELD_OUT_SEED
+    from organism import focus
+    from organism.encoder_train import FIRST_SHARD, HELD_OUT_SEED
 
     pool = range(FIRST_SHARD * SHARD, (FIRST_SHARD + 100) * SHARD)
     assert all(seed not in pool for seed in (0, 49_151, focus.FIRST_SEED, 40_000_000, HELD_OUT_SEED))
@@ -148,7 +147,7 @@ def test_the_pictures_are_of_seeds_that_nothing_else_uses():
 
 def test_a_drawn_shape_is_read_as_itself():
     from loralab.petri.draw import make_picture
-    from loralab.petri.fidelity import make_truth
+    from loralab.petri.truth import make_truth
 
     encoder = load_encoder()
     right = [make_share(encoder, shape)(make_picture(make_truth(2, shape, "purple"))) > 0.5 for shape in SHAPES]

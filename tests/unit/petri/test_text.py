@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from loralab.petri import petri_folder
-from loralab.petri.text import MAX_TOKENS, byte_alphabet, load_tokenizer, save_tokenizer, train_merges
+from loralab.petri.text import MAX_TOKENS, load_tokenizer
+from organism.tokens import byte_alphabet, save_tokenizer, train_merges
 
 
 def test_merges_by_hand() -> None:

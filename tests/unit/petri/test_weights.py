@@ -12,10 +12,10 @@ from diffusers import DPMSolverMultistepScheduler
 from loralab.bases import embed_prompts, load_base
 from loralab.measure import measure_images
 from loralab.petri import petri_folder
-from loralab.petri.instruments import read_background
-from loralab.petri.sampling import draw_as_studies, load_pipeline
 from loralab.sample import Batch, image_noise, sample_batch
 from loralab.spec.models import SampleSpec
+from organism.instruments import read_background
+from organism.sampling import draw_as_studies, load_pipeline
 
 
 def test_weights_are_small_and_safe() -> None:

@@ -1,0 +1,1 @@
+"""Measurements behind petri's card and its choices; run as modules: `python -m organism.benchmarks.NAME`."""
