@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field, Tag, field_serializer, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from loralab.spec.cells import BASE_ARM, Cell, parse_cell
-from loralab.spec.datasets import CaptionSpec, PictureSpec
+from loralab.spec.data_kinds import COLOURS, SHAPES, DataSpec, FolderData, GridsData, ImagesOfData, ShapesData
+from loralab.spec.recipes import LoadSpec, SampleSpec, TrainSpec
 from loralab.spec.strict import Strict
+
+#: what other packages find here; data and recipes have files of their own
+__all__ = [
+    "COLOURS", "MAX_STRENGTH", "NAME", "RESERVED_NAMES", "SHAPES", "ArmSpec", "ClaimSpec", "CurveSpec", "DataSpec", "Expectation",
+    "ExperimentSpec", "Finding", "FolderData", "GridsData", "ImagesOfData", "LoadSpec", "PresetSpec", "SampleSpec", "ShapesData",
+    "StackedLora", "StudySpec", "TrainSpec",
+]  # fmt: skip
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}$")
 #: file names that Windows reserves: an arm of that name could not be exported there.
@@ -19,213 +27,8 @@ RESERVED_NAMES = frozenset({"con", "prn", "aux", "nul", *(f"com{i}" for i in ran
 #: the strengths that a curve may ask for; LoRAs are seldom used beyond.
 MAX_STRENGTH = 4.0
 
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (221, 30, 40), "orange": (255, 140, 20), "yellow": (250, 225, 40), "green": (35, 165, 60), "cyan": (50, 205, 215),
-    "blue": (40, 70, 220), "purple": (130, 50, 185), "pink": (250, 120, 185), "brown": (130, 80, 40), "black": (12, 12, 12),
-    "white": (255, 255, 255), "grey": (128, 128, 128),
-}  # fmt: skip
-SHAPES = ("circle", "square", "triangle", "star", "heart", "diamond", "hexagon", "ring", "cross")
-
-Colour = Literal["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "black", "white", "grey"]
-Shape = Literal["circle", "square", "triangle", "star", "heart", "diamond", "hexagon", "ring", "cross"]
-Background = Literal["red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "black", "white", "grey"]
 Finding = Literal["higher", "lower", "no change", "unclear"]
 Expectation = Literal["higher", "lower", "no change"]
-
-
-class ShapesData(Strict):
-    """One image a shape, drawn with known geometry."""
-
-    generate: Literal["shapes"]
-    shapes: tuple[Shape, ...] = Field(min_length=1, description="Which shapes are drawn, one image each.")
-    fill: Colour | tuple[Colour, ...] = Field("grey", description="Fill colour: one for all, or one for each shape.")
-    outline: Colour | None = Field(None, description="Colour of the outline; none if left out.")
-    outline_px: float = Field(3.0, gt=0, le=12, description="Width of the outline in px of a 64 px image.")
-    background: Background = Field("white", description="Background colour.")
-    size: float = Field(0.7, gt=0.1, le=1, description="Extent of the shape as a share of the image side.")
-    position: tuple[float, float] = Field((0.5, 0.5), description="Centre (x, y) as shares of the image side.")
-    blur: float = Field(0, ge=0, le=12, description="Gaussian blur (sigma in px of a 64 px image) over the whole image.")
-
-    @model_validator(mode="after")
-    def _one_fill_each(self) -> ShapesData:
-        if isinstance(self.fill, tuple) and len(self.fill) != len(self.shapes):
-            raise ValueError(f"fill lists {len(self.fill)} colours for {len(self.shapes)} shapes; give one colour, or one for each shape")
-        return self
-
-
-class GridsData(Strict):
-    """Line grids of n x m cells, one image a size."""
-
-    generate: Literal["grids"]
-    sizes: tuple[str, ...] = Field(min_length=1, description="Grid sizes, columns x rows: 2x2, 3x3, ...")
-    line: Colour = Field("black", description="Line colour.")
-    line_px: float = Field(2.0, gt=0, le=8, description="Line width in px of a 64 px image.")
-    background: Background = Field("white", description="Colour of the cells.")
-    blur: float = Field(0, ge=0, le=12, description="Gaussian blur (sigma in px of a 64 px image) over the whole image.")
-
-    @field_validator("sizes")
-    @classmethod
-    def _sizes(cls, sizes: tuple[str, ...]) -> tuple[str, ...]:
-        for size in sizes:
-            if not re.fullmatch(r"[1-9]x[1-9]", size):
-                raise ValueError(f"{size!r} is not a grid size; write columns x rows with digits from 1 to 9, such as 3x3")
-        return sizes
-
-
-class ImagesOfData(Strict):
-    """The base's own images under their own prompts: the training set of a placebo."""
-
-    images_of: Literal["base"]
-    prompts: tuple[str, ...] = Field(min_length=1, description="One image is drawn for each prompt; the prompt is its caption.")
-    guidance: float = Field(
-        1.0, ge=1, le=30, description="Guidance when drawing them; 1 = off, so that they are the base's own distribution."
-    )
-    steps: int = Field(25, ge=1, le=1000, description="Solver steps when drawing them.")
-
-
-class FolderData(CaptionSpec, PictureSpec):
-    """The user's own images: a folder (kohya layout, sidecar captions, or metadata.jsonl), or a kohya dataset file (.toml)."""
-
-    folder: str = Field(description="Path of the folder or of the dataset file; a relative path is relative to the study file.")
-    masks: str = Field("", description="Folder of masks named as the pictures: white where the loss counts.")
-    regularisation: str = Field("", description="Folder of regularisation pictures, shown as often as the training pictures.")
-    prior_loss_weight: float = Field(1.0, ge=0, le=10, description="What a regularisation picture's loss counts for.")
-
-    @model_validator(mode="after")
-    def _options_in_one_place(self) -> FolderData:
-        doubled = sorted(self.options_set - {"prior_loss_weight"})
-        if self.is_file and doubled:
-            raise ValueError(f"{', '.join(doubled)}: with a dataset file these stand in the file")
-        return self
-
-    @property
-    def is_file(self) -> bool:
-        """Whether a kohya dataset file is named."""
-        return self.folder.lower().endswith(".toml")
-
-    @property
-    def options_set(self) -> set[str]:
-        """The options that ask for something."""
-        return {name for name, field in type(self).model_fields.items() if name != "folder" and getattr(self, name) != field.default}
-
-    @property
-    def has_showings(self) -> bool:
-        """Whether pictures are prepared and drawn anew at each showing, instead of being cut to squares once."""
-        return self.is_file or bool(self.options_set)
-
-    @property
-    def trains_alone(self) -> bool:
-        """Whether steps may differ in resolution, so that no other run can share them."""
-        return self.is_file or self.enable_bucket or self.resolution is not None
-
-
-def _data_kind(value: Any) -> str | None:
-    if isinstance(value, BaseModel):
-        return {ShapesData: "shapes", GridsData: "grids", ImagesOfData: "images_of", FolderData: "folder"}.get(type(value))
-    if not isinstance(value, dict):
-        return None
-    if "generate" in value:
-        return str(value["generate"])
-    return next((key for key in ("images_of", "folder") if key in value), None)
-
-
-DataSpec = Annotated[
-    Annotated[ShapesData, Tag("shapes")]
-    | Annotated[GridsData, Tag("grids")]
-    | Annotated[ImagesOfData, Tag("images_of")]
-    | Annotated[FolderData, Tag("folder")],
-    Discriminator(
-        _data_kind,
-        custom_error_type="data_kind",
-        custom_error_message="this is no kind of data; write `generate: shapes`, `generate: grids`, `images_of: base` or `folder: PATH`",
-    ),
-]
-
-
-class TrainSpec(Strict):
-    """How each run of an arm is trained."""
-
-    rank: int = Field(2, ge=1, le=512, description="Rank of every adapted layer.")
-    alpha: float | None = Field(None, gt=0, description="LoRA alpha; the scale is alpha / rank. Default: the rank.")
-    lr: float = Field(1e-3, gt=0, le=1, description="Learning rate of AdamW.")
-    steps: int = Field(64, ge=1, description="Optimiser steps.")
-    batch: int = Field(4, ge=1, le=1024, description="Images a step.")
-    replicates: int = Field(8, ge=1, le=256, description="How many times each arm is trained, each with its own seed.")
-    text_encoder_lr: float = Field(
-        0, ge=0, le=1, description="Learning rate of the text encoder's adapter; 0 = none, the encoder is frozen."
-    )
-    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
-    warmup: int = Field(0, ge=0, description="Steps of linear warm-up.")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="Learning-rate schedule behind the warm-up.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradient-norm clipping, for each run by itself.")
-    targets: Literal["transformer", "transformer+conv"] = Field(
-        "transformer", description="Adapted layers: the transformer blocks (kohya's default), or the convolutions too."
-    )
-
-    @field_serializer("text_encoder_lr")
-    def _frozen_is_whole(self, rate: float) -> int | float:
-        return rate or 0  # 0 and 0.0 are the same recipe, and must give the same key in the store
-
-    @property
-    def trains_text(self) -> bool:
-        """Whether the text encoder is trained too."""
-        return self.text_encoder_lr > 0
-
-    @property
-    def scale(self) -> float:
-        """The LoRA scale alpha / rank."""
-        return (self.rank if self.alpha is None else self.alpha) / self.rank
-
-
-class SampleSpec(Strict):
-    """How images are drawn."""
-
-    steps: int = Field(12, ge=1, le=1000, description="Solver steps.")
-    guidance: float = Field(5.0, ge=1, le=50, description="Classifier-free guidance; 1 = off.")
-    seeds: int = Field(8, ge=1, le=4096, description="Images a replicate draws in each cell; replicate r owns its block of seeds.")
-    sampler: Literal["dpmpp-2m", "ddim", "euler", "euler-a"] = Field("dpmpp-2m", description="Solver.")
-    schedule: Literal["normal", "karras", "exponential", "simple", "ddim-uniform", "sgm-uniform"] | None = Field(
-        None, description="Spacing of the solver's steps, as ComfyUI and A1111 name it; none = the solver's own (docs/contracts.md)."
-    )
-    negative: str = Field("", description="Negative prompt.")
-    clip_skip: int = Field(
-        1, ge=1, le=12, description="Which layer of the text encoder is read, in drawing and in training: 1 = the last, 2 = the one before."
-    )
-    unrelated: tuple[str, ...] = Field(
-        (), description="Prompts that have nothing to do with the training sets: side damage is measured there."
-    )
-
-    @model_validator(mode="after")
-    def _schedule_fits(self) -> SampleSpec:
-        if self.sampler == "ddim" and self.schedule is not None:
-            raise ValueError("sampler ddim has its own schedule; leave `schedule` out, or write `sampler: euler`, the same step")
-        return self
-
-
-class LoadSpec(Strict):
-    """How the base is held, and what of its files' word is overruled."""
-
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, or cuda (cuda:1 for the second); --device overrules it.")
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="Type of UNet and text encoders; the VAE and what is trained stay fp32."
-    )
-    prediction: Literal["epsilon", "v_prediction"] | None = Field(None, description="What the base predicts. Default: what its files say.")
-    zero_terminal_snr: bool | None = Field(
-        None, description="Noise schedule that ends in pure noise (rescale_betas_zero_snr). Default: what its files say."
-    )
-    size_px: int | None = Field(
-        None, ge=64, le=2048, multiple_of=64, description="Side of pictures and training images in px. Default: the base's own."
-    )
-    gradient_checkpointing: bool | None = Field(
-        None, description="Compute activations again instead of keeping them. Default: only where one LoRA would not fit otherwise."
-    )
-    memory_gib: float | None = Field(None, gt=0, description="Memory that the work may take. Default: most of what the device has.")
-    side_by_side: bool | None = Field(
-        None,
-        description="On a processor: processes of one thread each train a part of a stack and draw a batch of their own, in place of "
-        "threads that share every operator. Weights differ in their last bits. Default: where the base is small (petri) and there is "
-        "work for it.",
-    )
 
 
 class StackedLora(Strict):

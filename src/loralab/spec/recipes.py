@@ -1,0 +1,95 @@
+"""How LoRAs are trained, how pictures are drawn, and how the base is held: what a study says under `train`, `sample` and `load`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_serializer, model_validator
+
+from loralab.spec.strict import Strict
+
+
+class TrainSpec(Strict):
+    """How each run of an arm is trained."""
+
+    rank: int = Field(2, ge=1, le=512, description="Rank of every adapted layer.")
+    alpha: float | None = Field(None, gt=0, description="LoRA alpha; the scale is alpha / rank. Default: the rank.")
+    lr: float = Field(1e-3, gt=0, le=1, description="Learning rate of AdamW.")
+    steps: int = Field(64, ge=1, description="Optimiser steps.")
+    batch: int = Field(4, ge=1, le=1024, description="Images a step.")
+    replicates: int = Field(8, ge=1, le=256, description="How many times each arm is trained, each with its own seed.")
+    text_encoder_lr: float = Field(
+        0, ge=0, le=1, description="Learning rate of the text encoder's adapter; 0 = none, the encoder is frozen."
+    )
+    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
+    warmup: int = Field(0, ge=0, description="Steps of linear warm-up.")
+    schedule: Literal["constant", "cosine"] = Field("constant", description="Learning-rate schedule behind the warm-up.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient-norm clipping, for each run by itself.")
+    targets: Literal["transformer", "transformer+conv"] = Field(
+        "transformer", description="Adapted layers: the transformer blocks (kohya's default), or the convolutions too."
+    )
+
+    @field_serializer("text_encoder_lr")
+    def _frozen_is_whole(self, rate: float) -> int | float:
+        return rate or 0  # 0 and 0.0 are the same recipe, and must give the same key in the store
+
+    @property
+    def trains_text(self) -> bool:
+        """Whether the text encoder is trained too."""
+        return self.text_encoder_lr > 0
+
+    @property
+    def scale(self) -> float:
+        """The LoRA scale alpha / rank."""
+        return (self.rank if self.alpha is None else self.alpha) / self.rank
+
+
+class SampleSpec(Strict):
+    """How images are drawn."""
+
+    steps: int = Field(12, ge=1, le=1000, description="Solver steps.")
+    guidance: float = Field(5.0, ge=1, le=50, description="Classifier-free guidance; 1 = off.")
+    seeds: int = Field(8, ge=1, le=4096, description="Images a replicate draws in each cell; replicate r owns its block of seeds.")
+    sampler: Literal["dpmpp-2m", "ddim", "euler", "euler-a"] = Field("dpmpp-2m", description="Solver.")
+    schedule: Literal["normal", "karras", "exponential", "simple", "ddim-uniform", "sgm-uniform"] | None = Field(
+        None, description="Spacing of the solver's steps, as ComfyUI and A1111 name it; none = the solver's own (docs/contracts.md)."
+    )
+    negative: str = Field("", description="Negative prompt.")
+    clip_skip: int = Field(
+        1, ge=1, le=12, description="Which layer of the text encoder is read, in drawing and in training: 1 = the last, 2 = the one before."
+    )
+    unrelated: tuple[str, ...] = Field(
+        (), description="Prompts that have nothing to do with the training sets: side damage is measured there."
+    )
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> SampleSpec:
+        if self.sampler == "ddim" and self.schedule is not None:
+            raise ValueError("sampler ddim has its own schedule; leave `schedule` out, or write `sampler: euler`, the same step")
+        return self
+
+
+class LoadSpec(Strict):
+    """How the base is held, and what of its files' word is overruled."""
+
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, or cuda (cuda:1 for the second); --device overrules it.")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="Type of UNet and text encoders; the VAE and what is trained stay fp32."
+    )
+    prediction: Literal["epsilon", "v_prediction"] | None = Field(None, description="What the base predicts. Default: what its files say.")
+    zero_terminal_snr: bool | None = Field(
+        None, description="Noise schedule that ends in pure noise (rescale_betas_zero_snr). Default: what its files say."
+    )
+    size_px: int | None = Field(
+        None, ge=64, le=2048, multiple_of=64, description="Side of pictures and training images in px. Default: the base's own."
+    )
+    gradient_checkpointing: bool | None = Field(
+        None, description="Compute activations again instead of keeping them. Default: only where one LoRA would not fit otherwise."
+    )
+    memory_gib: float | None = Field(None, gt=0, description="Memory that the work may take. Default: most of what the device has.")
+    side_by_side: bool | None = Field(
+        None,
+        description="On a processor: processes of one thread each train a part of a stack and draw a batch of their own, in place of "
+        "threads that share every operator. Weights differ in their last bits. Default: where the base is small (petri) and there is "
+        "work for it.",
+    )
