@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ TOP = ("general", "datasets")
 
 @dataclass(frozen=True)
 class Subset:
-    """The pictures of one folder with the options they are trained under; ``name`` is the folder's."""
+    """The pictures of one folder with the options they are trained under; no two subsets of a data set share a ``name``."""
 
     name: str
     options: SubsetSpec
@@ -50,28 +52,62 @@ class DatasetContents:
         return tuple(example for subset in self.subsets for example in subset.examples)
 
 
-def read_dataset(path: Path, cut_for: Callable[[SubsetSpec], Cut], given: SubsetSpec | None = None) -> DatasetContents:
+def read_dataset(
+    path: Path, cut_for: Callable[[SubsetSpec], Cut], given: SubsetSpec | None = None, called: str = ""
+) -> DatasetContents:  # fmt: skip
     """Return the data set at ``path``: a folder as ``read_folder`` knows it, or a kohya dataset file (.toml).
 
-    Each `N_name` folder of a root is a subset of its own, under the options ``given``. Raises LabError("data") that lists every problem
-    of every subset together.
+    Each `N_name` folder of a root is a subset of its own, under the options ``given``. Beside other sets, ``called`` tells its folders
+    and files from theirs. Raises LabError("data") that lists every problem of every subset together.
     """
     if path.suffix.lower() == ".toml":
         return _read_subsets(load_dataset_file(path), path.parent, cut_for)
     options = given if given is not None else SubsetSpec(image_dir=path.name or ".")
-    contents = read_pictures(path, cut_for(options), replace(_reading(options, path.parent), flat=False, class_tokens=None))
-    return DatasetContents(tuple(_by_folder(path, options, contents)), tuple(contents.notes))
+    how = replace(_reading(options, path.parent), flat=False, class_tokens=None, called=called)
+    contents = read_pictures(path, cut_for(options), how)
+    return DatasetContents(tuple(_by_folder(called or path.resolve().name, options, contents)), tuple(contents.notes))
 
 
-def _by_folder(root: Path, options: SubsetSpec, contents: FolderContents) -> Iterator[Subset]:
+def _by_folder(root: str, options: SubsetSpec, contents: FolderContents) -> Iterator[Subset]:
     """Yield the folders of a root with their repeats; what lies in the root itself goes by the root's name."""
     grouped: dict[tuple[str, int], list[Example]] = {}
     for example in contents.examples:
-        parent = Path(example.source).parent.as_posix()
-        name = root.resolve().name if parent == "." else parent
-        grouped.setdefault((name, int(example.factors["repeats"])), []).append(example)
-    for (name, repeats), examples in grouped.items():
+        grouped.setdefault((Path(example.source).parent.as_posix(), int(example.factors["repeats"])), []).append(example)
+    names = number_alike([root if parent == "." else parent for parent, _ in grouped])
+    for name, ((_, repeats), examples) in zip(names, grouped.items(), strict=True):
         yield Subset(name, options.model_copy(update={"image_dir": name, "num_repeats": repeats}), tuple(examples))
+
+
+def unique_names(paths: Sequence[str]) -> list[str]:
+    """Return a name for each path, no two alike: its last folder, more of it where that is shared, a number where a path comes twice.
+
+    Names that differ in capitals alone are told apart too, since not every file system does.
+    """
+    parts = [[part for part in re.split(r"[/\\\\]", path) if part not in ("", ".")] or [path] for path in paths]
+    names = [own[-1] for own in parts]
+    for length in range(2, max((len(own) for own in parts), default=0) + 1):
+        shared = _shared(names)
+        names = ["/".join(own[-length:]) if name.casefold() in shared else name for own, name in zip(parts, names, strict=True)]
+    return number_alike(names)
+
+
+def number_alike(names: Sequence[str]) -> list[str]:
+    """Return ``names``, with ` (2)`, ` (3)` ... behind those that came before, as sd-scripts numbers them in a file's metadata."""
+    found: list[str] = []
+    given, taken = {name.casefold() for name in names}, set[str]()
+    for name in names:
+        own, number = name, 1
+        while own.casefold() in taken or (number > 1 and own.casefold() in given):
+            number += 1
+            own = f"{name} ({number})"
+        taken.add(own.casefold())
+        found.append(own)
+    return found
+
+
+def _shared(names: Sequence[str]) -> set[str]:
+    counts = Counter(name.casefold() for name in names)
+    return {name for name, count in counts.items() if count > 1}
 
 
 # --- kohya's dataset file -----------------------------------------------------------------------------------------------
@@ -153,13 +189,13 @@ def _read_subsets(subsets: list[SubsetSpec], beside: Path, cut_for: Callable[[Su
     found: list[Subset] = []
     notes: list[str] = []
     problems: list[Problem] = []
-    for options in subsets:
+    for name, options in zip(unique_names([options.image_dir for options in subsets]), subsets, strict=True):
         try:
-            contents = read_pictures(beside / options.image_dir, cut_for(options), _reading(options, beside))
+            contents = read_pictures(beside / options.image_dir, cut_for(options), replace(_reading(options, beside), called=name))
         except LabError as error:
             problems.extend(error.problems)
             continue
-        found.append(Subset(Path(options.image_dir).name, options, tuple(contents.examples)))
+        found.append(Subset(name, options, tuple(contents.examples)))
         notes += [f"{Path(options.image_dir).name}: {note}" for note in contents.notes]
     if problems:
         raise LabError("data", problems)

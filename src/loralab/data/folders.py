@@ -59,6 +59,7 @@ class Reading:
     alpha_masks: bool = False
     masks: Path | None = None
     flat: bool = False  # the pictures lie in the folder itself, whatever is beside them
+    called: str = ""  # stands before the names of files, where several folders are read together
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,10 @@ class _Folder:
     noted: dict[str, list[str]] = field(default_factory=dict)
 
     def where(self, file: Path) -> str:
-        return file.relative_to(self.root).as_posix() if file.is_relative_to(self.root) else str(file)
+        if not file.is_relative_to(self.root):
+            return str(file)
+        inside = file.relative_to(self.root).as_posix()
+        return f"{self.how.called}/{inside}" if self.how.called else inside
 
     def refuse(self, file: Path, found: str, expected: str, do: str) -> None:
         self.problems.append(Problem(found, expected, do, self.where(file)))

@@ -17,7 +17,7 @@ from PIL import Image
 from loralab.bases import Base
 from loralab.data import Example, Subset, TrainingPicture, caption_for, make_training_pictures, read_dataset, write_kohya_folder
 from loralab.data.buckets import make_rule, resize_to_cover
-from loralab.data.dataset import load_dataset_file
+from loralab.data.dataset import load_dataset_file, unique_names
 from loralab.data.folders import Cut
 from loralab.errors import LabError, Problem, lab_error
 from loralab.spec import FolderData
@@ -61,9 +61,10 @@ def _read_all(sources: Sequence[tuple[Path, SubsetSpec]], cut_for: Callable[[Sub
     subsets: list[Subset] = []
     notes: list[str] = []
     problems: list[Problem] = []
-    for path, options in sources:
+    names = unique_names([path.as_posix() for path, _ in sources]) if len(sources) > 1 else [""]
+    for (path, options), name in zip(sources, names, strict=True):
         try:
-            contents = read_dataset(path, cut_for, options)
+            contents = read_dataset(path, cut_for, options, name)
         except LabError as error:
             problems.extend(error.problems)
             continue

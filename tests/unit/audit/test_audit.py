@@ -9,7 +9,7 @@ import pytest
 
 from loralab.audit import Audit, Remark, audit_dataset
 
-from .planted import save_clean, save_faulty
+from .planted import CLEAN, save, save_clean, save_faulty
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +97,18 @@ def test_a_single_picture_gives_no_remark(tmp_path: Path):
             file.unlink()
     (inner / "00.txt").write_text("green thing", encoding="utf-8")
     assert audit_dataset(tmp_path, "zok").remarks == ()
+
+
+def test_folders_of_one_name_are_two_folders_and_two_names_in_what_is_said(tmp_path: Path):
+    for who, first in (("alice", 0), ("bob", 6)):
+        for number, drawn in enumerate(CLEAN[first : first + 6]):
+            save(drawn, tmp_path / who / "images" / f"{number}.png")
+    subset = '[[datasets.subsets]]\nimage_dir = "{0}/images"\nnum_repeats = {1}\n'
+    (tmp_path / "sets.toml").write_text("[[datasets]]\n" + subset.format("alice", 1) + subset.format("bob", 20), encoding="utf-8")
+    audit = audit_dataset(tmp_path / "sets.toml")
+    assert [(row.folder, row.pictures, row.repeats, row.showings) for row in audit.folders] == [
+        ("alice/images", 6, 1, 6),
+        ("bob/images", 6, 20, 120),
+    ]
+    unequal = next(remark for remark in audit.to_json()["remarks"] if remark["kind"] == "unequal-folders")
+    assert unequal["pictures"] == [f"bob/images/{number}.png" for number in range(6)]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from loralab.data import read_dataset
-from loralab.data.dataset import load_dataset_file
+from loralab.data.dataset import load_dataset_file, unique_names
 from loralab.data.folders import Cut
 from loralab.errors import LabError
 from loralab.spec.datasets import SubsetSpec
@@ -102,7 +102,48 @@ def test_the_problems_of_all_subsets_are_reported_together(toml: Path):
     (toml.parent / "reg" / "cut.png").write_bytes(b"no picture")
     with pytest.raises(LabError) as caught:
         read_dataset(toml, as_it_is)
-    assert [problem.where for problem in caught.value.problems] == ["broken.png", "cut.png"]
+    assert [problem.where for problem in caught.value.problems] == ["mine/broken.png", "reg/cut.png"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["alice/images", "bob/images"], ["alice/images", "bob/images"]),
+        (["alice/images", "bob/pictures"], ["images", "pictures"]),
+        (["images", "bob/images"], ["images", "bob/images"]),
+        (["a/x/images", "a/y/images", "b/y/images", "other"], ["x/images", "a/y/images", "b/y/images", "other"]),
+        (["a/images", "a/images/", "./a/images"], ["a/images", "a/images (2)", "a/images (3)"]),
+        ([r"C:\alice\images", r"D:\bob\images"], ["alice/images", "bob/images"]),
+        (["alice/Images", "bob/images"], ["alice/Images", "bob/images"]),  # one folder where a file system folds case
+        (["x", "x", "x (2)"], ["x", "x (3)", "x (2)"]),
+        ([".", "/"], [".", "/"]),
+        ([], []),
+    ],
+)
+def test_no_two_sets_share_a_name(paths: list[str], names: list[str]):
+    assert unique_names(paths) == names
+
+
+def test_folders_of_one_name_are_two_subsets_with_their_own_repeats_and_files(tmp_path: Path):
+    for who in ("alice", "bob"):
+        save(tmp_path / who / "images" / "0.png", who)
+    subset = '[[datasets.subsets]]\nimage_dir = "{0}/images"\nnum_repeats = {1}\n'
+    (tmp_path / "sets.toml").write_text("[[datasets]]\n" + subset.format("alice", 1) + subset.format("bob", 20), encoding="utf-8")
+    subsets = read_dataset(tmp_path / "sets.toml", as_it_is).subsets
+    assert [(each.name, each.options.num_repeats, each.examples[0].source, each.examples[0].caption) for each in subsets] == [
+        ("alice/images", 1, "alice/images/0.png", "alice"),
+        ("bob/images", 20, "bob/images/0.png", "bob"),
+    ]
+
+
+def test_pictures_of_a_root_and_of_a_folder_with_the_roots_name_are_two_subsets(tmp_path: Path):
+    root = tmp_path / "images"
+    save(root / "a.png")
+    save(root / "images" / "b.png")
+    lines = ['{"file_name": "a.png", "text": "x"}', '{"file_name": "images/b.png", "text": "y"}']
+    (root / "metadata.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    subsets = read_dataset(root, as_it_is).subsets
+    assert [(each.name, [example.caption for example in each.examples]) for each in subsets] == [("images", ["x"]), ("images (2)", ["y"])]
 
 
 def test_a_root_of_several_folders_is_several_subsets(tmp_path: Path):
@@ -138,7 +179,10 @@ def test_masks_are_read_and_missing_or_misfitting_ones_are_all_reported(tmp_path
     Image.new("L", (5, 5), 128).save(tmp_path / "masks" / "b.png")
     with pytest.raises(LabError) as caught:
         read_dataset(tmp_path / "s.toml", as_it_is)
-    assert [(problem.where, problem.found) for problem in caught.value.problems] == [("b.png", "a mask of 5 x 5 px"), ("c.png", "0 masks")]
+    assert [(problem.where, problem.found) for problem in caught.value.problems] == [
+        ("in/b.png", "a mask of 5 x 5 px"),
+        ("in/c.png", "0 masks"),
+    ]
     for name in ("b", "c"):
         Image.new("L", (20, 10), 128).save(tmp_path / "masks" / f"{name}.png")
     masks = [example.mask for example in read_dataset(tmp_path / "s.toml", as_it_is).examples]
