@@ -97,7 +97,7 @@ def test_all_problems_of_training_and_regularisation_folders_come_together(tiny_
     (folder / "reg" / "1_thing" / "y.png").write_bytes(b"no")
     with pytest.raises(LabError) as caught:
         made(tiny_base, folder, regularisation="reg")
-    assert [problem.where for problem in caught.value.problems] == ["3_zok/x.png", "1_thing/y.png"]
+    assert [problem.where for problem in caught.value.problems] == ["in/3_zok/x.png", "reg/1_thing/y.png"]
 
 
 def test_options_beside_a_dataset_file_are_refused():
