@@ -16,13 +16,15 @@ import polars as pl
 from loralab.errors import lab_error
 from loralab.infer import words
 from loralab.infer.decidable import runs_needed
-from loralab.infer.estimate import estimate_contrast, half_width_floor, t_critical
+from loralab.infer.estimate import estimate_contrast, half_width_floor
 from loralab.infer.pairs import CellReadings, RunEffects, cell_readings, run_effects
 from loralab.infer.verdict import Contrast
 from loralab.spec.cells import BASE_ARM, Cell, is_base
 from loralab.spec.models import ClaimSpec
 
 DEFAULT_MARGIN = 0.25
+Weights = Sequence[float] | np.ndarray
+DIFFERENCE: Weights = (1.0, -1.0)
 #: a continuous claim needs this share of measurable pictures on both sides.
 MIN_MEASURABLE = 0.85
 #: transfer (the share of the gap that was crossed) is shown only when the gap rests on this many base pictures.
@@ -145,20 +147,24 @@ class Case:
         """Return one effect a run: the weighted sum of the sides."""
         return run_effects(sides, weights, self.facts.kind)
 
-    def floor(self, runs: RunEffects, n_cells: int = 2, level: float | None = None) -> float:
-        """Return the smallest half width that the interval of a difference of ``n_cells`` cells may have."""
+    def floor(self, runs: RunEffects, weights: Weights = DIFFERENCE, level: float | None = None, n_runs: int | None = None) -> float:
+        """Return the smallest half width that the interval of a weighted sum of cells may have; with ``n_runs``, after so many runs.
+
+        The sum can move by half of its absolute weights times the instrument's range: 1 range for a difference, more for a trend.
+        """
+        wanted = runs.n_runs if n_runs is None else n_runs
         return half_width_floor(
-            n_runs=runs.n_runs,
-            n_pairs=runs.n_pairs,
+            n_runs=wanted,
+            n_pairs=max(1, round(runs.n_pairs * wanted / runs.n_runs)) if runs.n_runs else 1,
             level=self.level if level is None else level,
             few_valued=runs.few_valued,
-            span=self.facts.span * n_cells / 2,
-            error=self.facts.error * math.sqrt(n_cells / 2),
+            span=self.facts.span * float(np.abs(weights).sum()) / 2,
+            error=self.facts.error * float(np.linalg.norm(weights)) / math.sqrt(2),
         )
 
-    def contrast(self, runs: RunEffects, n_cells: int = 2, level: float | None = None) -> Contrast:
+    def contrast(self, runs: RunEffects, weights: Weights = DIFFERENCE, level: float | None = None) -> Contrast:
         """Return the mean of the run effects with its interval; at the claim's level unless another is given."""
-        floor = self.floor(runs, n_cells, level)
+        floor = self.floor(runs, weights, level)
         return estimate_contrast(runs.effects, n_images=runs.n_pairs, level=self.level if level is None else level, floor=floor)
 
 
@@ -215,9 +221,11 @@ def margin_refusal(case: Case, runs: RunEffects, gap: Gap) -> str:
     return ""
 
 
-def more_runs(case: Case, contrast: Contrast, margin: float) -> int | None:
+def more_runs(case: Case, runs: RunEffects, contrast: Contrast, margin: float, weights: Weights = DIFFERENCE) -> int | None:
     """Return the runs, in all, that would decide an effect of the size seen; None where hardly any number would."""
-    # read back from the interval, so that a floor under it counts as spread
-    half = (contrast.high - contrast.low) / 2
-    sd_runs = half * math.sqrt(contrast.n_runs) / t_critical(contrast.n_runs, contrast.level)
-    return runs_needed(contrast.effect, sd_runs, case.m_claims, margin, case.alpha, at_least=contrast.n_runs + 1)
+    sd_runs = float(np.std(contrast.run_effects, ddof=1)) or 1e-6 * case.facts.span
+
+    def floor_at(n_runs: int) -> float:
+        return case.floor(runs, weights, contrast.level, n_runs)
+
+    return runs_needed(contrast.effect, sd_runs, case.m_claims, margin, case.alpha, at_least=contrast.n_runs + 1, floor_at=floor_at)

@@ -95,7 +95,8 @@ def judge_curve(case: Case, curve: CurveSpec, cells: CurveCells, damage: Case | 
     gap = find_gap(case)
     broken = why_unreadable(case, sides, all_cells)
     told = runs.n_runs >= MIN_RUNS and not broken and len(cells.doses) > 1
-    contrast = case.contrast(runs) if told else None
+    weights = trend_weights(len(cells.doses))
+    contrast = case.contrast(runs, weights) if told else None
     refusal = broken or margin_refusal(case, runs, gap)
     finding, ruling, reason, more = _rule(case, runs, contrast, gap, refusal, curve, cells)
     drawn = _draw(case, runs, cells, curve, gap, damage) if told else None
@@ -127,12 +128,12 @@ def _rule(
         return None, "inconclusive", words.too_few_runs(runs.n_runs, MIN_RUNS), MIN_RUNS
     finding = finding_of(contrast, gap.margin)
     if finding == "unclear":
-        more = more_runs(case, contrast, gap.margin)
+        more = more_runs(case, runs, contrast, gap.margin, trend_weights(len(cells.doses)))
         return finding, "inconclusive", words.unclear(contrast, gap.margin, case.facts.unit, more), more
     bent = _bent(case, runs, gap.margin) if finding == "no change" else None
     if bent is not None:
         index, there = bent
-        more = more_runs(case, there, gap.margin) if finding_of(there, gap.margin) == "unclear" else None
+        more = more_runs(case, runs, there, gap.margin) if finding_of(there, gap.margin) == "unclear" else None
         doses = (cells.doses[0], cells.doses[index], cells.doses[-1])
         reason = words.bent(contrast, there, gap.margin, case.facts.unit, curve.over, doses, more)
         return "unclear", "inconclusive", reason, more

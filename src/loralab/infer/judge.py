@@ -16,12 +16,14 @@ from loralab.errors import lab_error
 from loralab.infer import words
 from loralab.infer.case import (
     DEFAULT_MARGIN,
+    DIFFERENCE,
     Case,
     ControlCells,
     CurveCells,
     Gap,
     InstrumentFacts,
     OwnBases,
+    Weights,
     find_gap,
     margin_refusal,
     more_runs,
@@ -119,14 +121,15 @@ class _Shared:
 def _judge_claim(case: Case) -> Verdict:
     sides = (case.side(case.claim.cell), case.side(case.claim.versus_cell))
     beneath = tuple(case.side(case.own.base(cell)) for cell in (case.claim.cell, case.claim.versus_cell)) if case.across_bases else ()
-    runs = case.effects((*sides, *beneath), (1, -1, -1, 1)[: 2 + len(beneath)])
+    weights = (1, -1, -1, 1)[: 2 + len(beneath)]
+    runs = case.effects((*sides, *beneath), weights)
     gap = find_gap(case)
     broken = why_unreadable(case, sides)
-    contrast = case.contrast(runs, n_cells=2 + len(beneath)) if runs.n_runs >= MIN_RUNS and not broken else None
+    contrast = case.contrast(runs, weights) if runs.n_runs >= MIN_RUNS and not broken else None
     refusal = broken or margin_refusal(case, runs, gap)
     raw = finding_of(contrast, gap.margin) if contrast is not None and gap.margin is not None and not refusal else None
     checks = _control_checks(case, sides, _direction(case.claim, raw, contrast))
-    finding, verdict, reason, more = _rule(case, runs, contrast, gap, refusal, raw, checks)
+    finding, verdict, reason, more = _rule(case, runs, weights, contrast, gap, refusal, raw, checks)
     means = [float(np.mean(side)) for side in runs.side_means] if runs.n_runs else [None, None]
     return Verdict(
         experiment=case.experiment,
@@ -206,13 +209,20 @@ def _check(
         return check("not_measurable")
     if runs.n_runs < MIN_RUNS:
         return check("not_run")
-    contrast = case.contrast(runs, n_cells=len(sides))
+    contrast = case.contrast(runs, weights)
     bound = contrast.low if direction > 0 else -contrast.high
     return check("passed" if bound > 0 else "failed", contrast)
 
 
 def _rule(
-    case: Case, runs: RunEffects, contrast: Contrast | None, gap: Gap, refusal: str, raw: Finding | None, checks: tuple[ControlCheck, ...]
+    case: Case,
+    runs: RunEffects,
+    weights: Weights,
+    contrast: Contrast | None,
+    gap: Gap,
+    refusal: str,
+    raw: Finding | None,
+    checks: tuple[ControlCheck, ...],
 ) -> tuple[Finding | None, Ruling, str, int | None]:
     """Return finding, verdict, reason and the runs needed; the one place where numbers become a verdict."""
     if refusal:
@@ -221,20 +231,20 @@ def _rule(
         return None, "inconclusive", words.too_few_runs(runs.n_runs, MIN_RUNS), MIN_RUNS
     unit = case.facts.unit
     if raw == "unclear":
-        more = more_runs(case, contrast, gap.margin)
+        more = more_runs(case, runs, contrast, gap.margin, weights)
         return raw, "inconclusive", words.unclear(contrast, gap.margin, unit, more), more
     blocking = next((check for check in checks if check.required and check.status != "passed"), None)
     if raw in ("higher", "lower") and blocking is not None:
-        more = _more_runs_for_control(case, blocking, 1 if raw == "higher" else -1)
+        more = _more_runs_for_control(case, runs, blocking, 1 if raw == "higher" else -1)
         return "unclear", "inconclusive", words.control_failed(contrast, blocking, unit, more), more
     ruling: Ruling = "supported" if raw == case.claim.expect else "contradicted"
     return raw, ruling, words.decided(raw, contrast, gap.margin, unit, checks), None
 
 
-def _more_runs_for_control(case: Case, check: ControlCheck, direction: int) -> int | None:
+def _more_runs_for_control(case: Case, runs: RunEffects, check: ControlCheck, direction: int) -> int | None:
     if check.contrast is None or check.contrast.effect * direction <= 0:
         return None
-    return more_runs(case, check.contrast, 0.0)
+    return more_runs(case, runs, check.contrast, 0.0, (1, -1, -1, 1) if check.name == "trigger" else DIFFERENCE)
 
 
 def _transfer(case: Case, cell: CellReadings, gap: Gap) -> float | None:

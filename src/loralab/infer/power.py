@@ -14,7 +14,6 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from loralab.infer.curves import trend_weights
 from loralab.infer.decidable import MIN_RUNS, decidable_effect, decidable_no_change, runs_needed
@@ -157,9 +156,7 @@ class _Budget:
         """Return the smallest true change found beyond ``margin``, at this claim's share of the allowed failure."""
         assert self.sd_runs is not None
         power = 1 - (1 - self.power) / (1 + self.n_controls)
-        sd_runs = spread * self.sd_runs
-        over_floor = margin + self.floor + float(stats.norm.ppf(power)) * sd_runs / math.sqrt(self.n_runs)
-        return max(decidable_effect(sd_runs, self.n_runs, self.m_claims, margin, self.alpha, power), over_floor)
+        return decidable_effect(spread * self.sd_runs, self.n_runs, self.m_claims, margin, self.alpha, power, self.floor)
 
     def beyond_controls(self) -> float:
         """Return the smallest true change that exceeds every required control; 0 without one."""
@@ -168,7 +165,7 @@ class _Budget:
     def inside(self) -> float:
         """Return the smallest margin inside which a true zero is called "no change"."""
         assert self.sd_runs is not None
-        return max(decidable_no_change(self.sd_runs, self.n_runs, self.m_claims, self.alpha, self.power), self.floor)
+        return decidable_no_change(self.sd_runs, self.n_runs, self.m_claims, self.alpha, self.power, self.floor)
 
 
 def _plan_claim(

@@ -51,10 +51,28 @@ def test_the_suites_take_turns(aa):
 
 
 def test_coverage_by_hand(aa):
-    # groups of 4 in order: (0, 1, 2, 3) and (10, 11, 12, 13), 14 is left over; the mean of all is 7.0. Each group has sd 1.29, half width
+    # groups of 4 in order: (0, 1, 2, 3) and (10, 11, 12, 13), 14 is left over; the truth is 7. Each group has sd 1.29, half width
     # 3.182 * 1.29 / 2 = 2.05 around 1.5 and 11.5: neither holds 7; of (6, 7, 8, 9) around 7.5 it does
-    assert aa.coverage(np.array([0.0, 1, 2, 3, 10, 11, 12, 13, 11]), 4) == (0, 2)
-    assert aa.coverage(np.array([6.0, 7, 8, 9, 5.0]), 4) == (1, 1)
+    assert aa.coverage(np.array([0.0, 1, 2, 3, 10, 11, 12, 13, 11]), 4, 7.0) == (0, 2)
+    assert aa.coverage(np.array([6.0, 7, 8, 9, 5.0]), 4, 7.0) == (1, 1)
+
+
+def test_groups_share_no_base_picture(aa):
+    # what a base picture does to both arms of a study enters both: of each study one arm is taken, in turn
+    records = [{"effects": {"chroma": {"a": [10.0 * i, 10.0 * i + 1], "b": [10.0 * i + 5, 10.0 * i + 6]}}} for i in range(3)]
+    assert aa.apart_effects(records, "chroma").tolist() == [0.0, 1.0, 15.0, 16.0, 20.0, 21.0]
+
+
+def test_arms_that_share_base_pictures_would_have_been_the_weakness(aa):
+    # effects = training - base, the base's share common to both arms: pooled arms hold the truth too seldom, arms apart at 95 %
+    rng = np.random.default_rng(0)
+    shared, own = rng.normal(0, 1, (3000, 4, 1)), rng.normal(0, 0.7, (3000, 4, 2))
+    arms = shared + own
+    records = [{"effects": {"chroma": {"a": one[:, 0].tolist(), "b": one[:, 1].tolist()}}} for one in arms]
+    mixed = np.array([e for record in records for arm in "ab" for e in record["effects"]["chroma"][arm]])
+    (hits, tried), (wrong, n) = aa.coverage(aa.apart_effects(records, "chroma"), 8, 0.0), aa.coverage(mixed, 8, 0.0)
+    assert hits / tried == pytest.approx(0.95, abs=0.02)
+    assert wrong / n < 0.90
 
 
 def test_a_line_that_was_cut_off_is_made_again(aa, tmp_path):

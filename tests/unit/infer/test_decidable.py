@@ -57,6 +57,14 @@ def test_runs_needed_by_statsmodels():
     assert runs_needed(0.5, 1.0, 1, 0.0) == math.ceil(reference)
 
 
+def test_the_rule_of_three_shrinks_with_the_runs_themselves():
+    # no scatter to speak of: decided as soon as 3 / R (a floor of the rule of three's kind) is below the margin of .1: 30 runs and a bit;
+    # had it shrunk with the root of the runs from .375 at 8, it would have taken 113
+    needed = runs_needed(0.0, 1e-6, 1, 0.1, at_least=8, floor_at=lambda n_runs: 3 / n_runs)
+    assert needed in (30, 31)
+    assert runs_needed(0.0, 1e-6, 1, 0.1, at_least=8, floor_at=lambda n_runs: 0.375 * math.sqrt(8 / n_runs)) == 113
+
+
 def test_hopeless_and_too_few():
     assert runs_needed(1.0, 1.0, 3, 1.0) is None  # an effect of exactly the margin
     assert runs_needed(0.01, 1.0, 3, 0.0) is None  # far more than 256 runs

@@ -111,10 +111,10 @@ def test_finding(low, high, finding):
 def test_floor_of_class_readings_by_hand():
     # 8 runs of 1 picture: n = 8 independent pairs; (1 - q)^8 = .05 gives q = 1 - .05^(1/8) = .312344
     assert half_width_floor(n_runs=8, n_pairs=8, level=0.95, few_valued=True, span=1, error=0) == pytest.approx(0.312344, abs=1e-6)
-    # 8 runs of 4 pictures: 32 / (1 + 3 * .2) = 20 independent pairs; 1 - .05^(1/20) = .139108
-    assert half_width_floor(n_runs=8, n_pairs=32, level=0.95, few_valued=True, span=1, error=0) == pytest.approx(0.139108, abs=1e-6)
+    # 8 runs of 4 pictures: 32 / (1 + 3 * .1) = 24.615 independent pairs; 1 - .05^(1/24.615) = .114587
+    assert half_width_floor(n_runs=8, n_pairs=32, level=0.95, few_valued=True, span=1, error=0) == pytest.approx(0.114587, abs=1e-6)
     # the same for an instrument with a range of 1.5, as wide in proportion
-    assert half_width_floor(n_runs=8, n_pairs=32, level=0.95, few_valued=True, span=1.5, error=0) == pytest.approx(0.208662, abs=1e-6)
+    assert half_width_floor(n_runs=8, n_pairs=32, level=0.95, few_valued=True, span=1.5, error=0) == pytest.approx(0.171881, abs=1e-6)
 
 
 @pytest.mark.parametrize(("n_runs", "level"), [(8, 0.95), (30, 1 - 0.05 / 3)])

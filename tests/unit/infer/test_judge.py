@@ -304,8 +304,8 @@ def test_a_share_counts_an_unmeasurable_picture_as_no(decide):
 def test_shares_that_agree_everywhere_keep_a_width(decide):
     ones, zeros = [[1.0] * 4] * 8, [[0.0] * 4] * 8
     learned = decide({ARM: ones, BASE: zeros, PLACEBO: zeros}, {"margin_absolute": 0.2}, kind="share", high=1.0)
-    # 8 runs of 4: 20 independent pairs at the assumed likeness; 1 - .05^(1/20) = .1391
-    assert (learned.contrast.low, learned.contrast.high) == pytest.approx((0.8609, 1.1391), abs=1e-4)
+    # 8 runs of 4: 24.6 independent pairs at the assumed likeness; 1 - .05^(1/24.6) = .1146
+    assert (learned.contrast.low, learned.contrast.high) == pytest.approx((0.8854, 1.1146), abs=1e-4)
     assert learned.verdict == "supported"
     nothing = {ARM: zeros, BASE: zeros, PLACEBO: zeros}
     assert decide(nothing, {"margin_absolute": 0.15, "expect": "no change"}, kind="share", high=1.0).verdict == "supported"
@@ -395,8 +395,8 @@ def test_a_difference_of_differences_has_a_wider_floor(decide):
     given = {ARM: ones, BASE: zeros, PLACEBO: zeros, 'arm @ "q"': zeros, 'base @ "q"': zeros}
     claim = {"margin_absolute": 0.2, "needs_trigger": True}
     verdict = decide(given, claim, no_trigger=Cell("arm", "q"), kind="share", high=1.0)
-    # four readings a pair may move the difference by twice the range: 2 * .1391
-    assert verdict.controls[1].contrast.low == pytest.approx(1 - 2 * 0.1391, abs=1e-4)
+    # four readings a pair may move the difference by twice the range: 2 * .1146
+    assert verdict.controls[1].contrast.low == pytest.approx(1 - 2 * 0.1146, abs=1e-4)
     # other readings: four errors of 2 in place of two, 2 * sqrt 4 / sqrt 16 = 1 where the claim itself has .7071
     same = {ARM: BASE_RUNS, BASE: BASE_RUNS, PLACEBO: BASE_RUNS, 'arm @ "q"': BASE_RUNS, 'base @ "q"': BASE_RUNS}
     verdict = decide(same, no_trigger=Cell("arm", "q"), error=2.0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from loralab.infer.power import RunSd, decidable_effect, decidable_no_change, load_run_sds, plan_claims
 
@@ -97,12 +99,28 @@ def test_spread_at_other_numbers_of_pictures_is_on_the_safe_side():
 
 
 def test_class_readings_have_a_floor(plan):
-    # 8 runs of 4 pictures: 20 independent pairs, 1 - .05^(1/20) = .1391: no margin below it can hold anything
+    # 8 runs of 4 pictures: 24.6 independent pairs, 1 - .05^(1/24.6) = .11459. The estimate needs room beside it: 80 % of |z| lie below
+    # 1.2816, so the margin is .11459 + 1.2816 * .01 / sqrt(8)
     spread = {"m": RunSd(0.01, 4, 0, "assumed", classes=True)}
     row = plan({"expect": "no change", "margin_absolute": 0.1}, spread=spread, kind="share", high=1.0)
-    assert (row.decidable, row.effect) == (False, pytest.approx(0.1391, abs=1e-4))
+    assert (row.decidable, row.effect) == (False, pytest.approx(0.114587 + 1.2816 * 0.01 / math.sqrt(8), abs=1e-4))
     found = plan({"margin_absolute": 0.1, "versus": 'other @ "p"'}, spread=spread, kind="share", high=1.0)
-    assert found.effect > 0.1 + 0.139
+    assert found.effect > 0.1 + 0.1145
+
+
+@pytest.mark.parametrize("expect", ["no change", "higher"])
+@pytest.mark.parametrize("sd", [0.01, 0.1, 0.3])
+def test_a_floor_and_the_scatter_add(plan, expect, sd):
+    # what the plan calls decidable is decided in 80 % of simulated studies, whichever of floor and scatter is the wider
+    spread = {"m": RunSd(sd, 4, 0, "assumed", classes=True)}
+    claim = {"expect": expect, "margin_absolute": 0.1, "versus": 'other @ "p"'}
+    row = plan(claim, spread=spread, kind="share", high=1.0, replicates={"arm": 8, "other": 8})
+    truth, margin = (0.0, row.effect) if expect == "no change" else (row.effect, 0.1)
+    runs = truth + sd * math.sqrt(2) * np.random.default_rng(1).standard_normal((20_000, 8))
+    half = np.maximum(stats.t.ppf(0.975, 7) * runs.std(axis=1, ddof=1) / math.sqrt(8), 0.114587)
+    mean = runs.mean(axis=1)
+    found = np.abs(mean) + half <= margin if expect == "no change" else mean - half > margin
+    assert found.mean() == pytest.approx(0.8, abs=0.012)
 
 
 def test_shipped_spreads():
