@@ -6,6 +6,7 @@ showing), so that no draw depends on another one, on the batch, or on what a cac
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -54,11 +55,11 @@ class Feed:
     cached: dict[object, torch.Tensor] = field(default_factory=dict)
     cached_bytes: int = 0
 
-    def showings(self, root_seed: int, replicate: int, batch: int) -> Iterator[Showing]:
-        """Yield the showings of a replicate, ``batch`` pictures each."""
+    def showings(self, root_seed: int, replicate: int, batch: int, skip: int = 0) -> Iterator[Showing]:
+        """Yield the showings of a replicate, ``batch`` pictures each, behind the first ``skip`` steps (of which nothing is encoded)."""
         shown = make_showings(self.pictures)
         buckets = [self.pictures[index].bucket for index in shown]
-        for epoch, places in sample_bucketed_order(root_seed, replicate, buckets, batch):
+        for epoch, places in itertools.islice(sample_bucketed_order(root_seed, replicate, buckets, batch), skip, None):
             yield self._showing([(shown[place], (replicate, each, place)) for each, place in zip(epoch, places, strict=True)], root_seed)
 
     def _showing(self, chosen: Sequence[tuple[int, tuple[int, int, int]]], root_seed: int) -> Showing:

@@ -1,11 +1,14 @@
-"""The training loop: a stack of runs in, a Step a step out, trained adapters at the end; the caller owns bars, files and time."""
+"""The training loop: a stack of runs in, a Step a step out, trained adapters at the end; the caller owns bars, files and time.
+
+Where the caller gives a folder for it, a training that is killed goes on from its last kept state (`loralab.train.kept`).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,113 +18,121 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from loralab.adapters import Adapter, AdapterStack, adapter_sha256, make_adapter
 from loralab.bases import Base, embed_tokens, predict
 from loralab.bases.base import prompt_limit
-from loralab.bases.text import same_length
 from loralab.errors import lab_error
 from loralab.spec.models import TrainSpec
-from loralab.train.feed import Feed, Showing
+from loralab.train.batches import Batches, Minibatch
+from loralab.train.kept import Found, Keeper, State, identity_of
 from loralab.train.losses import make_noise_schedule, make_target, run_losses
 from loralab.train.optimiser import StackedAdamW
 from loralab.train.packing import shape_signature
-from loralab.train.streams import init_seed, noise_stream, sample_order
-
-
-@dataclass(frozen=True)
-class TrainRun:
-    """One run to train: its recipe and its examples as latents (N, C, h, w) and embeddings (N, T, D).
-
-    Where the text encoder is trained too, embeddings change with every step: there are ``tokens`` (N, T) in their place.
-    """
-
-    run_id: str
-    spec: TrainSpec
-    latents: torch.Tensor
-    embeddings: torch.Tensor | None
-    replicate: int
-    tokens: torch.Tensor | None = None
-    feed: Feed | None = None  # in place of latents and text, where showings differ
-
-    @property
-    def text(self) -> torch.Tensor:
-        """The captions as the loop takes them: tokens where the text encoder is trained, else embeddings; empty where they are missing."""
-        found = self.tokens if self.spec.trains_text else self.embeddings
-        return torch.empty(0) if found is None else found
-
-
-@dataclass(frozen=True)
-class Step:
-    """One optimiser step (counted from 1): the loss of each run, None where a run has stopped.
-
-    ``adapters`` are copies of the runs' adapters as they are now, at the steps to keep; None for a run that has stopped, empty elsewhere.
-    """
-
-    step: int
-    losses: list[float | None]
-    adapters: tuple[Adapter | None, ...] = ()
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """What became of a run; ``failed`` says why it stopped, None if it did not."""
-
-    run_id: str
-    adapter: Adapter
-    losses: list[float]
-    initial_sha256: str
-    failed: str | None
-
-
-@dataclass(frozen=True)
-class Minibatch:
-    """The inputs of one step for the whole stack, group-major."""
-
-    latents: torch.Tensor  # (K*B, C, h, w)
-    text: torch.Tensor  # embeddings (K*B, T, D), or tokens (K*B, T)
-    noise: torch.Tensor  # (K*B, C, h, w)
-    timesteps: torch.Tensor  # (K*B,)
-    weights: torch.Tensor | None = None  # (K*B,)
-    masks: torch.Tensor | None = None  # (K*B, 1, h, w)
+from loralab.train.runs import Step, TrainedRun, TrainRun
+from loralab.train.streams import init_seed
 
 
 def train_stack(
-    base: Base, runs: Sequence[TrainRun], *, root_seed: int, keep: Collection[int] = (), checkpointing: bool = False
+    base: Base,
+    runs: Sequence[TrainRun],
+    *,
+    root_seed: int,
+    keep: Collection[int] = (),
+    checkpointing: bool = False,
+    resume: Path | None = None,
 ) -> Generator[Step, None, list[TrainedRun]]:
     """Train all ``runs`` together, yielding a Step after each; returns the trained runs in order.
 
     At the steps in ``keep`` the Step carries copies of the adapters; what is kept changes nothing in the training. With
     ``checkpointing`` activations are computed again instead of kept: less memory, more time, the same numbers. The loss is the sum
     over runs of the run's mean, so that no run feels another. A run whose loss or gradient is not finite stops alone and is reported
-    as failed. Raises LabError("training") where the runs cannot share a stack.
+    as failed.
+
+    ``resume`` is a folder for the state of this stack: it is kept there now and then, and where one of the same training is found, the
+    Steps before it are yielded again and the training goes on behind it, to the same bits. The caller removes the folder when it has no
+    more use for it. Raises LabError("training") where the runs cannot share a stack.
     """
     _check_runs(base, runs)
-    spec = runs[0].spec
-    initial = [make_adapter(base, run.spec, init_seed(root_seed, run.replicate)) for run in runs]
-    stack = AdapterStack(base, initial, trainable=True)
-    shares = _shares(stack, [run.spec for run in runs]) if spec.trains_text else None
-    optimiser = StackedAdamW(stack.flat, [run.spec.weight_decay for run in runs], [run.spec.max_grad_norm for run in runs], shares)
-    schedule = make_noise_schedule(base.scheduler_config)
-    batches = _minibatches(base, runs, root_seed, schedule.config.num_train_timesteps)
-    alive = torch.ones(len(runs), dtype=torch.bool, device=base.device)
-    losses: list[list[float]] = [[] for _ in runs]
-    failed: list[str | None] = [None] * len(runs)
-    for step in range(1, spec.steps + 1):
-        values, gradient = _gradient(base, stack, schedule, next(batches), trains_text=spec.trains_text, checkpointing=checkpointing)
+    training = Training(base, runs, root_seed, checkpointing=checkpointing)
+    keeper = None if resume is None else Keeper(resume, identity_of(base, runs, root_seed, keep, checkpointing=checkpointing))
+    found = None if keeper is None else keeper.load(keep)
+    if found is not None:
+        yield from training.again(found)
+    while training.done < runs[0].spec.steps:
+        with nullcontext() if keeper is None else keeper.working():
+            shown = training.step()
+        kept = training.done in keep
+        if keeper is not None:
+            keeper.offer(training.done, training.state, training.stack.flat if kept else None)
+        yield Step(training.done, shown, training.running() if kept else ())
+    return training.trained()
+
+
+class Training:
+    """A stack in training: what its steps change, and where it stands."""
+
+    def __init__(self, base: Base, runs: Sequence[TrainRun], root_seed: int, *, checkpointing: bool) -> None:
+        self.base, self.runs, self.checkpointing = base, runs, checkpointing
+        recipes = [run.spec for run in runs]
+        self.trains_text = recipes[0].trains_text
+        self.initial = [make_adapter(base, run.spec, init_seed(root_seed, run.replicate)) for run in runs]
+        self.stack = AdapterStack(base, self.initial, trainable=True)
+        self.optimiser = _make_optimiser(self.stack, recipes)
+        self.schedule = make_noise_schedule(base.scheduler_config)
+        self.batches = Batches(base, runs, root_seed, self.schedule.config.num_train_timesteps)
+        self.curve: list[list[float | None]] = []  # a row a step
+        self.failed: list[str | None] = [None] * len(runs)
+
+    @property
+    def done(self) -> int:
+        """How many steps have been made."""
+        return len(self.curve)
+
+    def step(self) -> list[float | None]:
+        """Make one step; returns the loss of each run, None where a run has stopped."""
+        batch, step = self.batches.next(), self.done + 1
+        values, gradient = _gradient(
+            self.base, self.stack, self.schedule, batch, trains_text=self.trains_text, checkpointing=self.checkpointing
+        )
         norms = torch.linalg.vector_norm(gradient, dim=1)
-        fine = torch.isfinite(values) & torch.isfinite(norms)
-        for k in torch.nonzero(alive & ~fine).flatten().tolist():
-            failed[k] = f"its loss or gradient was not finite at step {step} of {spec.steps} (learning rate {runs[k].spec.lr:g})"
-        alive &= fine
-        rates = torch.tensor([learning_rate(run.spec, step) for run in runs], device=base.device)
-        optimiser.step(gradient, norms, rates, alive)
-        shown = [value if running else None for value, running in zip(values.tolist(), alive.tolist(), strict=True)]
-        for curve, value in zip(losses, shown, strict=True):
-            curve.extend([] if value is None else [value])
-        yield Step(step, shown, _running(stack, shown) if step in keep else ())
-    adapters = stack.adapters()
-    return [
-        TrainedRun(run.run_id, adapter, curve, adapter_sha256(start), reason)
-        for run, adapter, curve, start, reason in zip(runs, adapters, losses, initial, failed, strict=True)
-        if adapter is not None
-    ]
+        fine = (torch.isfinite(values) & torch.isfinite(norms)).tolist()
+        for k, run in enumerate(self.runs):
+            if self.failed[k] is None and not fine[k]:
+                self.failed[k] = f"its loss or gradient was not finite at step {step} of {run.spec.steps} (learning rate {run.spec.lr:g})"
+        alive = torch.tensor([reason is None for reason in self.failed], device=self.base.device)
+        rates = torch.tensor([learning_rate(run.spec, step) for run in self.runs], device=self.base.device)
+        self.optimiser.step(gradient, norms, rates, alive)
+        self.curve.append([None if reason else value for value, reason in zip(values.tolist(), self.failed, strict=True)])
+        return self.curve[-1]
+
+    def running(self) -> tuple[Adapter | None, ...]:
+        """Return copies of the adapters of the runs that have not stopped at the step done last."""
+        return _running(self.stack, self.curve[-1])
+
+    def trained(self) -> list[TrainedRun]:
+        """Return what became of the runs."""
+        curves = [[value for value in column if value is not None] for column in zip(*self.curve, strict=True)]
+        found = zip(self.runs, self.stack.adapters(), curves, self.initial, self.failed, strict=True)
+        return [
+            TrainedRun(run.run_id, adapter, curve, adapter_sha256(start), reason)
+            for run, adapter, curve, start, reason in found
+            if adapter is not None
+        ]
+
+    def state(self) -> State:
+        """Return all that steps have changed, as it is now: not copies."""
+        tensors = {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
+        return State({"values": self.stack.flat, **tensors, **self.batches.state()}, self.curve, self.failed)
+
+    def again(self, found: Found) -> Iterator[Step]:
+        """Yield the Steps up to a state that was kept, and go on from there."""
+        for step, shown in enumerate(found.state.curve, start=1):
+            adapters: tuple[Adapter | None, ...] = ()
+            if step in found.kept:
+                self.stack.flat.copy_(found.kept[step])
+                adapters = _running(self.stack, shown)
+            yield Step(step, shown, adapters)
+        self.curve, self.failed = found.state.curve, found.state.failed
+        self.stack.flat.copy_(found.state.tensors["values"])
+        self.optimiser.restore(found.state.part("optimiser."))
+        self.batches.restore(found.state.tensors, self.done)
 
 
 def _running(stack: AdapterStack, losses: Sequence[float | None]) -> tuple[Adapter | None, ...]:
@@ -141,43 +152,9 @@ def _check_runs(base: Base, runs: Sequence[TrainRun]) -> None:
             raise lab_error("training", found, expected, where=run.run_id)
 
 
-def _minibatches(base: Base, runs: Sequence[TrainRun], root_seed: int, n_timesteps: int) -> Iterator[Minibatch]:
-    """Yield the stack's inputs of each step; noise is drawn once a replicate and shared by its arms."""
-    batch = runs[0].spec.batch
-    sources = [_plain(run, root_seed) if run.feed is None else run.feed.showings(root_seed, run.replicate, batch) for run in runs]
-    draws = {replicate: noise_stream(root_seed, replicate, n_timesteps) for replicate in dict.fromkeys(run.replicate for run in runs)}
-    while True:
-        shown = [next(source) for source in sources]
-        shapes = {tuple(each.latents.shape) for each in shown}
-        if len(shapes) > 1:
-            raise lab_error("training", f"{len(shapes)} resolutions in one step", "runs on several resolutions in stacks of their own")
-        drawn = {replicate: draw(next(iter(shapes))) for replicate, draw in draws.items()}
-        yield Minibatch(
-            latents=torch.cat([each.latents for each in shown]).to(base.device),
-            text=torch.cat(_one_length(base, runs, [each.text for each in shown])).to(base.device),
-            noise=torch.cat([drawn[run.replicate][0] for run in runs]).to(base.device),
-            timesteps=torch.cat([drawn[run.replicate][1] for run in runs]).to(base.device),
-            weights=_stacked([each.weights for each in shown], [each.latents.new_ones(batch) for each in shown], base),
-            masks=_stacked([each.masks for each in shown], [torch.ones_like(each.latents[:, :1]) for each in shown], base),
-        )
-
-
-def _one_length(base: Base, runs: Sequence[TrainRun], texts: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Return the runs' texts at one length: where captions are drawn anew, one run's may be longer than another's at a step."""
-    return texts if runs[0].spec.trains_text else same_length(base, texts)
-
-
-def _plain(run: TrainRun, root_seed: int) -> Iterator[Showing]:
-    """Yield the showings of a run whose latents and text never change."""
-    for index in sample_order(root_seed, run.replicate, len(run.latents), run.spec.batch):
-        yield Showing(run.latents[index], run.text[index])
-
-
-def _stacked(values: Sequence[torch.Tensor | None], missing: Sequence[torch.Tensor], base: Base) -> torch.Tensor | None:
-    """Return what the runs have, one behind the other, ``missing`` where one has none; None where none has any."""
-    if all(value is None for value in values):
-        return None
-    return torch.cat([other if value is None else value for value, other in zip(values, missing, strict=True)]).to(base.device)
+def _make_optimiser(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> StackedAdamW:
+    shares = _shares(stack, recipes) if recipes[0].trains_text else None
+    return StackedAdamW(stack.flat, [recipe.weight_decay for recipe in recipes], [recipe.max_grad_norm for recipe in recipes], shares)
 
 
 def _shares(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> torch.Tensor:
@@ -235,8 +212,7 @@ def dry_step(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: bool) -
     initial = [make_adapter(base, recipe, 0) for recipe in recipes]
     stack = AdapterStack(base, initial, trainable=True)
     trains_text, device = recipes[0].trains_text, base.device
-    shares = _shares(stack, recipes) if trains_text else None
-    optimiser = StackedAdamW(stack.flat, [recipe.weight_decay for recipe in recipes], [recipe.max_grad_norm for recipe in recipes], shares)
+    optimiser = _make_optimiser(stack, recipes)
     n = len(recipes) * recipes[0].batch
     latents, noise = (torch.zeros(n, *base.latent_shape, device=device) for _ in range(2))
     if trains_text:

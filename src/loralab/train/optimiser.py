@@ -43,3 +43,13 @@ class StackedAdamW:
             rate = rate * self.shares
         self.values.mul_(1 - rate * self.weight_decays)
         self.values.sub_(rate * corrected_first / (corrected_second.sqrt() + EPSILON))
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return all that steps have left here but the values themselves."""
+        return {"first": self.first, "second": self.second, "steps": torch.tensor(self.steps)}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Go to where ``state`` was taken."""
+        self.first.copy_(state["first"])
+        self.second.copy_(state["second"])
+        self.steps = int(state["steps"])

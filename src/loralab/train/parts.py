@@ -7,12 +7,14 @@ small to share. No quantity couples two runs of a stack, so the parts need nothi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from functools import partial
+from pathlib import Path
 
 from loralab.bases import Base
 from loralab.crew import Crew
-from loralab.train.loop import Step, TrainedRun, TrainRun, train_stack
+from loralab.train.loop import train_stack
+from loralab.train.runs import Step, TrainedRun, TrainRun
 
 #: a part of fewer runs would lose more by its smaller products than it gains
 LEAST_RUNS = 4
@@ -29,15 +31,27 @@ def parts_for(runs: Sequence[TrainRun], n_processes: int) -> int:
 
 
 def train_in_parts(
-    base: Base, runs: Sequence[TrainRun], crew: Crew, *, root_seed: int, keep: Collection[int] = (), checkpointing: bool = False
+    base: Base,
+    runs: Sequence[TrainRun],
+    crew: Crew,
+    *,
+    root_seed: int,
+    keep: Collection[int] = (),
+    checkpointing: bool = False,
+    resume: Path | None = None,
 ) -> Generator[Step, None, list[TrainedRun]]:
-    """Train all ``runs`` as `train_stack` does, in parts beside each other where there are processes and runs enough."""
+    """Train all ``runs`` as `train_stack` does, in parts beside each other where there are processes and runs enough.
+
+    Each part keeps its state in a folder of its own inside ``resume``.
+    """
     n = parts_for(runs, crew.n)
     train = partial(train_stack, root_seed=root_seed, keep=frozenset(keep), checkpointing=checkpointing)
     if n == 1:
-        return (yield from train(base, runs))
+        return (yield from train(base, runs, resume=resume))
     bounds = [round(len(runs) * part / n) for part in range(n + 1)]
-    parts = crew.generators(train, [(crew.lend(base), list(runs[start:stop])) for start, stop in itertools.pairwise(bounds)])
+    folders = [None if resume is None else resume / f"part-{part + 1}-of-{n}" for part in range(n)]
+    calls = [(crew.lend(base), list(runs[start:stop])) for start, stop in itertools.pairwise(bounds)]
+    parts = crew.generators(_train_part, [(train, *call, folder) for call, folder in zip(calls, folders, strict=True)])
     try:
         while True:
             results = [_advance(part) for part in parts]
@@ -49,6 +63,12 @@ def train_in_parts(
     finally:
         for part in parts:
             part.close()
+
+
+def _train_part(
+    train: Callable[..., Generator[Step, None, list[TrainedRun]]], base: Base, runs: Sequence[TrainRun], resume: Path | None
+) -> Generator[Step, None, list[TrainedRun]]:
+    return (yield from train(base, runs, resume=resume))
 
 
 def _advance(part: Generator[Step, None, list[TrainedRun]]) -> Step | list[TrainedRun]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import torch
 
@@ -44,19 +44,29 @@ def sample_bucketed_order(root_seed: int, replicate: int, buckets: Sequence[Hash
                 queue.clear()
 
 
-def noise_stream(root_seed: int, replicate: int, n_timesteps: int) -> Callable[[tuple[int, ...]], tuple[torch.Tensor, torch.Tensor]]:
-    """Return what draws (noise, timesteps) of the next step for a shape (B, C, h, w)."""
-    generator = torch.Generator().manual_seed(seed_for(root_seed, "train", "noise", replicate))
+class NoiseStream:
+    """The noise and timesteps of a replicate, drawn step by step from one CPU generator that can be put back to where it was."""
 
-    def draw(shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-        noise = torch.randn(shape, generator=generator)
-        return noise, torch.randint(n_timesteps, (shape[0],), generator=generator)
+    def __init__(self, root_seed: int, replicate: int, n_timesteps: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed_for(root_seed, "train", "noise", replicate))
+        self.n_timesteps = n_timesteps
 
-    return draw
+    def draw(self, shape: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (noise, timesteps) of the next step for a shape (B, C, h, w)."""
+        noise = torch.randn(shape, generator=self.generator)
+        return noise, torch.randint(self.n_timesteps, (shape[0],), generator=self.generator)
+
+    def state(self) -> torch.Tensor:
+        """Return where the generator is, as bytes (uint8)."""
+        return self.generator.get_state()
+
+    def restore(self, state: torch.Tensor) -> None:
+        """Go to where ``state`` was taken."""
+        self.generator.set_state(state)
 
 
 def sample_noise(root_seed: int, replicate: int, shape: tuple[int, ...], n_timesteps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (noise, timesteps) of each step; ``shape`` is (B, C, h, w)."""
-    draw = noise_stream(root_seed, replicate, n_timesteps)
+    stream = NoiseStream(root_seed, replicate, n_timesteps)
     while True:
-        yield draw(shape)
+        yield stream.draw(shape)

@@ -17,7 +17,7 @@ from loralab.spec.models import TrainSpec
 from loralab.train import Feed, TrainedRun, TrainRun, pack_runs, train_stack
 from loralab.train.feed import cut_pixels, draw_cut
 from loralab.train.losses import run_losses
-from loralab.train.streams import noise_stream, sample_bucketed_order, sample_noise, sample_order
+from loralab.train.streams import NoiseStream, sample_bucketed_order, sample_noise, sample_order
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -72,9 +72,9 @@ def test_every_step_is_of_one_bucket_and_nothing_is_left_out():
 
 
 def test_noise_of_a_fixed_shape_is_as_before():
-    draw, shape = noise_stream(3, 2, 1000), (2, 4, 8, 8)
+    stream, shape = NoiseStream(3, 2, 1000), (2, 4, 8, 8)
     for noise, timesteps in itertools.islice(sample_noise(3, 2, shape, 1000), 3):
-        other = draw(shape)
+        other = stream.draw(shape)
         assert torch.equal(noise, other[0])
         assert torch.equal(timesteps, other[1])
 

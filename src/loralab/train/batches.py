@@ -1,0 +1,86 @@
+"""What a stack is shown, step by step: runs in, the inputs of one step of all of them out; can start behind any step."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from loralab.bases import Base
+from loralab.bases.text import same_length
+from loralab.errors import lab_error
+from loralab.train.feed import Showing
+from loralab.train.runs import TrainRun
+from loralab.train.streams import NoiseStream, sample_order
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """The inputs of one step for the whole stack, group-major."""
+
+    latents: torch.Tensor  # (K*B, C, h, w)
+    text: torch.Tensor  # embeddings (K*B, T, D), or tokens (K*B, T)
+    noise: torch.Tensor  # (K*B, C, h, w)
+    timesteps: torch.Tensor  # (K*B,)
+    weights: torch.Tensor | None = None  # (K*B,)
+    masks: torch.Tensor | None = None  # (K*B, 1, h, w)
+
+
+class Batches:
+    """The stack's inputs, one `next()` a step; noise is drawn once a replicate and shared by its arms."""
+
+    def __init__(self, base: Base, runs: Sequence[TrainRun], root_seed: int, n_timesteps: int) -> None:
+        self.base, self.runs, self.root_seed = base, runs, root_seed
+        self.sources = [_showings(run, root_seed) for run in runs]
+        replicates = dict.fromkeys(run.replicate for run in runs)
+        self.noises = {replicate: NoiseStream(root_seed, replicate, n_timesteps) for replicate in replicates}
+
+    def next(self) -> Minibatch:
+        """Return the inputs of the next step; raises LabError("training") where the runs' resolutions differ at it."""
+        batch = self.runs[0].spec.batch
+        shown = [next(source) for source in self.sources]
+        shapes = {tuple(each.latents.shape) for each in shown}
+        if len(shapes) > 1:
+            raise lab_error("training", f"{len(shapes)} resolutions in one step", "runs on several resolutions in stacks of their own")
+        drawn = {replicate: noise.draw(next(iter(shapes))) for replicate, noise in self.noises.items()}
+        return Minibatch(
+            latents=torch.cat([each.latents for each in shown]).to(self.base.device),
+            text=torch.cat(_one_length(self.base, self.runs, [each.text for each in shown])).to(self.base.device),
+            noise=torch.cat([drawn[run.replicate][0] for run in self.runs]).to(self.base.device),
+            timesteps=torch.cat([drawn[run.replicate][1] for run in self.runs]).to(self.base.device),
+            weights=_stacked([each.weights for each in shown], [each.latents.new_ones(batch) for each in shown], self.base),
+            masks=_stacked([each.masks for each in shown], [torch.ones_like(each.latents[:, :1]) for each in shown], self.base),
+        )
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return where the noise streams are; the orders of the examples follow from the number of steps."""
+        return {f"noise.{replicate}": noise.state() for replicate, noise in self.noises.items()}
+
+    def restore(self, state: dict[str, torch.Tensor], done: int) -> None:
+        """Go to where ``state`` was taken, after ``done`` steps; nothing is shown on the way."""
+        self.sources = [_showings(run, self.root_seed, done) for run in self.runs]
+        for replicate, noise in self.noises.items():
+            noise.restore(state[f"noise.{replicate}"])
+
+
+def _showings(run: TrainRun, root_seed: int, skip: int = 0) -> Iterator[Showing]:
+    """Yield what a run is shown from step ``skip`` + 1 on."""
+    if run.feed is not None:
+        yield from run.feed.showings(root_seed, run.replicate, run.spec.batch, skip)
+        return
+    for index in itertools.islice(sample_order(root_seed, run.replicate, len(run.latents), run.spec.batch), skip, None):
+        yield Showing(run.latents[index], run.text[index])
+
+
+def _one_length(base: Base, runs: Sequence[TrainRun], texts: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Return the runs' texts at one length: where captions are drawn anew, one run's may be longer than another's at a step."""
+    return texts if runs[0].spec.trains_text else same_length(base, texts)
+
+
+def _stacked(values: Sequence[torch.Tensor | None], missing: Sequence[torch.Tensor], base: Base) -> torch.Tensor | None:
+    """Return what the runs have, one behind the other, ``missing`` where one has none; None where none has any."""
+    if all(value is None for value in values):
+        return None
+    return torch.cat([other if value is None else value for value, other in zip(values, missing, strict=True)]).to(base.device)
