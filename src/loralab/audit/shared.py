@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from loralab.audit.remark import LEAST_PICTURES, Facts, Remark, indices
-from loralab.data.draws import says
+from loralab.data.tags import says
 from loralab.measure import TABLE
 from loralab.measure.background import WHITE_CHROMA, WHITE_LIGHTNESS
 from loralab.measure.colour import GREY_CHROMA, HUES, nearest_hues

@@ -16,7 +16,7 @@ from loralab.audit.remark import LEAST_PICTURES, Facts, Remark, indices
 from loralab.audit.shared import check_disagreements, check_shared
 from loralab.audit.words import check_balance, check_captions, guess_trigger, tag_shares, terms_of
 from loralab.data import DatasetContents, read_dataset
-from loralab.data.draws import says
+from loralab.data.tags import says
 from loralab.measure.picture import Picture, make_labs
 
 #: pictures are looked at with this shorter side; smaller ones as they are, down to what the instruments need

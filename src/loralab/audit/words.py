@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from loralab.audit.remark import LEAST_PICTURES, Facts, Remark, indices
-from loralab.data.draws import says
+from loralab.data.tags import says
 
 #: the words of a caption written as a sentence; small words say nothing about a picture
 WORD = re.compile(r"\w+")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 
+from loralab.data.tags import says, split_tags
 from loralab.spec.datasets import CaptionSpec
 
 #: the innermost braces with a bar inside
@@ -75,14 +76,3 @@ def _arrange(text: str, options: CaptionSpec, rng: random.Random) -> str:
     if options.caption_tag_dropout_rate:
         loose = [tag for tag in loose if rng.random() >= options.caption_tag_dropout_rate]
     return f"{options.caption_separator} ".join([*fixed, *loose, *last])
-
-
-def split_tags(caption: str, separator: str = ",") -> list[str]:
-    """Return the tags of a caption, without the blanks round them and without empty ones."""
-    return [tag.strip() for tag in caption.split(separator) if tag.strip()]
-
-
-def says(caption: str, words: str) -> bool:
-    """Return whether ``words`` stand in ``caption`` as whole words, however capitalised, an underscore read as a blank."""
-    text, wanted = (" ".join(part.lower().replace("_", " ").split()) for part in (caption, words))
-    return bool(wanted) and re.search(rf"(?<!\w){re.escape(wanted)}(?!\w)", text) is not None

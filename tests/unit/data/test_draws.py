@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from loralab.data import draw_caption
-from loralab.data.draws import says
+from loralab.data.tags import says
 from loralab.spec.datasets import CaptionSpec
 
 
