@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from transformers import CLIPTokenizer
 
-from loralab.engine.plan import captions_of, make_plan
+from loralab.engine.arm_triggers import captions_of
+from loralab.engine.plan import make_plan
 from loralab.spec.load import load_study
 
 LABEL_PX = 15  # height of the strip above each row

@@ -120,9 +120,9 @@ def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
     )
     console.print(f"at this machine's speed of {cost['rates_measured']} (--calibrate measures it again)")
     console.print(_memory_line(plan["memory"], plan["device"]))
-    arms = Table("arm", "training set", "captions", "LoRAs", "recipe", title="Arms")
+    arms = Table("arm", "training set", "captions", "trigger", "LoRAs", "recipe", title="Arms")
     for arm in plan["arms"]:
-        arms.add_row(*(escape(str(arm[key])) for key in ("name", "data", "captions", "runs", "recipe")))
+        arms.add_row(*(escape(str(arm[key])) for key in ("name", "data", "captions", "trigger_shown", "runs", "recipe")))
     console.print(arms)
     claims = Table("experiment", "claim", "decides", "with this budget", title="What this budget can decide")
     for claim in plan["claims"]:

@@ -14,8 +14,8 @@ from PIL import Image
 from loralab.audit.likeness import check_copies
 from loralab.audit.remark import LEAST_PICTURES, Facts, Remark, indices
 from loralab.audit.shared import check_disagreements, check_shared
-from loralab.audit.words import check_balance, check_captions, guess_trigger, tag_shares, terms_of
-from loralab.data import DatasetContents, read_dataset
+from loralab.audit.words import check_balance, check_captions, tag_shares, terms_of
+from loralab.data import DatasetContents, Trigger, guess_trigger, read_dataset
 from loralab.data.tags import says
 from loralab.measure.picture import Picture, make_labs
 
@@ -61,8 +61,7 @@ class Audit:
     """What was found in a data set."""
 
     name: str
-    trigger: str
-    trigger_guessed: bool
+    trigger: Trigger | None
     trigger_captions: int
     trigger_first: int
     remarks: tuple[Remark, ...]
@@ -77,11 +76,16 @@ class Audit:
         files = [picture.file for picture in self.pictures]
         return {
             "dataset": self.name, "pictures": len(self.pictures), "regularisation_pictures": self.regularisation_pictures,
-            "trigger": {"word": self.trigger, "guessed": self.trigger_guessed, "captions": self.trigger_captions,
-                        "first": self.trigger_first},
+            "trigger": _trigger_json(self.trigger) | {"captions": self.trigger_captions, "first": self.trigger_first},
             "remarks": [{**asdict(remark), "pictures": [files[index] for index in remark.pictures]} for remark in self.remarks],
             "tags": [asdict(row) for row in self.tags], "folders": [asdict(row) for row in self.folders], "notes": list(self.notes),
         }  # fmt: skip
+
+
+def _trigger_json(trigger: Trigger | None) -> dict[str, Any]:
+    if trigger is None:
+        return {"word": "", "guessed": False, "sure": "unknown", "from": "", "others": []}
+    return {"word": trigger.words, "guessed": trigger.guessed, "sure": trigger.sure, "from": trigger.source, "others": list(trigger.others)}
 
 
 @dataclass(frozen=True)
@@ -101,19 +105,29 @@ def audit_dataset(path: Path, trigger: str = "", base: BaseFacts | None = None) 
     contents = read_dataset(path, lambda _: _shrink)
     facts = list(_facts(contents))
     terms = terms_of(facts)
-    word = trigger or guess_trigger(terms)
+    found = Trigger(trigger, "given", "given") if trigger else _trigger(facts)
+    word = found.words if found is not None else ""
     remarks = (
         *check_captions(facts, word), *check_shared(facts), *check_disagreements(facts), *check_copies(facts), *check_balance(facts),
         *_check_sizes(facts, contents, base),
     )  # fmt: skip
     return Audit(
-        name=path.resolve().name, trigger=word, trigger_guessed=bool(word) and not trigger,
+        name=path.resolve().name, trigger=found,
         trigger_captions=sum(says(each.caption, word) for each in facts) if word else 0,
         trigger_first=sum(bool(own) and says(own[0], word) for own in terms) if word else 0, remarks=remarks,
         tags=tuple(TagRow(*row) for row in tag_shares(facts)), folders=tuple(_folders(facts)),
         pictures=tuple(_shown(each) for each in facts), notes=contents.notes,
         regularisation_pictures=sum(len(subset.examples) for subset in contents.subsets if subset.options.is_reg),
     )  # fmt: skip
+
+
+def _trigger(facts: Sequence[Facts]) -> Trigger | None:
+    """Return the trigger that the data set's own options name, else the one that its captions let guess."""
+    named = {each.options.trigger for each in facts}
+    if len(named) == 1 and (word := next(iter(named))):
+        return Trigger(word, "stated", "the data set's own option `trigger`")
+    separators = {each.options.caption_separator for each in facts}
+    return guess_trigger([each.caption for each in facts], next(iter(separators)) if len(separators) == 1 else ",")
 
 
 def _shrink(picture: Image.Image) -> Image.Image:

@@ -7,13 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from loralab.audit.remark import LEAST_PICTURES, Facts, Remark, indices
-from loralab.data.tags import says
+from loralab.data.everyday import words_of
+from loralab.data.tags import folded, says
 
-#: the words of a caption written as a sentence; small words say nothing about a picture
-WORD = re.compile(r"\w+")
-SMALL = frozenset(("a", "an", "the", "of", "on", "in", "at", "with", "and", "or", "to", "is", "are", "by", "for", "from", "its", "it"))
-#: a first word counts as the trigger, when none is named, from this share of the captions
-LEAST_TRIGGER_SHARE = 0.5
 #: a tag counts as fused with the trigger from this share of the trigger's captions
 FUSED_SHARE, LEAST_FUSED = 0.95, 4
 #: a caption or a folder weighs otherwise than it looks from this ratio
@@ -28,16 +24,7 @@ def terms_of(facts: Sequence[Facts]) -> list[tuple[str, ...]]:
 
 
 def _words(caption: str) -> tuple[str, ...]:
-    return tuple(word for word in WORD.findall(caption.lower()) if word not in SMALL)
-
-
-def guess_trigger(terms: Sequence[tuple[str, ...]]) -> str:
-    """Return the term that most captions begin with, or "" where fewer than half begin alike."""
-    first = Counter(each[0] for each in terms if each)
-    if not first:
-        return ""
-    term, count = min(first.items(), key=lambda item: (-item[1], item[0]))
-    return term if count >= max(LEAST_PICTURES, LEAST_TRIGGER_SHARE * len(terms)) else ""
+    return tuple(words_of(caption.lower()))
 
 
 def check_captions(facts: Sequence[Facts], trigger: str) -> Iterator[Remark]:
@@ -86,8 +73,8 @@ def _place(facts: Sequence[Facts], terms: Sequence[tuple[str, ...]], trigger: st
 
 def _fused(facts: Sequence[Facts], terms: Sequence[tuple[str, ...]], trigger: str) -> Iterator[Remark]:
     having = [index for index, each in enumerate(facts) if says(each.caption, trigger)]
-    counts = Counter(term for index in having for term in {_folded(term) for term in terms[index]} if not says(term, trigger))
-    own = {_folded(word) for word in _words(trigger)}
+    counts = Counter(term for index in having for term in {folded(term) for term in terms[index]} if not says(term, trigger))
+    own = {folded(word) for word in _words(trigger)}
     for term, count in sorted(counts.items()):
         if len(having) >= LEAST_FUSED and count >= FUSED_SHARE * len(having) and term not in own:
             yield Remark(
@@ -95,7 +82,7 @@ def _fused(facts: Sequence[Facts], terms: Sequence[tuple[str, ...]], trigger: st
                 f"The LoRA cannot tell the two words apart: each gets a share of what is learned. Drop {term!r} to let the trigger have it "
                 "all, or add pictures without it.",
                 f"from {LEAST_FUSED} captions, {FUSED_SHARE:.0%} of those with the trigger",
-                tuple(index for index in having if term in {_folded(each) for each in terms[index]}),
+                tuple(index for index in having if term in {folded(each) for each in terms[index]}),
             )  # fmt: skip
 
 
@@ -113,7 +100,7 @@ def _same_captions(facts: Sequence[Facts]) -> Iterator[Remark]:
     groups: dict[frozenset[str], list[int]] = defaultdict(list)
     for index, each in enumerate(facts):
         if each.tags:
-            groups[frozenset(_folded(tag) for tag in each.tags)].append(index)
+            groups[frozenset(folded(tag) for tag in each.tags)].append(index)
     same = [index for group in groups.values() if len(group) >= LEAST_PICTURES for index in group]
     if same:
         n_kinds = sum(len(group) >= LEAST_PICTURES for group in groups.values())
@@ -151,10 +138,6 @@ def _spellings(terms: Sequence[tuple[str, ...]]) -> Iterator[Remark]:
         )  # fmt: skip
 
 
-def _folded(term: str) -> str:
-    return " ".join(term.lower().replace("_", " ").split())
-
-
 def _captions(n: int) -> str:
     return f"{n} caption{'' if n == 1 else 's'}"
 
@@ -164,7 +147,7 @@ def tag_shares(facts: Sequence[Facts]) -> list[tuple[str, int, float]]:
     pictures: Counter[str] = Counter()
     showings: Counter[str] = Counter()
     for each, terms in zip(facts, terms_of(facts), strict=True):
-        for term in {_folded(term) for term in terms}:
+        for term in {folded(term) for term in terms}:
             pictures[term] += 1
             showings[term] += each.showings
     total = sum(each.showings for each in facts)
@@ -205,4 +188,4 @@ def check_balance(facts: Sequence[Facts]) -> Iterator[Remark]:
 
 
 def _with_term(facts: Sequence[Facts], term: str) -> tuple[int, ...]:
-    return indices([term in {_folded(each) for each in terms} for terms in terms_of(facts)])
+    return indices([term in {folded(each) for each in terms} for terms in terms_of(facts)])

@@ -7,9 +7,12 @@ from loralab.data.example import Example
 from loralab.data.folders import FolderContents, read_folder
 from loralab.data.generators import make_examples
 from loralab.data.kohya import write_kohya_folder
+from loralab.data.tags import says, without_words
 from loralab.data.training_picture import TrainingPicture, make_showings, make_training_pictures
+from loralab.data.trigger import Trigger, find_trigger, guess_trigger
 
 __all__ = [
-    "DatasetContents", "Example", "FolderContents", "Subset", "TrainingPicture", "caption_for", "draw_caption", "make_examples",
-    "make_showings", "make_training_pictures", "read_dataset", "read_folder", "write_kohya_folder",
+    "DatasetContents", "Example", "FolderContents", "Subset", "TrainingPicture", "Trigger", "caption_for", "draw_caption", "find_trigger",
+    "guess_trigger", "make_examples", "make_showings", "make_training_pictures", "read_dataset", "read_folder", "says", "without_words",
+    "write_kohya_folder",
 ]  # fmt: skip

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-#: letters that a prompt may hold with a backslash before them, as text
-ESCAPABLE = "()[]{}"
+from loralab.spec.prompts import ESCAPABLE
+
 #: where words were taken out, until what they leave behind is tidied up
 GONE = "\x00"
 #: what surrounds a gap -> what stays of it: brackets that hold nothing else, then commas, then the blanks

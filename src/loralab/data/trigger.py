@@ -6,12 +6,12 @@ quality`) stand in captions as often as a trigger does, so they are taken only w
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from loralab.data.everyday import is_everyday, words_of
 from loralab.data.tags import folded, says, split_tags
 from loralab.data.trigger_metadata import Votes, count_metadata, stated_in
 from loralab.errors import lab_error
@@ -23,19 +23,6 @@ CONSTANT_SHARE, LEAST_SHARE = 0.9, 0.5
 LEAST_CAPTIONS = 2
 MOST_OTHERS = 4
 SAYS = "it stands in {n} of the data set's {of} captions"
-WORD = re.compile(r"\w+")
-SMALL = frozenset("a an the of on in at with and or to is are by for from its it his her".split())
-#: words that captions share without being a trigger; a tag of nothing else is an everyday one
-EVERYDAY = frozenset("""
-    girl girls boy boys woman women man men male female person people lady guy child kid baby character cat dog animal other others
-    solo alone focus looking at viewer view pov portrait close up closeup full body upper cowboy shot wide standing sitting smile smiling
-    simple plain white black grey gray red green blue yellow orange purple pink brown blonde background hair eyes eye long short face
-    photo photograph photography picture image drawing painting sketch illustration render art artwork anime manga cartoon comic 3d cg
-    realistic photorealistic realism style masterpiece best good high highest low worst normal quality res resolution hd 4k 8k highres
-    absurdres detailed detail very extremely aesthetic score rating safe sensitive questionable explicit general nsfw sfw source official
-    indoors outdoors monochrome greyscale grayscale multiple views signature watermark text logo the a an of in on with and
-    """.split())  # fmt: skip
-COUNTED = re.compile(r"\d+\+?|\d+\+?(?:girl|boy|other|woman|man|people)s?")
 
 
 @dataclass(frozen=True)
@@ -46,6 +33,11 @@ class Trigger:
     sure: Sureness
     source: str
     others: tuple[str, ...] = ()
+
+    @property
+    def guessed(self) -> bool:
+        """Whether nobody said so."""
+        return self.sure in ("likely", "unsure")
 
     @property
     def told(self) -> str:
@@ -93,15 +85,10 @@ class _Counted:
 
     def candidates(self) -> list[_Candidate]:
         """Return the terms in the order in which they were met."""
-        return [
-            _Candidate(self.written[key].most_common(1)[0][0], n, self.n_captions, self.first[key]) for key, n in self.carrying.items() if key
-        ]  # fmt: skip
+        return [_Candidate(self._as_written(key), n, self.n_captions, self.first[key]) for key, n in self.carrying.items() if key]
 
-
-def is_everyday(term: str) -> bool:
-    """Return whether every word of ``term`` is one that captions of any subject hold."""
-    words = WORD.findall(folded(term))
-    return all(word in EVERYDAY or COUNTED.fullmatch(word) for word in words)
+    def _as_written(self, key: str) -> str:
+        return self.written[key].most_common(1)[0][0]
 
 
 def find_trigger(given: str | None, captions: Sequence[str], metadata: Mapping[str, str]) -> Trigger:
@@ -140,16 +127,17 @@ def guess_trigger(captions: Sequence[str], separator: str = ",") -> Trigger | No
     return replace(by_words, sure="unsure") if any(len(own) > 1 for own in tags) else by_words
 
 
+def shared_words(captions: Sequence[str]) -> list[str]:
+    """Return the words that nearly all captions hold, in their order, everyday ones left out."""
+    counted = _count([words_of(caption) for caption in captions])
+    return [each.words for each in counted.candidates() if each.constant and not each.everyday]
+
+
 def _count(captions: Sequence[Sequence[str]]) -> _Counted:
     counted = _Counted()
     for terms in captions:
         counted.add(terms)
     return counted
-
-
-def words_of(caption: str) -> list[str]:
-    """Return the words of a caption written as a sentence, small words left out."""
-    return [word for word in WORD.findall(caption) if word.lower() not in SMALL]
 
 
 def _choose(candidates: Sequence[_Candidate], says_so: str) -> Trigger | None:

@@ -16,8 +16,8 @@ from loralab.data.tags import split_tags
 MOST_JSON, MOST_STATED = 1 << 24, 1 << 12
 #: keys that state a trigger, without what stands before them (ss_, modelspec.), small, their blanks as underscores
 STATED = frozenset((
-    "trigger_phrase", "trigger", "triggers", "trigger_word", "trigger_words", "triggerword", "triggerwords", "trained_word", "trained_words",
-    "trainedwords", "activation_text", "activation_word", "activation_words", "activation_tags", "instance_prompt",
+    "trigger_phrase", "trigger", "triggers", "trigger_word", "trigger_words", "triggerword", "triggerwords", "trained_word",
+    "trained_words", "trainedwords", "activation_text", "activation_word", "activation_words", "activation_tags", "instance_prompt",
 ))  # fmt: skip
 PREFIXES = ("ss_", "modelspec.", "ot_", "loralab.")
 
@@ -56,9 +56,9 @@ def _stated_words(value: str) -> Iterator[str]:
     try:
         parsed = json.loads(value)
     except (ValueError, RecursionError):
-        parsed = None
-    texts = [text for text in parsed if isinstance(text, str)] if isinstance(parsed, list) else [parsed if isinstance(parsed, str) else value]
-    for text in texts:
+        parsed = value
+    listed = parsed if isinstance(parsed, list) else [value if isinstance(parsed, int | float) else parsed]
+    for text in (each for each in listed if isinstance(each, str)):
         for tag in split_tags(" ".join(text.split())):
             if tag.isprintable() and any(letter.isalnum() for letter in tag):
                 yield tag

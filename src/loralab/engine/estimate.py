@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from loralab.engine.arm_triggers import trigger_of
 from loralab.engine.measure_names import card_name, concept_names, concept_of, plain_measure
 from loralab.engine.plan import StudyPlan, differences, make_plan
 from loralab.errors import LabError, Problem
@@ -126,7 +127,12 @@ def _arm_row(loaded: Loaded, name: str) -> dict[str, Any]:
     text = text if arm.adapters is None else f"trained elsewhere: {arm.adapters}"
     text = f"applied together: {'; '.join(map(str, arm.stack))}" if arm.stack else text
     text += f"; base {arm.base}" if base_arm_of(loaded.spec, name) != BASE_ARM else ""
-    return {"name": name, "data": arm.data, "captions": arm.captions or "the data's own", "runs": recipe.replicates, "recipe": text}
+    trigger = trigger_of(loaded.spec, arm)
+    return {
+        "name": name, "data": arm.data, "captions": arm.captions or "the data's own", "runs": recipe.replicates, "recipe": text,
+        "trigger": "" if trigger is None else trigger.words, "trigger_from": "" if trigger is None else trigger.told,
+        "trigger_shown": "not known" if trigger is None else trigger.words + (" (guessed)" if trigger.guessed else ""),
+    }  # fmt: skip
 
 
 def _claim_row(plan: ClaimPlan) -> dict[str, Any]:

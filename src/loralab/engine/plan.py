@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from loralab.engine.arm_triggers import prompt_without_trigger, trigger_notes
 from loralab.infer.case import ControlCells, CurveCells
 from loralab.spec import (
     BASE_ARM,
-    ArmSpec,
     Cell,
     ClaimSpec,
     CurveSpec,
     FolderData,
-    ImagesOfData,
     StackedLora,
     StudySpec,
     TrainSpec,
@@ -21,7 +20,6 @@ from loralab.spec import (
     is_base,
 )  # fmt: skip
 from loralab.spec.load import train_spec_of
-from loralab.spec.prompts import without_words
 
 #: adapters that are trained together at most, by each process that shares a stack; docs/decisions.md has the measurement.
 MAX_STACK = 16
@@ -248,37 +246,6 @@ def control_cells(spec: StudySpec, claim: ClaimSpec) -> ControlCells:
     )
 
 
-def captions_of(spec: StudySpec, arm: ArmSpec) -> list[str]:
-    """Return the captions of a generated training set, in the order of its images; empty for a folder (known when it is read)."""
-    data = spec.data[arm.data]
-    if isinstance(data, ImagesOfData):
-        return [(arm.captions or "{prompt}").format(prompt=prompt) for prompt in data.prompts]
-    if arm.captions is None or not hasattr(data, "generate"):
-        return []
-    if hasattr(data, "sizes"):
-        return [arm.captions.format_map(_Shown(columns=size[0], rows=size[2], size=size)) for size in data.sizes]
-    fills = data.fill if isinstance(data.fill, tuple) else (data.fill,) * len(data.shapes)  # type: ignore[union-attr]
-    return [arm.captions.format_map(_Shown(fill=fill, shape=shape)) for fill, shape in zip(fills, data.shapes, strict=True)]  # type: ignore[union-attr]
-
-
-class _Shown(dict[str, object]):
-    """Placeholders of a caption; one that is unknown here stays as it is written (the data stage checks it)."""
-
-    def __missing__(self, key: str) -> str:
-        return "{" + key + "}"
-
-
-def prompt_without_trigger(spec: StudySpec, arm: ArmSpec, prompt: str) -> str | None:
-    """Return ``prompt`` with the arm's trigger taken out; None where the prompt does not hold it.
-
-    The trigger is a caption of the training set that stands in the prompt; what is left of `myshape` alone is the empty prompt.
-    """
-    for caption in sorted(set(captions_of(spec, arm)), key=len, reverse=True):
-        if (left := without_words(prompt, caption)) is not None:
-            return left
-    return None
-
-
 def trains_alone(spec: StudySpec, arm: str) -> bool:
     """Return whether an arm's steps may differ in resolution, so that its runs share no stack."""
     data = spec.data[spec.arms[arm].data]
@@ -296,6 +263,7 @@ def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
             on = "" if base_arm == BASE_ARM else f" on the {base_arm}"
             yield f"the study has no placebo arm{on}: no claim that something was learned{on} can be supported against one"
     yield from _stack_notes(spec, arms)
+    yield from trigger_notes(spec, _learned_cells(spec))
     placebos = {arm for arm in spec.arms if spec.arms[arm].control == "placebo"}
     for name, experiment in spec.experiments.items():
         for claim in experiment.claims:
@@ -316,6 +284,13 @@ def _stack_notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
         once += [str(member) for member in spec.arms[name].stack if member.adapters and "*" not in member.adapters]
         if once:
             yield f"arm {name!r} takes one and the same {' and '.join(once)} in all its trainings: what is found is about that LoRA"
+
+
+def _learned_cells(spec: StudySpec) -> Iterator[Cell]:
+    """Yield the cells of which a claim says that something was learned."""
+    for claim in (claim for experiment in spec.experiments.values() for claim in experiment.claims):
+        if control_cells(spec, claim).placebo is not None:
+            yield claim.cell
 
 
 def differences(spec: StudySpec, one: str, other: str) -> list[str]:

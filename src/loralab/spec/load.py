@@ -67,7 +67,7 @@ class Loaded:
             if not experiment["curves"]:
                 del experiment["curves"]
         for arm in content["arms"].values():
-            for later in ("stack", "base"):
+            for later in ("stack", "base", "trigger"):
                 if not arm[later]:
                     del arm[later]
         resolved = json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -69,6 +69,9 @@ class ArmSpec(Strict):
     captions: str | None = Field(
         None, description="Caption template with {placeholders} of the data's factors; none = the data's own captions."
     )
+    trigger: str | None = Field(
+        None, min_length=1, description="The words that call it, taken out of prompts for the control. Default: guessed from its captions."
+    )
     train: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `train` for this arm.")
     adapters: str | None = Field(
         None, description="LoRA files trained elsewhere on `data`, as a path with `*`, relative to the study file: one file a replicate."

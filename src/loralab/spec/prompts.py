@@ -23,7 +23,6 @@ REFUSED = (
     (re.compile(r"(?<!\\)[{}]"), r"wildcards are not drawn here; a brace that is meant as text is written \{ or \}"),
 )
 BREAK = re.compile(r"(?<!\S)BREAK(?!\S)")
-EMPTY_BRACKETS = re.compile(r"(?<!\\)\([\s,]*(?::\s*[-+.\d]+\s*)?\)")
 ESCAPABLE = "()[]{}"
 
 
@@ -50,20 +49,6 @@ def parse_prompt(text: str) -> list[list[Piece]]:
     while len(chunks) > 1 and not chunks[-1]:
         chunks.pop()  # a BREAK with nothing behind it
     return chunks
-
-
-def without_words(prompt: str, words: str) -> str | None:
-    """Return ``prompt`` without ``words`` (as they stand, or with their brackets escaped) and the brackets that held nothing else.
-
-    None where the prompt does not hold them.
-    """
-    for form in dict.fromkeys((words, escape_prompt(words))):
-        if form and form in prompt:
-            left = prompt.replace(form, " ")
-            while (fewer := EMPTY_BRACKETS.sub(" ", left)) != left:
-                left = fewer
-            return " ".join(left.split()).strip(" ,")
-    return None
 
 
 def escape_prompt(text: str) -> str:

@@ -82,12 +82,25 @@ def test_json_names_files_and_holds_no_pixels(faulty: Audit):
     document = json.loads(json.dumps(faulty.to_json()))
     twins = next(remark for remark in document["remarks"] if remark["kind"] == "near-duplicates")
     assert twins["pictures"] == ["1_zok/03.png", "1_zok/12.jpg"]
-    assert document["trigger"] == {"word": "zok", "guessed": False, "captions": 13, "first": 11}
+    assert document["trigger"] == {
+        "word": "zok", "guessed": False, "sure": "given", "from": "given", "others": [], "captions": 13, "first": 11,
+    }  # fmt: skip
 
 
 def test_the_trigger_is_guessed_and_that_is_said(tmp_path: Path):
     audit = audit_dataset(save_clean(tmp_path))
-    assert (audit.trigger, audit.trigger_guessed) == ("zok", True)
+    assert audit.trigger is not None
+    assert (audit.trigger.words, audit.trigger.sure) == ("zok", "likely")
+    assert audit.trigger.source == "it stands in 12 of the data set's 12 captions"
+
+
+def test_a_trigger_that_the_options_name_is_stated(tmp_path: Path):
+    save_clean(tmp_path)
+    subset = '[[datasets]]\n[[datasets.subsets]]\nimage_dir = "3_zok"\ncaption_prefix = "wow,"\n'
+    (tmp_path / "sets.toml").write_text(subset, encoding="utf-8")
+    trigger = audit_dataset(tmp_path / "sets.toml").trigger
+    assert trigger is not None
+    assert (trigger.words, trigger.sure, trigger.others) == ("wow", "unsure", ("zok",))
 
 
 def test_a_single_picture_gives_no_remark(tmp_path: Path):

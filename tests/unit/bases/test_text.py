@@ -11,7 +11,7 @@ import torch
 from loralab.bases import Base, embed_captions, embed_prompts, load_base
 from loralab.bases.text import chunk_tokens, same_length
 from loralab.errors import LabError
-from loralab.spec.prompts import escape_prompt, parse_prompt, without_words
+from loralab.spec.prompts import escape_prompt, parse_prompt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -67,20 +67,6 @@ def test_what_another_tool_would_not_take_as_text_is_refused(tiny_base: Base, pr
 def test_escaping_gives_every_text_back():
     for text in ("a (b:1.2) [c] {d}", "saber (fate)", ":)", "plain"):
         assert flat(escape_prompt(text)) == [(text, 1)]
-
-
-@pytest.mark.parametrize(
-    ("prompt", "words", "left"),
-    [
-        ("a (myshape:1.2), cat", "myshape", "a , cat"),
-        ("((myshape)) cat", "myshape", "cat"),
-        (r"saber \(fate\), cat", "saber (fate)", "cat"),
-        ("(myshape cat:1.2)", "myshape", "( cat:1.2)"),
-        ("cat", "myshape", None),
-    ],
-)
-def test_a_trigger_leaves_no_empty_brackets(prompt: str, words: str, left: str | None):
-    assert without_words(prompt, words) == left
 
 
 def indices(base: Base, prompt: str) -> list[list[int]]:

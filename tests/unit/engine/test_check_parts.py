@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from loralab.engine.check.found import find_files
-from loralab.engine.check.prompts import find_trigger, make_prompts, without_trigger
+from loralab.engine.check.prompts import make_prompts
 from loralab.engine.check.scores import (
     Scores,
     copy_threshold,
@@ -83,35 +83,6 @@ def test_files_that_cannot_be_checked_are_named(tmp_path: Path, what: str):
         path.write_bytes(b"PK\x03\x04" + bytes(100))
     with pytest.raises(LabError, match={"missing": "no file or folder", "empty folder": "no .safetensors", "pickle": "pickle"}[what]):
         find_files([tmp_path if what == "empty folder" else path])
-
-
-def test_the_trigger_is_the_first_tag_that_all_captions_share():
-    trigger = find_trigger(None, ["zor, red, thing", "zor, blue, thing", "zor, thing"], {})
-    assert trigger.words == "zor"
-    assert "3 of the data set's 3" in trigger.source
-
-
-def test_the_trigger_is_read_from_kohyas_metadata():
-    metadata = {
-        "ss_tag_frequency": json.dumps({"10_zor": {"smile": 3, "zor": 12, "1girl": 12}}),
-        "ss_dataset_dirs": json.dumps({"10_zor": {"n_repeats": 10, "img_count": 12}}),
-    }
-    assert find_trigger(None, [], metadata).words == "zor"
-    assert find_trigger("zor style", [], metadata).words == "zor style"
-
-
-@pytest.mark.parametrize("text", ["", "[]", '{"a": 3}', '{"a": {"b": "c"}}', "{" * 5000, '{"a": {"b": true, "c": -1}}'])
-def test_metadata_of_no_use_gives_no_trigger_and_no_crash(text: str):
-    with pytest.raises(LabError, match="--trigger WORD"):
-        find_trigger(None, [], {"ss_tag_frequency": text, "ss_dataset_dirs": text})
-
-
-@pytest.mark.parametrize(
-    ("prompt", "left"),
-    [("zor", ""), ("zor, red", "red"), ("a red zor, Zor", "a red"), ("zorro, zor", "zorro"), ("red,zor,blue", "red, blue")],
-)
-def test_the_trigger_is_taken_out_as_a_word(prompt: str, left: str):
-    assert without_trigger(prompt, "zor") == left
 
 
 def test_unrelated_prompts_share_no_word_with_the_trigger_or_its_captions():

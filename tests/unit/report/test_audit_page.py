@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from loralab.audit import Audit, FolderRow, PictureFacts, Remark, TagRow
+from loralab.data import Trigger
 from loralab.report import write_audit
 from loralab.report.audit_page import render_audit
 
@@ -19,7 +20,8 @@ def make_audit(n: int = 3, remarks: bool = True) -> Audit:
     pictures = tuple(PictureFacts(f"{NASTY}{k}.png", NASTY, 800, 600, rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)) for k in range(n))
     remark = Remark("near-duplicates", f"2 of {n} pictures are nearly the same: {NASTY}.", 2, n, f"Keep {NASTY}.", NASTY, (0, 1))
     return Audit(
-        name=NASTY, trigger=NASTY, trigger_guessed=True, trigger_captions=n, trigger_first=n, remarks=(remark,) if remarks else (),
+        name=NASTY, trigger=Trigger(NASTY, "unsure", NASTY, (NASTY,)), trigger_captions=n, trigger_first=n,
+        remarks=(remark,) if remarks else (),
         tags=tuple(TagRow(f"{NASTY} {k}", 1, 1 / n) for k in range(70)), folders=(FolderRow(NASTY, n, 1, n, 1.0),), pictures=pictures,
         notes=(NASTY,), regularisation_pictures=2,
     )  # fmt: skip

@@ -268,7 +268,7 @@ def _training(check: Checked) -> list[Picture]:
 
 def _facts(check: Checked, seconds: float) -> dict[str, str]:
     return {
-        "trigger": f"\u201c{check.trigger.words}\u201d, {check.trigger.source}",
+        "trigger": f"\u201c{check.trigger.words}\u201d, {check.trigger.told}",
         "prompts at the trigger": "; ".join(f"\u201c{prompt}\u201d" for prompt in check.prompts.trigger),
         "unrelated prompts": "; ".join(f"\u201c{prompt}\u201d" for prompt in check.prompts.unrelated),
         "seeds": f"{check.n_seeds} a prompt, from {check.first_seed(0)} on"
