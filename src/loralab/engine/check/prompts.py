@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from loralab.data.tags import says, without_words
+from loralab.data.trigger import Trigger, find_trigger
 
+__all__ = ["Prompts", "Trigger", "find_trigger", "make_prompts"]
 MOST_CAPTIONS = 2
 #: a battery for each family of bases: everyday subjects that few training sets are about
 UNRELATED: Mapping[str, tuple[str, ...]] = {

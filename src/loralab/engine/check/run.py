@@ -15,10 +15,10 @@ import torch
 from loralab.adapters import Adapter, adapter_sha256, load_adapter
 from loralab.bases import Base, decode_latents, embed_captions, encode_images, load_base
 from loralab.bases.base import prompt_limit
-from loralab.data import Trigger, find_trigger, read_folder
+from loralab.data import read_folder
 from loralab.engine.check.features import Embedder, load_embedder
 from loralab.engine.check.found import CheckedFile, Role, find_files
-from loralab.engine.check.prompts import Prompts, make_prompts
+from loralab.engine.check.prompts import Prompts, Trigger, find_trigger, make_prompts
 from loralab.engine.check.request import STRENGTHS, CheckRequest
 from loralab.engine.check.scores import Scores, copy_threshold, moved, nearest_distance, resemblance, worth_keeping
 from loralab.engine.events import Event
