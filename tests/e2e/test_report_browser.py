@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "report"))
-
+from browsers import show
 from factory import make_input
 
 from loralab.report import write_report
 
 pytestmark = pytest.mark.browser
-SWITCHES = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage")  # fmt: skip
-
-
-def find(*names: str) -> str:
-    found = next((path for path in map(shutil.which, names) if path), None)
-    if found is None:
-        pytest.fail(f"none of {', '.join(names)} is installed; install it, or set LORALAB_NO_BROWSER=1 to leave the browser tests out")
-    return found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    if os.environ.get("LORALAB_NO_BROWSER") == "1":
-        pytest.skip("LORALAB_NO_BROWSER=1")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = find("chromium", "chromium-browser", "google-chrome", "chrome")
-    for switch in SWITCHES:
-        options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(find("chromedriver")))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(make_input(), tmp_path_factory.mktemp("report") / "index.html")
-
-
-def show(browser, page: Path, width: int, scheme: str) -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    browser.get(page.as_uri())
 
 
 CONTRAST = """

@@ -1,0 +1,56 @@
+"""What the explorer shows: plain frozen records, gathered from a study's result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One picture: the file it lies in, where it stands in the study, and what was read off it (None: could not be measured).
+
+    ``base`` is the name of the base arm whose picture at the same prompt and seed stands against it, "" for a base's own picture.
+    ``step`` is None for a finished training; ``strength`` is meaningless, and 0, for a base's own picture.
+    """
+
+    file: Path
+    arm: str
+    prompt: str
+    training: int
+    seed: int
+    strength: float
+    step: int | None
+    base: str
+    readings: Mapping[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A claim as the explorer links it: where its words and its outcome stand, and the cells of its pictures.
+
+    ``outcome`` is what the report's chip says and ``kind`` its colour class; cells are (arm, prompt, strength, step).
+    """
+
+    key: str
+    question: str
+    say: str
+    outcome: str
+    kind: str
+    measure: str
+    cells: tuple[tuple[str, str, float, int | None], ...]
+
+
+@dataclass(frozen=True)
+class Explored:
+    """Everything that one explorer shows; ``units`` are of the measures, ``training`` sets by arm are files in the order of the set."""
+
+    study: str
+    about: str
+    base: str
+    pictures: tuple[Shown, ...]
+    claims: tuple[Asked, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    captions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

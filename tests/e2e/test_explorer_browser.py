@@ -1,0 +1,173 @@
+"""The explorer in a real browser, opened from disk: arranged, searched, looked at closely, saved, and nothing asked of any network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browsers import show
+from PIL import Image
+from test_explorer import make_explored
+
+from loralab.report.explorer import Explored, write_explorer
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("explorer")
+    return write_explorer(make_explored(folder), folder / "report")
+
+
+def until(told: Callable[[], object], seconds: float = 8.0) -> object:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := told():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come to pass in time")
+
+
+def painted(browser) -> int:
+    return browser.execute_script(
+        "return [...document.querySelectorAll('.tile i')].filter(i => i.style.backgroundImage.startsWith('url')).length"
+    )
+
+
+def tiles(browser) -> int:
+    return browser.execute_script("return document.querySelectorAll('.tile').length")
+
+
+def choose(browser, name: str, value: str) -> None:
+    browser.execute_script(
+        "const e = document.getElementById(arguments[0]); e.value = arguments[1]; e.dispatchEvent(new Event('change'))", name, value
+    )
+
+
+def pixel_of(browser, selector: str) -> list[int]:
+    """The colour in the middle of an element, as the screen shows it."""
+    shot = Image.open(io.BytesIO(base64.b64decode(browser.get_screenshot_as_base64()))).convert("RGB")
+    box = browser.execute_script(
+        "const r = document.querySelector(arguments[0]).getBoundingClientRect(); return [r.left + r.width / 2, r.top + r.height / 2]",
+        selector,
+    )
+    return list(shot.getpixel((round(box[0]), round(box[1]))))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (768, "dark"), (1280, "light"), (1920, "dark")])
+def test_it_opens_from_disk_without_a_complaint_and_without_sideways_scrolling(browser, page: Path, width: int, scheme: str) -> None:
+    show(browser, page, width, scheme)
+    until(lambda: painted(browser) > 5)
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    asked = browser.execute_script(
+        "return performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith('file:') && !n.startsWith('blob:'))"
+    )
+    assert asked == []
+
+
+def test_pictures_are_arranged_by_what_is_chosen(browser, page: Path) -> None:
+    show(browser, page, 1280, "light")
+    assert tiles(browser) == 20
+    choose(browser, "cols", "")
+    assert browser.execute_script("return document.querySelectorAll('#table td').length") == 2  # one cell an arm
+    choose(browser, "rows", "seed")
+    assert browser.execute_script("return document.querySelectorAll('#table tbody tr:not(.group)').length") == 10
+    assert "rows=seed" in browser.current_url
+    browser.get(browser.current_url)
+    browser.refresh()
+    assert browser.execute_script("return document.getElementById('rows').value") == "seed"  # the address keeps what is shown
+
+
+def test_the_highest_readings_are_found_in_order(browser, page: Path) -> None:
+    show(browser, page, 1280, "light")
+    browser.execute_script("document.getElementById('most').value = 3; document.getElementById('search').click()")
+    assert browser.execute_script("return [...document.querySelectorAll('.tile span')].map(s => s.textContent)") == ["3", "2.667", "2.333"]
+
+
+def test_looking_closer_shows_the_base_beside_and_flickers_between_them(browser, page: Path) -> None:
+    show(browser, page, 1280, "light")
+    until(lambda: painted(browser) == 20)
+    browser.execute_script("document.querySelectorAll('.tile')[15].click()")  # the arm at seed 5: grey 110, the base's is 100
+    until(lambda: abs(pixel_of(browser, "#own")[0] - 110) <= 3 and abs(pixel_of(browser, "#other")[0] - 100) <= 3)
+    assert browser.execute_script("return document.querySelector('#readings tbody').innerText").split() == [
+        "chroma",
+        "(deltaE)",
+        "1.667",
+        "1.667",
+        "0",
+    ]
+    browser.execute_script("document.getElementById('flicker').click()")
+    until(lambda: abs(pixel_of(browser, "#own")[0] - 100) <= 3)
+    until(lambda: abs(pixel_of(browser, "#own")[0] - 110) <= 3)
+    browser.execute_script("document.getElementById('flicker').click(); document.getElementById('close').click()")
+
+
+def test_keys_move_between_pictures_and_show_the_base(browser, page: Path) -> None:
+    from selenium.webdriver import ActionChains, Keys
+
+    show(browser, page, 1280, "light")
+    until(lambda: painted(browser) == 20)
+    browser.execute_script("document.querySelectorAll('.tile')[0].focus()")
+    at = "return [...document.querySelectorAll('.tile')].indexOf(document.activeElement)"
+    ActionChains(browser).send_keys(Keys.ARROW_RIGHT).perform()
+    assert browser.execute_script(at) == 1
+    ActionChains(browser).send_keys(Keys.ARROW_DOWN).perform()
+    assert browser.execute_script(at) == 11  # below it stands the arm at the same seed
+    tile = ".tile[aria-label^='grey'][aria-label*='seed 1,'] i"
+    assert abs(pixel_of(browser, tile)[0] - 30) <= 3
+    ActionChains(browser).key_down("b").perform()
+    until(lambda: abs(pixel_of(browser, tile)[0] - 20) <= 3)
+    ActionChains(browser).key_up("b").perform()
+    until(lambda: abs(pixel_of(browser, tile)[0] - 30) <= 3)
+    ActionChains(browser).send_keys(Keys.ENTER).perform()
+    assert browser.execute_script("return document.getElementById('closer').open")
+    ActionChains(browser).send_keys(Keys.ESCAPE).perform()
+    assert browser.execute_script(at) == 11
+
+
+def test_a_claim_leads_to_its_pictures(browser, page: Path) -> None:
+    show(browser, page, 1280, "light")
+    browser.get(page.as_uri() + "#claim=q%3Aclaim%3A0")
+    until(lambda: tiles(browser) == 10)
+    assert "Grey is learned" in browser.execute_script("return document.getElementById('told').textContent")
+    assert browser.execute_script("return document.querySelector('.claim').getAttribute('aria-pressed')") == "true"
+
+
+def test_what_is_shown_can_be_saved_as_picture_and_as_table(browser, page: Path) -> None:
+    show(browser, page, 1280, "light")
+    until(lambda: painted(browser) == 20)
+    browser.execute_script(
+        "window.saved = {}; save = (name, blob) => { const r = new FileReader(); "
+        "r.onload = () => { window.saved[name] = r.result; }; r.readAsDataURL(blob); }"
+    )
+    browser.execute_script("document.getElementById('csv').click(); document.getElementById('png').click()")
+    found = until(lambda: (s := browser.execute_script("return window.saved")) and len(s) == 2 and s)
+    table = base64.b64decode(found["study-readings.csv"].split(",", 1)[1]).decode("utf-8-sig").splitlines()  # type: ignore[index]
+    assert table[0] == "arm,prompt,training,seed,strength,step,chroma"
+    assert table[11] == "grey,cat,0,0,1,,0"
+    assert len(table) == 21
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(found["study-pictures.png"].split(",", 1)[1]))).convert("RGB")).astype(int)  # type: ignore[index]
+    greys = {int(v) for v in picture[..., 0].ravel()}
+    assert all(min(abs(grey - (20 * s + add)) for grey in greys) <= 3 for s in range(10) for add in (0, 10))
+
+
+def test_five_thousand_pictures_open_quickly_and_load_as_they_are_looked_at(browser, tmp_path: Path) -> None:
+    few = make_explored(tmp_path, seeds=8)
+    many = [
+        type(p)(p.file, f"arm {n}" if p.base else p.arm, p.prompt, t, 8 * t + p.seed, p.strength, None, p.base, p.readings)
+        for n in range(20) for t in range(32) for p in few.pictures if p.base or n == 0
+    ]  # fmt: skip
+    path = write_explorer(Explored("many", "", "petri", tuple(many)), tmp_path / "many")
+    assert len(many) == 5376
+    show(browser, path, 1280, "light")
+    browser.get(path.as_uri() + "#training=&cols=training")
+    until(lambda: tiles(browser) == 5376, 30)
+    loaded = browser.execute_script("return document.querySelectorAll('head script').length")
+    assert 0 < loaded < 672  # what is out of sight is not fetched
