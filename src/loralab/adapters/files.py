@@ -19,10 +19,12 @@ import torch
 
 from loralab import __version__
 from loralab.adapters.adapter import Adapter, Pair
-from loralab.adapters.formats import MAX_ALPHA, FoundLayer, check_shapes, find_layers
+from loralab.adapters.formats import MAX_ALPHA, FoundLayer, find_layers
 from loralab.adapters.header import Entry, read_header, read_tensors, shown
 from loralab.adapters.layers import all_layers
 from loralab.adapters.names import kohya_key, spellings
+from loralab.adapters.shapes import as_layer, check_shapes, loha_pair
+from loralab.adapters.strangers import naming_the_family
 from loralab.bases import Base
 from loralab.errors import lab_error
 
@@ -120,20 +122,22 @@ def _serialise(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str],
 def load_adapter(path: Path, base: Base) -> Adapter:
     """Return the adapter in a file for ``base``; raises LabError("model") that names what does not fit, before memory is taken.
 
-    Reads what :mod:`loralab.adapters.formats` lists. A LoHa of ranks r1 and r2 becomes the LoRA of rank r1 * r2 that equals it.
+    Reads what :mod:`loralab.adapters.formats` lists. A LoHa of ranks r1 and r2 becomes the LoRA of rank r1 * r2 that equals it; a rank
+    above what a layer can have becomes the layer's own, with the same delta W.
     """
     header, metadata, data_start = read_header(path)
     weights = {layer_path: layer.weight for layer_path, layer in all_layers(base).items()}
-    layers = find_layers(path, header, metadata, spellings(base))
-    ranks = {layer.path: check_shapes(path, layer, header, tuple(weights[layer.path].shape)) for layer in layers}
+    layers = find_layers(path, header, metadata, spellings(base), base.family)
+    with naming_the_family(path, header, metadata, base.family):
+        ranks = {layer.path: check_shapes(path, layer, header, tuple(weights[layer.path].shape)) for layer in layers}
     _check_budget(path, header, sum(4 * rank * (len(weights[p]) + weights[p][0].numel()) for p, rank in ranks.items()))
     found = {}
     for layer in sorted(layers, key=lambda layer: layer.path):
         values = read_tensors(path, {name: header[name] for name in layer.tensors.values()}, data_start)
         factors = {role: values[name] for role, name in layer.tensors.items()}
         alpha, scale = _alpha_and_scale(path, layer, factors)
-        pair = _loha_pair(factors) if layer.is_loha else (factors["down"], factors["up"])
-        pair = _as_layer(pair, tuple(weights[layer.path].shape))
+        pair = loha_pair(factors) if layer.is_loha else (factors["down"], factors["up"])
+        pair = as_layer(pair, tuple(weights[layer.path].shape))
         _check_size(path, layer, pair, scale)
         found[layer.path] = (pair, alpha, scale)
     return _one_alpha(found, max(ranks.values()), metadata)
@@ -157,29 +161,6 @@ def _alpha_and_scale(path: Path, layer: FoundLayer, factors: Mapping[str, torch.
     return alpha, alpha / (math.sqrt(rank) if layer.root_rank else rank)
 
 
-def _loha_pair(factors: Mapping[str, torch.Tensor]) -> Pair:
-    """Return (down (R, in), up (out, R)) with up @ down = (w1_a @ w1_b) * (w2_a @ w2_b), exactly (Hyeon-Woo et al. 2022, FedPara).
-
-    Column (i, j) of `up` is w1_a[:, i] * w2_a[:, j], row (i, j) of `down` likewise. Where r1 * r2 exceeds what the layer can have, the
-    product itself stands in one factor and the identity in the other.
-    """
-    a1, b1, a2, b2 = (factors[role].flatten(1).double() for role in ("w1_a", "w1_b", "w2_a", "w2_b"))
-    n_out, n_in, rank = len(a1), b1.shape[1], len(b1) * len(b2)
-    if rank <= min(n_out, n_in):
-        down, up = (b1[:, None] * b2[None]).flatten(0, 1), (a1[:, :, None] * a2[:, None]).flatten(1)
-    elif n_in <= n_out:
-        down, up = torch.eye(n_in, dtype=torch.float64), (a1 @ b1) * (a2 @ b2)
-    else:
-        down, up = (a1 @ b1) * (a2 @ b2), torch.eye(n_out, dtype=torch.float64)
-    return down.float(), up.float()
-
-
-def _as_layer(pair: Pair, weight: tuple[int, ...]) -> Pair:
-    """Return the factors in the shapes of the base's layer: down (R, in[, k, k]), up (out, R[, 1, 1])."""
-    down, up = pair
-    return down.reshape(len(down), *weight[1:]), up.reshape(weight[0], len(down), *(1,) * (len(weight) - 2))
-
-
 def _check_size(path: Path, layer: FoundLayer, pair: Pair, scale: float) -> None:
     """Raise where delta W may leave float32: finite factors can still overflow in their product."""
     down, up = (float(factor.abs().max()) for factor in pair)
@@ -191,9 +172,9 @@ def _check_size(path: Path, layer: FoundLayer, pair: Pair, scale: float) -> None
 
 def _one_alpha(found: Mapping[str, tuple[Pair, float, float]], rank: int, metadata: Mapping[str, str]) -> Adapter:
     """Return the adapter with one alpha; where layers differ in their scale, the scales go into `up`."""
-    uniform = len({(alpha, scale, len(pair[0])) for pair, alpha, scale in found.values()}) == 1
-    alpha = next(iter(found.values()))[1] if uniform else float(rank)
-    if uniform and next(iter(found.values()))[2] == alpha / rank:
+    scales = {(alpha, scale) for _, alpha, scale in found.values()}
+    alpha, scale = next(iter(scales))
+    if len(scales) == 1 and scale == alpha / rank:
         return Adapter({layer: pair for layer, (pair, _, _) in found.items()}, alpha, rank, dict(metadata))
     weights = {layer: (down, up * scale) for layer, ((down, up), _, scale) in found.items()}
     return Adapter(weights, float(rank), rank, dict(metadata))

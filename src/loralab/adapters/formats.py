@@ -12,17 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loralab.adapters.header import Entry, json_mapping, read_small_json, shown
+from loralab.adapters.header import FACTORS, Entry, json_mapping, read_small_json, shown
 from loralab.adapters.names import PEFT_PREFIX
+from loralab.adapters.strangers import listed, refuse_other_files, strange
 from loralab.errors import LabError, Problem, lab_error
 
 #: what a tensor is, by the end of its name
 ROLES = {
     ".lora_down.weight": "down", ".lora_up.weight": "up",  # kohya, LyCORIS
     ".lora_A.weight": "down", ".lora_B.weight": "up",  # PEFT, diffusers
-    ".lora_A.default.weight": "down", ".lora_B.default.weight": "up",
     ".lora.down.weight": "down", ".lora.up.weight": "up",  # diffusers' training scripts
     ".lora_linear_layer.down.weight": "down", ".lora_linear_layer.up.weight": "up",
+    ".lora_layer.down.weight": "down", ".lora_layer.up.weight": "up",  # a UNet's own state under diffusers 0.2x
     "_lora.down.weight": "down", "_lora.up.weight": "up",  # diffusers' attention processors, before 0.22
     ".alpha": "alpha",
     ".hada_w1_a": "w1_a", ".hada_w1_b": "w1_b", ".hada_w2_a": "w2_a", ".hada_w2_b": "w2_b",
@@ -39,7 +40,7 @@ REFUSED = {
     "GLoRA": (".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight", ".bm.weight"),
     "(IA)3": (".on_input", ".ia3_l"),
     "biases beside a LoRA": (".lora_B.bias", ".lora_up.bias", ".lora_A.bias", ".lora_down.bias"),
-    "embeddings": (".lora_embedding_A", ".lora_embedding_B", ".string_to_param.*"),
+    "changes of a text encoder's embedding table": (".lora_embedding_A", ".lora_embedding_B"),
 }
 #: settings of a PEFT configuration that change what its weights mean, and the values that leave it a plain LoRA
 PLAIN_SETTINGS: Mapping[str, tuple[Any, ...]] = {
@@ -50,7 +51,9 @@ PLAIN_SETTINGS: Mapping[str, tuple[Any, ...]] = {
     # other ways to begin (PiSSA, OLoRA, LoftQ, CorDA) change the base's own weights too
     "init_lora_weights": (None, True, False, "gaussian", "eva", "orthogonal"), "init_weights": (None, True, False),
 }  # fmt: skip
-PROCESSOR = re.compile(r"\.processor\.to_(q|k|v|out)$")
+#: a factor's name in a model's own state, in which PEFT puts the adapter's name: `.lora_A.default.weight`, `.hada_w1_a.default`
+NAMED = re.compile(r"\.(lora_[AB]|lora_magnitude_vector|lora_embedding_[AB]|hada_w[12]_[ab]|lokr_w[12](?:_[ab])?)\.(?!weight$|bias$)[^.]+")
+PROCESSOR = re.compile(r"(?:\.processor)?\.to_(q|k|v|out)$")
 MAX_ALPHA = 1e6
 
 
@@ -86,11 +89,14 @@ class Settings:
         return self.alpha
 
 
-def find_layers(path: Path, header: Mapping[str, Entry], metadata: Mapping[str, str], names: Mapping[str, str]) -> list[FoundLayer]:
-    """Return the adapted layers of a file; ``names`` are the base's layers by every spelling.
+def find_layers(
+    path: Path, header: Mapping[str, Entry], metadata: Mapping[str, str], names: Mapping[str, str], family: str
+) -> list[FoundLayer]:
+    """Return the adapted layers of a file; ``names`` are the layers, by every spelling, of a base of that ``family``.
 
     Raises LabError("model") that names the tensors which are of a kind that is not applied, belong to no layer, or lack their other half.
     """
+    refuse_other_files(path, header)
     _refuse_other_kinds(path, header)
     layers: dict[str, FoundLayer] = {}
     strangers: list[str] = []
@@ -105,7 +111,7 @@ def find_layers(path: Path, header: Mapping[str, Entry], metadata: Mapping[str, 
             raise lab_error("model", found, "one of each")
         layer.tensors[role] = tensor
     if strangers:
-        raise _strange(path, strangers, header)
+        raise strange(path, strangers, header, metadata, family)
     _check_whole(path, header, layers)
     _add_settings(path, metadata, list(layers.values()))
     return list(layers.values())
@@ -113,45 +119,39 @@ def find_layers(path: Path, header: Mapping[str, Entry], metadata: Mapping[str, 
 
 def _split(tensor: str) -> tuple[str, str | None]:
     """Return (the layer's name in the file, the tensor's role); the role is None for a name of no known ending."""
+    plain = unnamed(tensor)
     for ending, role in ROLES.items():
-        if tensor.endswith(ending):
-            name = tensor.removesuffix(ending)
+        if plain.endswith(ending):
+            name = plain.removesuffix(ending)
             return (_processors_layer(name) if ending.startswith("_") else name), role
     return tensor, None
 
 
+def unnamed(tensor: str) -> str:
+    """Return a tensor's name without the adapter's own name in it."""
+    return NAMED.sub(r".\1", tensor)
+
+
 def _processors_layer(name: str) -> str:
-    """Return the layer that an attention processor's `...attn1.processor.to_out` stands for."""
+    """Return the layer that an attention processor's `...attn1.processor.to_out` stands for, or a text encoder's `self_attn.to_q`."""
     found = PROCESSOR.search(name)
     if found is None:
         return name
-    return name[: found.start()] + f".to_{found[1]}" + (".0" if found[1] == "out" else "")
+    before, letter = name[: found.start()], found[1]
+    if before.endswith(".self_attn"):
+        return f"{before}.{letter}_proj"
+    return f"{before}.to_{letter}" + (".0" if letter == "out" else "")
 
 
 def _refuse_other_kinds(path: Path, header: Mapping[str, Entry]) -> None:
     problems = []
     for kind, endings in REFUSED.items():
-        keys = sorted(name for name in header if name.endswith(endings))
+        keys = sorted(name for name in header if unnamed(name).endswith(endings))
         if keys:
-            found = f"{shown(path.name)} holds {kind} in {_counted(keys)}"
+            found = f"{shown(path.name)} holds {kind} in {listed(keys)}"
             problems.append(Problem(found, "LoRA, LoCon or LoHa", "this version cannot apply it; nothing of the file was used"))
     if problems:
         raise LabError("model", problems)
-
-
-def _counted(keys: Sequence[str]) -> str:
-    more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-    return f"{len(keys)} tensors: {', '.join(shown(key) for key in keys[:5])}{more}"
-
-
-def _strange(path: Path, strangers: Sequence[str], header: Mapping[str, Entry]) -> LabError:
-    found = (
-        f"{shown(path.name)} has {len(strangers)} entries that fit nothing in the base: {', '.join(shown(name) for name in strangers[:5])}"
-    )
-    do = ""
-    if any(name.startswith(("lora_te1_", "lora_te2_")) for name in header):
-        do = "was it trained on SDXL? Its keys lora_te1 and lora_te2 need a base of two text encoders"
-    return lab_error("model", found, "a LoRA of this base's family", do)
 
 
 def _check_whole(path: Path, header: Mapping[str, Entry], layers: Mapping[str, FoundLayer]) -> None:
@@ -162,9 +162,12 @@ def _check_whole(path: Path, header: Mapping[str, Entry], layers: Mapping[str, F
         found = f"{shown(path.name)}: half of the pair is missing for {', '.join(halves[:5])}"
         raise lab_error("model", found, "lora_down and lora_up (or the four factors of a LoHa) for each layer")
     for layer in layers.values():
-        alpha = layer.tensors.get("alpha")
-        if alpha is not None and header[alpha].shape not in ((), (1,)):
-            raise lab_error("model", f"{shown(path.name)}: {shown(alpha)} has shape {list(header[alpha].shape)}", "a single number")
+        for role, tensor in layer.tensors.items():
+            entry = header[tensor]
+            if role == "alpha" and math.prod(entry.shape) != 1:
+                raise lab_error("model", f"{shown(path.name)}: {shown(tensor)} has shape {list(entry.shape)}", "a single number")
+            if role != "alpha" and entry.dtype not in FACTORS:
+                raise lab_error("model", f"{shown(path.name)}: {shown(tensor)} is stored as {entry.dtype}", f"one of {', '.join(FACTORS)}")
 
 
 # --- alphas from configurations -----------------------------------------------------------------------------------------------
@@ -215,41 +218,3 @@ def _settings(told: Mapping[str, Any], where: str) -> Settings:
 def _is_in(value: Any, plain: tuple[Any, ...]) -> bool:
     """Whether ``value`` is one of ``plain``, 1 and True being two things."""
     return any(type(value) is type(other) and value == other for other in plain)
-
-
-# --- shapes -------------------------------------------------------------------------------------------------------------------
-
-
-def check_shapes(path: Path, layer: FoundLayer, header: Mapping[str, Entry], weight: tuple[int, ...]) -> int:
-    """Return the rank that a layer's LoRA will have; raises LabError("model") where its tensors do not fit the base's ``weight``."""
-    n_out, n_in = weight[0], math.prod(weight[1:])
-    if layer.is_loha:
-        shapes = {role: _flat(header[layer.tensors[role]].shape) for role in sorted(LOHA)}
-        wanted: dict[str, tuple[int, ...]]
-        ranks = [shapes["w1_b"][0], shapes["w2_b"][0]]
-        wanted = {"w1_a": (n_out, ranks[0]), "w1_b": (ranks[0], n_in), "w2_a": (n_out, ranks[1]), "w2_b": (ranks[1], n_in)}
-    else:
-        shapes = {role: header[layer.tensors[role]].shape for role in sorted(PAIR)}
-        ranks = [shapes["down"][0] if shapes["down"] else 0]
-        wanted = {"down": (ranks[0], *weight[1:]), "up": (n_out, ranks[0], *(1,) * (len(weight) - 2))}
-    for rank in ranks:
-        if not 1 <= rank <= min(n_out, n_in):
-            found = f"{shown(path.name)}: {shown(layer.name)} has rank {rank}"
-            raise lab_error("model", found, f"1 to {min(n_out, n_in)} for a layer of {list(weight)}")
-    if any(_squeezed(shapes[role]) != _squeezed(wanted[role]) for role in wanted):
-        found = f"{shown(path.name)}: {shown(layer.name)} has {_listed(shapes)}"
-        raise lab_error("model", found, _listed(wanted), "was it trained on another base?")
-    return min(math.prod(ranks), n_out, n_in)
-
-
-def _flat(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (shape[0], math.prod(shape[1:])) if shape else (0, 0)
-
-
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return ``shape`` without a 1x1 kernel: a pointwise convolution and a linear layer are the same product."""
-    return shape[:2] if shape[2:] == (1, 1) else shape
-
-
-def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    return " and ".join(f"{role} {list(shape)}" for role, shape in shapes.items())

@@ -15,7 +15,14 @@ import torch
 
 from loralab.errors import LabError, lab_error
 
-DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+#: what factors are stored as; the two of 8 bits are floating-point numbers like the others, and their values are kept exactly
+FACTORS = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}  # fmt: skip
+#: and what a single number may be stored as beside those: diffusers' converter and OneTrainer write alphas as whole numbers
+WHOLE = {"I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8}
+DTYPES = FACTORS | WHOLE
 MAX_HEADER_BYTES = 16 << 20
 MAX_JSON_BYTES = 1 << 20
 MAX_DIMENSIONS, MAX_LENGTH = 6, 1 << 32  # of one tensor; a product of longer lists would take long to compute

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 
-from loralab.adapters.layers import TEXT_PARTS, all_layers, parts_of
+from loralab.adapters.layers import TEXT_PARTS, all_layers
 from loralab.bases import Base
 
 #: the parts of a residual block in the layout of the first Stable Diffusion code, by their names in diffusers
@@ -20,6 +20,25 @@ OUTER_NAMES = {
     "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
 }  # fmt: skip
 PEFT_PREFIX = "base_model.model."
+#: what may stand before a layer's dotted path, by the part of the base
+DOTTED = {
+    # nothing and `unet.`: diffusers, PEFT, OneTrainer; `diffusion_model.`: ComfyUI's LoraSave; the longer one: cut out of a checkpoint
+    "unet": ("", "unet.", "diffusion_model.", "model.diffusion_model.", "lora_unet.", PEFT_PREFIX, f"{PEFT_PREFIX}unet."),
+    # `text_encoder.`: diffusers; `clip_l.`: OneTrainer; `text_encoders.clip_l.transformer.`: ComfyUI's LoraSave
+    "text_encoder": (
+        "", "text_encoder.", "text_encoder_1.", "clip_l.", "clip_l.transformer.", "text_encoders.clip_l.",
+        "text_encoders.clip_l.transformer.", "lora_te.", "lora_te1.", PEFT_PREFIX, f"{PEFT_PREFIX}text_encoder.",
+    ),
+    "text_encoder_2": (
+        "", "text_encoder_2.", "clip_g.", "clip_g.transformer.", "text_encoders.clip_g.", "text_encoders.clip_g.transformer.", "lora_te2.",
+        PEFT_PREFIX, f"{PEFT_PREFIX}text_encoder_2.",
+    ),
+}  # fmt: skip
+#: and before a path with `.` -> `_`: kohya and those who write as it does, and LyCORIS' own wrapper (SimpleTuner). diffusers' converter
+#: and OneTrainer number the first text encoder where there is but one; ComfyUI takes `lora_te` for SDXL's first one too
+FLAT = {
+    "unet": ("lora_unet_", "lycoris_"), "text_encoder": ("lora_te_", "lora_te1_", "lycoris_"), "text_encoder_2": ("lora_te2_", "lycoris_"),
+}  # fmt: skip
 
 
 def kohya_key(path: str, *, encoders: int = 1) -> str:
@@ -38,31 +57,25 @@ def kohya_key(path: str, *, encoders: int = 1) -> str:
 def spellings(base: Base) -> dict[str, str]:
     """Return the path of each layer of ``base`` by every name that adapter files give it.
 
-    kohya and LyCORIS (by diffusers' paths, or by those of the first Stable Diffusion code, as kohya does for SDXL), diffusers, PEFT. A
-    name that would fit two layers is left out.
+    A name is what may stand before a layer's path, and the path: in diffusers' naming or in that of the first Stable Diffusion code (UNet),
+    with and without `text_model.` (text encoders). A name that would fit two layers is left out.
     """
-    encoders = sum(1 for name in parts_of(base) if name in TEXT_PARTS)
+    old = old_names(base.unet)
     found: dict[str, set[str]] = {}
     for path in all_layers(base):
-        for name in _names_of(path, encoders):
-            found.setdefault(name, set()).add(path)
-    for path, old in old_names(base.unet).items():
-        found.setdefault("lora_unet_" + old.replace(".", "_"), set()).add(path)
+        part, _, inner = path.partition(".")
+        for form in _forms(part, inner, old.get(path)):
+            for name in (*(prefix + form for prefix in DOTTED[part]), *(prefix + form.replace(".", "_") for prefix in FLAT[part])):
+                found.setdefault(name, set()).add(path)
     return {name: paths.pop() for name, paths in found.items() if len(paths) == 1}
 
 
-def _names_of(path: str, encoders: int) -> Iterator[str]:
-    part, _, inner = path.partition(".")
-    yield path
-    yield PEFT_PREFIX + inner
-    yield kohya_key(path, encoders=encoders)
-    if part == "unet":
-        yield inner
-        return
-    bare = inner.removeprefix("text_model.")
-    yield from (f"{part}.{bare}", f"{part}.text_model.{bare}", f"{PEFT_PREFIX}{bare}", f"{PEFT_PREFIX}text_model.{bare}")
-    # kohya's own code under transformers 5 writes its keys without text_model
-    yield kohya_key(path, encoders=encoders).replace("_text_model_", "_", 1)
+def _forms(part: str, inner: str, old: str | None) -> list[str]:
+    """Return the paths that a layer has inside its part."""
+    if part in TEXT_PARTS:
+        bare = inner.removeprefix("text_model.")  # kohya's own code under transformers 5 writes its keys without text_model
+        return [bare, f"text_model.{bare}"]
+    return [inner] if old is None else [inner, old]
 
 
 def old_names(unet: torch.nn.Module) -> dict[str, str]:

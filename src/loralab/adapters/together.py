@@ -9,6 +9,7 @@ import torch
 
 from loralab.adapters.adapter import Adapter, Pair
 from loralab.adapters.layers import TEXT_PARTS, all_layers
+from loralab.adapters.shapes import as_layer
 from loralab.bases import Base
 
 
@@ -44,9 +45,4 @@ def _layer_sum(path: str, parts: Sequence[Part], shape: tuple[int, ...]) -> Pair
             ups.append(up.flatten(1) * (strength * part.adapter.scale))
     if not downs:
         return None
-    down, up = torch.cat(downs), torch.cat(ups, dim=1)  # (R, in), (out, R)
-    n_out, n_in = len(up), down.shape[1]
-    if len(down) > min(n_out, n_in):
-        product = (up.double() @ down.double()).float()
-        down, up = (torch.eye(n_in), product) if n_in <= n_out else (product, torch.eye(n_out))
-    return down.reshape(len(down), *shape[1:]), up.reshape(n_out, len(down), *(1,) * (len(shape) - 2))
+    return as_layer((torch.cat(downs), torch.cat(ups, dim=1)), shape)  # of (R, in) and (out, R)
