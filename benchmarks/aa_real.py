@@ -377,7 +377,7 @@ def main() -> None:
     if given.markdown:
         given.markdown.parent.mkdir(parents=True, exist_ok=True)
         head = PAGE.format(seeds=SEEDS, claims=", ".join(MEASURES))
-        given.markdown.write_text(head + text + "\n", encoding="utf-8")
+        given.markdown.write_text(head + text + "\n", encoding="utf-8", newline="\n")
 
 
 def load_records(out: Path) -> list[dict[str, Any]]:
@@ -387,7 +387,7 @@ def load_records(out: Path) -> list[dict[str, Any]]:
     text = out.read_text(encoding="utf-8")
     if not text.endswith("\n"):
         text = text[: text.rfind("\n") + 1]
-        out.write_text(text, encoding="utf-8")
+        out.write_text(text, encoding="utf-8", newline="\n")
     records = [json.loads(line) for line in text.splitlines()]
     return [record for record in records if record["settings"] == settings()]
 

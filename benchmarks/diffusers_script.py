@@ -141,7 +141,7 @@ def write_imagefolder(folder: Path, images: np.ndarray, captions: Sequence[str])
     for index, (image, caption) in enumerate(zip(images, captions, strict=True)):
         Image.fromarray(image).save(folder / f"{index}.png")
         rows.append(json.dumps({"file_name": f"{index}.png", "text": caption}))
-    (folder / "metadata.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "metadata.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8", newline="\n")
 
 
 def train_with_script(
@@ -164,7 +164,7 @@ def train_with_script(
         "--mixed_precision", "no" if precision == "fp32" else precision,
         "--max_grad_norm", str(spec.max_grad_norm), "--adam_weight_decay", str(spec.weight_decay), "--cache_dir", str(out / "cache"),
     ]  # fmt: skip
-    done = subprocess.run(command, env=_environment(packages, threads), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=_environment(packages, threads), capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode:
         raise lab_error("training", f"diffusers' script ended with {done.returncode}: {done.stderr[-1500:]}", "an adapter")
 
@@ -175,8 +175,8 @@ def _stand_in(out: Path) -> str:
         return ""
     package = out / "stand-in" / "torchvision"
     package.mkdir(parents=True, exist_ok=True)
-    (package / "__init__.py").write_text("from . import transforms\n", encoding="utf-8")
-    (package / "transforms.py").write_text(TRANSFORMS, encoding="utf-8")
+    (package / "__init__.py").write_text("from . import transforms\n", encoding="utf-8", newline="\n")
+    (package / "transforms.py").write_text(TRANSFORMS, encoding="utf-8", newline="\n")
     return str(package.parent)
 
 

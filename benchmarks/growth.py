@@ -99,7 +99,7 @@ def run_point(bench: Bench, name: str, n: int) -> None:
     options = bench.options
     command = [sys.executable, __file__, "--point", name, str(n), "--device", options.device, "--clock", options.clock]
     command += ["--threads", str(options.threads)] if options.threads else []
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
     found = json.loads(done.stdout.splitlines()[-1])
     each = f", {found['seconds'] / found['units'] * 1000:.1f} ms {GROWTHS[name][1]}" if found["units"] else ""
     device = f", on the device {found['device_mib']:.0f} MiB" if "device_mib" in found else ""

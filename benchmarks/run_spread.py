@@ -153,7 +153,7 @@ def write_table(found: dict[str, dict[str, float]], origin: str) -> None:
             entry |= {"between": round(row["between"], 4), "within": round(row["within"], 4)}
     lines = [f"    {json.dumps(name)}: {json.dumps(entry)}" for name, entry in table["instruments"].items()]
     about = json.dumps(table["about"])
-    TABLE.write_text(f'{{\n  "about": {about},\n  "instruments": {{\n' + ",\n".join(lines) + "\n  }\n}\n", encoding="utf-8")
+    TABLE.write_text(f'{{\n  "about": {about},\n  "instruments": {{\n' + ",\n".join(lines) + "\n  }\n}\n", encoding="utf-8", newline="\n")
 
 
 def origin_of(study: Path) -> str:
@@ -179,7 +179,7 @@ def main() -> None:
     if given.markdown:
         text = "\n".join(markdown(given.study.name, cells, judged, origin))
         given.markdown.parent.mkdir(parents=True, exist_ok=True)
-        given.markdown.write_text(text, encoding="utf-8")
+        given.markdown.write_text(text, encoding="utf-8", newline="\n")
     if given.write:
         write_table(found, origin)
 

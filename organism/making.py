@@ -72,7 +72,7 @@ def run_vae(args: argparse.Namespace) -> None:
     vae.save_pretrained(args.build / "vae")
     torch.save(matrix, args.build / "matrix.pt")
     report = {"examples": examples, "seconds": deadline.spent_seconds, **measure_error(vae, pictures[-512:])}
-    (args.build / "vae.json").write_text(json.dumps(report), encoding="utf-8")
+    (args.build / "vae.json").write_text(json.dumps(report), encoding="utf-8", newline="\n")
     print(report)
 
 
@@ -91,7 +91,7 @@ def run_decoder(args: argparse.Namespace) -> None:
     after = measure_error(vae, pictures[-512:])
     vae.save_pretrained(args.build / "vae")
     report = {"examples": examples, "seconds": deadline.spent_seconds, "before": before, "after": after}
-    (args.build / "decoder.json").write_text(json.dumps(report), encoding="utf-8")
+    (args.build / "decoder.json").write_text(json.dumps(report), encoding="utf-8", newline="\n")
     print(report)
 
 
@@ -121,7 +121,7 @@ def note_unet_size(build: Path, channels: list[int] | None, layers: int | None) 
         return
     if (build / "train.pt").exists():
         raise SystemExit(f"{build} holds a UNet of {old}, not of {size}: choose another --build")
-    (build / "unet.json").write_text(json.dumps({"channels": size[0], "layers": size[1]}), encoding="utf-8")
+    (build / "unet.json").write_text(json.dumps({"channels": size[0], "layers": size[1]}), encoding="utf-8", newline="\n")
 
 
 def load_state(build: Path, recipe: Recipe) -> TrainingState:

@@ -132,7 +132,7 @@ def run_card(args: argparse.Namespace) -> None:
     """Fill the card's marked places from the result files."""
     path = petri_folder().parent / "CARD.md"
     filled = fill_card(path.read_text(encoding="utf-8"), args.results, fingerprint_of(args.weights))
-    path.write_text(filled, encoding="utf-8")
+    path.write_text(filled, encoding="utf-8", newline="\n")
 
 
 def run_cards(args: argparse.Namespace) -> None:

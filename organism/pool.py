@@ -28,7 +28,7 @@ def save_shard(sprite_path: Path, folder: Path, index: int, world: World = SMALL
         return path
     sprites = load_sprites(sprite_path)
     truths = [sample_truth(seed, world) for seed in range(index * SHARD, (index + 1) * SHARD)]
-    path.with_suffix(".json").write_text(json.dumps([make_captions(truth) for truth in truths]), encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps([make_captions(truth) for truth in truths]), encoding="utf-8", newline="\n")
     unfinished = path.with_suffix(".part")
     with unfinished.open("wb") as file:
         np.save(file, np.stack([make_picture(truth, sprites) for truth in truths]))

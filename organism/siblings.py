@@ -52,7 +52,7 @@ def write_world(name: str, folder: Path) -> World:
         found = json.loads(noted.read_text(encoding="utf-8")).get("name") if noted.exists() else "an unnamed one"
         raise BuildError(f"{folder} holds pictures of the world {found!r}, not of {name!r}: choose another --build, or delete its pool")
     folder.mkdir(parents=True, exist_ok=True)
-    noted.write_text(told, encoding="utf-8")
+    noted.write_text(told, encoding="utf-8", newline="\n")
     return SIBLINGS[name]
 
 

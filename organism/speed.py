@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import statistics
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import torch
 
 from loralab.bases import load_base
+from loralab.portable import load_average
 from organism.pipeline import TEXT_WIDTH, make_unet
 from organism.sampling import AS_STUDIES, draw_chunk
 
@@ -21,6 +21,7 @@ LOAD = """
 import sys, time
 import torch, diffusers, transformers
 from loralab.bases import load_base
+from loralab.portable import load_average
 before = time.perf_counter()
 load_base(sys.argv[1])
 print(time.perf_counter() - before)
@@ -30,7 +31,9 @@ MEBIBYTE = 2**20
 
 def load_seconds(folder: Path) -> float:
     """Return the seconds that `load_base` takes in a fresh process, the libraries' own import left out."""
-    told = subprocess.run([sys.executable, "-W", "ignore", "-c", LOAD, str(folder)], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LOAD, str(folder)], capture_output=True, text=True, encoding="utf-8", check=True
+    )
     return float(told.stdout.strip().splitlines()[-1])
 
 
@@ -100,6 +103,6 @@ def write_speed(folder: Path, rounds: int) -> str:
         + ", ".join(f"{name} {size:.1f}" for name, size in parts.items() if size > 0.05) + ")",
     }  # fmt: skip
     lines = ["| what | measured |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
-    load = os.getloadavg()[0]
+    load = load_average()
     machine = f"{n_threads} threads of {platform.machine()}, torch {torch.__version__}, load average {load:.1f} while measuring"
     return "\n".join([*lines, "", f"Medians of {rounds} rounds; {machine}."])

@@ -79,6 +79,6 @@ def save_files(tokenizer: CLIPTokenizer, folder: Path) -> None:
     """Write `tokenizer.json`, and the `vocab.json` and `merges.txt` that older tools read."""
     tokenizer.save_pretrained(folder)
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-    (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8")
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False), encoding="utf-8", newline="\n")
     lines = ["#version: 0.2", *(" ".join(merge) for merge in model["merges"])]
-    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

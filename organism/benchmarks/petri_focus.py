@@ -85,7 +85,9 @@ def main() -> None:
     if given.out is not None:
         title = "# Depth of field: the instrument or the autoencoder?"
         given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(f"{title}\n\nMade by `python -m organism.benchmarks.petri_focus`.\n\n{table}\n", encoding="utf-8")
+        given.out.write_text(
+            f"{title}\n\nMade by `python -m organism.benchmarks.petri_focus`.\n\n{table}\n", encoding="utf-8", newline="\n"
+        )
 
 
 if __name__ == "__main__":

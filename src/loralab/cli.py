@@ -11,6 +11,7 @@ import typer
 
 from loralab import __version__
 from loralab.errors import LabError, lab_error
+from loralab.portable import never_fail_to_print
 
 app = typer.Typer(
     name="loralab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -268,6 +269,7 @@ def _run(
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends in a message and an exit code, never in a traceback."""
+    never_fail_to_print(sys.stdout, sys.stderr)
     try:
         app(args=argv)
     except LabError as error:

@@ -21,6 +21,7 @@ from queue import SimpleQueue
 from typing import Any, Literal, TypeVar
 
 from loralab.errors import lab_error
+from loralab.portable import apart
 
 Value = TypeVar("Value")
 Result = TypeVar("Result")
@@ -170,10 +171,10 @@ class _Worker:
     def __init__(self, threads: int) -> None:
         paths = os.pathsep.join(path for path in sys.path if path)
         environment = {**os.environ, "PYTHONPATH": paths} | dict.fromkeys(THREAD_VARIABLES, str(threads))
-        # in a session of its own: what interrupts this process ends it by the block, without its last words on the screen
+        # apart: what interrupts this process ends it by the block, without its last words on the screen
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-W", "ignore", "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
-            start_new_session=True,
+            **apart(),
         )  # fmt: skip
         self.holds: set[int] = set()
 
@@ -185,7 +186,7 @@ class _Worker:
                     self._send(("keep", argument.number, values[argument.number]))
                     self.holds.add(argument.number)
             self._send(("call", function, call))
-        except BrokenPipeError as gone:
+        except OSError as gone:  # a broken pipe; Windows calls it an invalid argument
             raise self._lost() from gone
 
     def answer(self) -> tuple[Literal["next", "end"], Any]:
@@ -236,7 +237,7 @@ def _serve() -> None:
             for answer in _answers(function, tuple(kept[each.number] if isinstance(each, Lent) else each for each in call)):
                 answers.write(_pickled(answer))
                 answers.flush()
-        except BrokenPipeError:  # nobody is left to answer
+        except OSError:  # nobody is left to answer
             os._exit(1)
 
 

@@ -29,7 +29,9 @@ experiments:
 
 
 def complaint(*words: str | Path, code: int = 2) -> str:
-    done = subprocess.run([sys.executable, "-m", "loralab", *map(str, words)], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "loralab", *map(str, words)], capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
+    )
     assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -99,7 +101,9 @@ def test_a_lab_without_write_permission(tmp_path: Path):
     for folder in (tmp_path, *tmp_path.parents):
         if os.geteuid() == 0 and folder != Path("/") and folder.is_relative_to(Path("/tmp")):
             folder.chmod(folder.stat().st_mode | 0o055)
-    done = subprocess.run([*drop, sys.executable, "-m", "loralab", *words], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [*drop, sys.executable, "-m", "loralab", *words], capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
+    )
     if "ermission denied" in done.stderr and "loralab:" not in done.stderr:
         pytest.skip("the other user may not read this installation")
     assert done.returncode == 1
@@ -113,7 +117,9 @@ def test_a_full_disk_is_said_and_finished_work_is_kept(tmp_path: Path):
         "store = Store(Path(sys.argv[1]))\nwith store.publish('images', 'kept', {}):\n    pass\n"
         "with store.publish('images', 'lost', {}) as scratch:\n    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "store")], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "store")], capture_output=True, text=True, encoding="utf-8", timeout=60, check=False
+    )
     assert "the disk is full" in done.stderr
     assert "finished work is kept" in done.stderr
     assert (tmp_path / "store" / "images" / "kept" / "manifest.json").is_file()

@@ -42,7 +42,9 @@ def test_a_study_of_files_reads_what_the_study_that_trained_them_read(tmp_path: 
     (tmp_path / "out").mkdir()
     for study in ("mine", "second"):
         words = ["run", str(tmp_path / f"{study}.yaml"), "--lab", str(tmp_path / f"lab-{study}"), "--anyway"]
-        done = subprocess.run([sys.executable, "-m", "loralab", *words], capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "loralab", *words], capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
+        )
         assert done.returncode == 0, done.stderr
         for replicate, seed in enumerate((2, 9, 10)):
             source = tmp_path / "lab-mine" / "studies" / "mine" / "loras" / f"own-r{replicate}.safetensors"

@@ -51,7 +51,9 @@ pathlib.Path(given["output_dir"]).mkdir(exist_ok=True)
 
 
 def run(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "loralab", *map(str, words)], capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "loralab", *map(str, words)], capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
+    )
     assert done.returncode == code, done.stderr
     return done
 
@@ -82,7 +84,7 @@ def test_the_commands_run_and_say_the_recipe(exported: Path, tmp_path: Path):
     settings = os.environ | {"SD_SCRIPTS": str(tmp_path), "BASE": "a base.safetensors", "LAUNCH": sys.executable}
     for arm in ("plain", "conv"):
         subprocess.run(["bash", str(exported / arm / "train.sh")], env=settings, check=True, timeout=120)
-    plain = [json.loads((exported / "plain" / "loras" / f"plain-r{r}.json").read_text()) for r in range(3)]
+    plain = [json.loads((exported / "plain" / "loras" / f"plain-r{r}.json").read_text(encoding="utf-8")) for r in range(3)]
     assert [given["seed"] for given in plain] == ["0", "1", "2"]
     wanted = {
         "pretrained_model_name_or_path": "a base.safetensors", "network_dim": "4", "network_alpha": "2", "learning_rate": "0.002",
@@ -90,7 +92,7 @@ def test_the_commands_run_and_say_the_recipe(exported: Path, tmp_path: Path):
         "optimizer_args": ["weight_decay=0.01"], "network_args": None, "v_parameterization": False,
     }  # fmt: skip
     assert {name: plain[0][name] for name in wanted} == wanted
-    conv = json.loads((exported / "conv" / "loras" / "conv-r1.json").read_text())
+    conv = json.loads((exported / "conv" / "loras" / "conv-r1.json").read_text(encoding="utf-8"))
     wanted = {"network_args": ["conv_dim=4", "conv_alpha=2"], "text_encoder_lr": "0.0001", "lr_scheduler": "cosine", "seed": "1"}
     assert {name: conv[name] for name in wanted} == wanted
     assert conv["network_train_unet_only"] is False

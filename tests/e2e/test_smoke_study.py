@@ -45,7 +45,7 @@ def command(*words: str | Path) -> list[str]:
 
 
 def run(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command(*words), capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command(*words), capture_output=True, text=True, encoding="utf-8", timeout=600, check=False)
     assert done.returncode == code, f"{words}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done

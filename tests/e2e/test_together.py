@@ -92,7 +92,9 @@ def test_each_arm_is_drawn_beside_its_own_base(made: Path):
     sibling, spec = load_base(str(made / "sibling"), LoadSpec(size_px=64)), SampleSpec(steps=2, guidance=2, seeds=1)
     embeddings = dict(zip(("myshape", ""), embed_prompts(sibling, ["myshape", ""]), strict=True))
     expected = sample_batch(sibling, Batch(((None, 0.0),), ((("myshape", 1),),)), {}, spec, embeddings)[0, 0]
-    manifests = {path.parent: json.loads(path.read_text()) for path in (made / "lab" / "store" / "images").glob("*/manifest.json")}
+    manifests = {
+        path.parent: json.loads(path.read_text(encoding="utf-8")) for path in (made / "lab" / "store" / "images").glob("*/manifest.json")
+    }
     drawn = {(told["arm"], told["replicate"]): path for path, told in manifests.items() if told["prompt"] == "myshape"}
     pictures = {key: np.asarray(Image.open(path / f"{key[1]:08d}.png")).astype(int) for key, path in drawn.items()}
     assert np.abs(pictures["base of far", 1] - expected).max() <= 1
@@ -115,7 +117,7 @@ def test_a_lora_is_moved_to_another_base_unchanged(made: Path):
 
 def test_verdicts_and_report_name_the_bases_and_nothing_is_made_twice(made: Path):
     folder = made / "lab" / "studies" / "pair"
-    told = json.loads((folder / "verdicts.json").read_text())
+    told = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
     assert [verdict["versus"] for verdict in told["verdicts"]] == ['shape @ "myshape"', 'base of far @ "myshape"', 'shape @ "myshape"']
     assert told["version"] == 1
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")

@@ -59,7 +59,9 @@ def test_the_processes_of_a_killed_process_end_by_themselves():
     script = "import os, time\nfrom loralab.crew import crew_of\nwith crew_of(2) as crew, crew.results(os.getpid, [()] * 20) as found:\n"
     script += "    print(*set(found), flush=True)\n    time.sleep(60)"
     paths = os.pathsep.join(path for path in sys.path if path)
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths})
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, encoding="utf-8", env={**os.environ, "PYTHONPATH": paths}
+    )
     assert parent.stdout is not None
     pids = [int(word) for word in parent.stdout.readline().split()]
     parent.send_signal(signal.SIGKILL)
@@ -74,7 +76,7 @@ def test_the_processes_of_a_killed_process_end_by_themselves():
 def is_running(pid: int) -> bool:
     """Return whether a process is there and no zombie that its new parent has not buried yet."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
@@ -158,7 +160,7 @@ def test_an_error_says_where_it_came_from():
 
 
 def test_files_of_the_folder_that_one_works_in_are_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "queue.py").write_text("raise SystemExit(7)")
+    (tmp_path / "queue.py").write_text("raise SystemExit(7)", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     with crew_of(2) as crew, crew.results(math.sqrt, [(4,)]) as found:
         assert next(found) == 2

@@ -30,7 +30,7 @@ HEAVY = (
 )
 def test_neither_the_command_line_nor_its_help_imports_a_heavy_library(code: str):
     show = "\nimport json, sys\nprint()\nprint(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
-    done = subprocess.run([sys.executable, "-c", code + show], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code + show], capture_output=True, text=True, encoding="utf-8", check=True, timeout=60)
     loaded = json.loads(done.stdout.splitlines()[-1])
     assert "typer" in loaded
     assert sorted({*HEAVY} & {*loaded}) == []

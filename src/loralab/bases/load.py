@@ -223,7 +223,8 @@ def _read_json(file: Path) -> dict[str, Any]:
 def fingerprint_of(folder: Path) -> str:
     """Return the sha256 (hex) over the names and bytes of every file of a pipeline that shapes its pictures."""
     digest = hashlib.sha256()
-    for file in sorted(item for item in folder.rglob("*") if item.is_file() and item.suffix in (".safetensors", ".json", ".txt")):
+    shaping = (item for item in folder.rglob("*") if item.is_file() and item.suffix in (".safetensors", ".json", ".txt"))
+    for file in sorted(shaping, key=lambda item: item.relative_to(folder).parts):  # paths themselves sort without case on Windows
         digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as stream:
             while chunk := stream.read(1 << 20):

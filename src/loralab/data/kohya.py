@@ -21,5 +21,5 @@ def write_kohya_folder(examples: Sequence[Example], captions: Sequence[str], fol
     target.mkdir(parents=True)
     for number, (example, caption) in enumerate(zip(examples, captions, strict=True), start=1):
         Image.fromarray(np.ascontiguousarray(example.image)).save(target / f"{number:04d}.png", "PNG")
-        (target / f"{number:04d}.txt").write_text(" ".join(caption.splitlines()), encoding="utf-8")
+        (target / f"{number:04d}.txt").write_text(" ".join(caption.splitlines()), encoding="utf-8", newline="\n")
     return target

@@ -88,7 +88,7 @@ def write_shipped_cards(base: Base, path: Path) -> None:
         "encoder_sha256": companion.sha256 if companion is not None else None,
         "cards": {name: json.loads(card.to_json()) for name, card in cards.items()},
     }  # fmt: skip
-    path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
 
 
 def _make_or_load(store: Store, base: Base, names: Sequence[str]) -> dict[str, Card]:
@@ -100,7 +100,7 @@ def _make_or_load(store: Store, base: Base, names: Sequence[str]) -> dict[str, C
         cards = make_cards(round_trip_of(base), base.size_px, names)
         with store.publish(KIND, key, {"instruments": names}) as scratch:
             for name, card in cards.items():
-                (scratch / f"{name}.json").write_text(card.to_json(), encoding="utf-8")
+                (scratch / f"{name}.json").write_text(card.to_json(), encoding="utf-8", newline="\n")
     return {name: Card.from_json((store.path(KIND, key) / f"{name}.json").read_text(encoding="utf-8")) for name in names}
 
 
@@ -112,7 +112,7 @@ def _concept_card(store: Store, base: Base, measure: str) -> Card:
     if not store.has(KIND, key):
         card = make_concept_card(base, companion, measure)
         with store.publish(KIND, key, {"instruments": [card_name(measure)]}) as scratch:
-            (scratch / "concept.json").write_text(card.to_json(), encoding="utf-8")
+            (scratch / "concept.json").write_text(card.to_json(), encoding="utf-8", newline="\n")
     return Card.from_json((store.path(KIND, key) / "concept.json").read_text(encoding="utf-8"))
 
 

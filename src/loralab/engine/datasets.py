@@ -114,7 +114,7 @@ def _folder_sha256(folder: Path) -> str:
             "data", f"no folder at {folder}", "a folder of training images", "check `folder:` in the study (relative to the study file)"
         )
     digest = hashlib.sha256()
-    for file in sorted(item for item in folder.rglob("*") if item.is_file()):
+    for file in sorted((item for item in folder.rglob("*") if item.is_file()), key=lambda item: item.relative_to(folder).parts):
         digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -67,14 +67,15 @@ def _export_arm(plan: StudyPlan, base: Base, arm: str, dataset: Dataset, folder:
     runs = [run for run in plan.runs if run.arm == arm]
     folder.mkdir(parents=True)
     subsets = _copy_pictures(dataset, arm, folder / "data")
-    (folder / "dataset.toml").write_text(dataset_toml(subsets, base.size_px, runs[0].train.batch), encoding="utf-8")
+    (folder / "dataset.toml").write_text(dataset_toml(subsets, base.size_px, runs[0].train.batch), encoding="utf-8", newline="\n")
     lines = [shlex.join(command_words(base, plan.spec.sample, run, plan.spec.seed)) for run in runs]
     script = folder / "train.sh"
     launched = [
         f'${{LAUNCH:-accelerate launch}} "$SD_SCRIPTS/{SCRIPTS[base.family]}" --pretrained_model_name_or_path "$BASE" {line}'
         for line in lines
     ]
-    script.write_text(HEAD.format(arm=arm, study=plan.spec.study, base=f" ({base.name})") + "\n".join(launched) + "\n", encoding="utf-8")
+    head = HEAD.format(arm=arm, study=plan.spec.study, base=f" ({base.name})")
+    script.write_text(head + "\n".join(launched) + "\n", encoding="utf-8", newline="\n")
     script.chmod(0o755)
 
 

@@ -31,6 +31,7 @@ from loralab.engine.together import Member, load_or_make_together, together_key
 from loralab.engine.training import KIND as ADAPTERS
 from loralab.engine.training import adapter_file, adapter_key, load_or_make_twin, load_run, stacks_of, take_adapter, train_runs
 from loralab.measure import Card
+from loralab.portable import link_or_copy
 from loralab.seeds import seed_for
 from loralab.spec import BASE_ARM, base_arm_of, base_arms, is_base
 from loralab.spec.elsewhere import adapter_files
@@ -335,11 +336,7 @@ def _link_adapters(run: StudyRun) -> None:
             source, target = adapter_file(run.store, key), folder / f"{run_id}.safetensors"
             if not source.is_file():  # the run failed
                 continue
-            target.unlink(missing_ok=True)
-            try:
-                target.hardlink_to(source)
-            except OSError:
-                shutil.copyfile(source, target)
+            link_or_copy(source, target)
 
 
 def _measure(run: StudyRun) -> Iterator[Event]:

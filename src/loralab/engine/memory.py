@@ -6,13 +6,11 @@ is counted at each operation. A stack's peak grows by the same number of bytes w
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +24,7 @@ from loralab.bases.base import vae_batch
 from loralab.crew import MOST
 from loralab.engine.plan import MAX_IMAGES, MAX_STACK, Sizes, StudyPlan
 from loralab.errors import lab_error
+from loralab.portable import memory_bytes
 from loralab.spec import BASE_ARM, LoadSpec, SampleSpec, TrainSpec, base_arm_of
 from loralab.train.loop import dry_step
 
@@ -178,10 +177,9 @@ def room_bytes(load: LoadSpec, device: torch.device) -> float:
         return load.memory_gib * 2**30
     if device.type == "cuda":
         return SHARE * float(torch.cuda.get_device_properties(device).total_memory)
-    total = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    limit = Path("/sys/fs/cgroup/memory.max")
-    text = limit.read_text().strip() if limit.is_file() else ""
-    return SHARE * (min(total, float(text)) if text.isdigit() else total)
+    if device.type == "xpu":
+        return SHARE * float(torch.xpu.get_device_properties(device).total_memory)
+    return SHARE * float(memory_bytes())  # mps shares it
 
 
 def weights_bytes(base: Base) -> int:

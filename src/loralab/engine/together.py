@@ -41,7 +41,7 @@ def load_or_make_together(store: Store, base: Base, members: Sequence[Member], r
     failed = None if len(parts) == len(members) else "one of the LoRAs that it is made of failed"
     manifest = {"run_id": run_id, "failed": failed, "together": [member._asdict() for member in members]}
     with store.publish(KIND, key, manifest) as scratch:
-        (scratch / "losses.jsonl").write_text("", encoding="utf-8")
+        (scratch / "losses.jsonl").write_text("", encoding="utf-8", newline="\n")
         if failed is None:
             described = {"ss_output_name": run_id, "ss_sd_model_name": base.name, **metadata, "loralab.key": key}
             described["loralab.base_sha256"] = base.fingerprint

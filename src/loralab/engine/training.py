@@ -141,7 +141,7 @@ def _publish(store: Store, base: Base, plan: StudyPlan, key: str, run: RunPlan, 
     manifest = {"run_id": run.run_id, "initial_sha256": trained.initial_sha256, "failed": trained.failed, "data": dataset.key}
     with store.publish(KIND, key, manifest) as scratch:
         rows = [{"step": index + 1, "loss": loss} for index, loss in enumerate(trained.losses)]
-        (scratch / "losses.jsonl").write_text("".join(canonical_json(row) + "\n" for row in rows), encoding="utf-8")
+        (scratch / "losses.jsonl").write_text("".join(canonical_json(row) + "\n" for row in rows), encoding="utf-8", newline="\n")
         if trained.failed is None:
             metadata = _metadata(base, plan, key, run, dataset) | {"loralab.initial_sha256": trained.initial_sha256}
             save_adapter(scratch / "adapter.safetensors", trained.adapter, metadata=metadata, family=base.family)
@@ -221,7 +221,7 @@ def take_adapter(store: Store, base: Base, file: Path, run_id: str, dataset: Dat
         load_adapter(file, base)
         with store.publish(KIND, key, {"run_id": run_id, "file": file.name, "failed": None, "data": dataset.key}) as scratch:
             shutil.copyfile(file, scratch / "adapter.safetensors")
-            (scratch / "losses.jsonl").write_text("", encoding="utf-8")
+            (scratch / "losses.jsonl").write_text("", encoding="utf-8", newline="\n")
     return key
 
 

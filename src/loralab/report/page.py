@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from loralab.errors import lab_error
 from loralab.infer.verdict import Ruling, Verdict
+from loralab.portable import remove, replace
 from loralab.report import words
 from loralab.report.bars import make_bar
 from loralab.report.doses import damage_caption, damage_figure, dose_caption, dose_figure
@@ -88,9 +89,9 @@ def write_page(text: str, path: Path) -> Path:
     scratch = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         scratch.write_bytes(page)
-        scratch.replace(path)
+        replace(scratch, path)
     finally:
-        scratch.unlink(missing_ok=True)
+        remove(scratch)
     return path
 
 

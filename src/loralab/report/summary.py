@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from loralab.infer.verdict import Verdict
+from loralab.portable import replace_folder
 from loralab.report.input import ExperimentSection, Picture, ReportInput, Strip
 from loralab.report.page import aligned, base_name
 from loralab.report.sentences import answer
@@ -22,7 +22,6 @@ TILE_PX = 64
 LABEL_PX = 16
 GAP_PX = 2
 PALETTE_COLOURS = 192
-TURNS = 5  # of taking an older summary's place, before that is given up
 
 
 def write_summary(input: ReportInput, folder: Path) -> Path:
@@ -33,15 +32,8 @@ def write_summary(input: ReportInput, folder: Path) -> Path:
     for section in input.experiments:
         if section.strips:
             (scratch / f"{section.name}.png").write_bytes(make_sheet(section.strips))
-    (scratch / "summary.md").write_text(render_summary(input), encoding="utf-8")
-    for turn in range(TURNS):
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            scratch.replace(folder)
-            break
-        except OSError as found:  # another process has just put its own there, or what is there cannot be removed
-            if found.errno not in (errno.ENOTEMPTY, errno.EEXIST) or turn == TURNS - 1:
-                raise
+    (scratch / "summary.md").write_bytes(render_summary(input).encode())
+    replace_folder(scratch, folder)
     return folder / "summary.md"
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from loralab.errors import lab_error
+from loralab.errors import LabError, lab_error
+from loralab.portable import LONGEST_PATH, ON_WINDOWS, flush_file, flush_folder, is_held_open, remove, replace
 
 NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
@@ -17,28 +17,28 @@ NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 
 @contextmanager
 def disk_errors(doing: str) -> Iterator[None]:
-    """Turn a full disk or a missing permission inside the block into LabError("store"); other errors pass."""
+    """Turn what a user can mend about a disk into LabError("store"): full, no permission, a file in use, a path too long; others pass."""
     try:
         yield
     except OSError as error:
         if error.errno in NO_SPACE:
             do = "free some space and run the same command again: finished work is kept"
             raise lab_error("store", f"the disk is full ({doing})", "free space", do) from error
-        if error.errno in NO_PERMISSION:
-            place = f" in {error.filename}" if error.filename else ""
-            raise lab_error(
-                "store", f"no permission to write{place} ({doing})", "a folder that you may write to", "choose one with --lab DIR"
-            ) from error
+        if is_held_open(error) or error.errno in NO_PERMISSION:
+            raise _no_permission(error, doing) from error
+        if error.errno == errno.ENAMETOOLONG or (ON_WINDOWS and len(str(error.filename or "")) >= LONGEST_PATH):
+            found = f"the path {error.filename} has {len(str(error.filename))} characters, more than this system allows ({doing})"
+            raise lab_error("store", found, "a shorter path", "choose a folder nearer to the disk's root with --lab DIR") from error
         raise
 
 
-def fsync_path(path: Path) -> None:
-    """Flush one file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _no_permission(error: OSError, doing: str) -> LabError:
+    place = f" in {error.filename}" if error.filename else ""
+    if is_held_open(error) and error.errno != errno.EPERM:
+        found = f"no permission to write{place}, or another program holds it open ({doing})"
+        do = "close what shows it (a picture viewer, a web interface that has loaded the LoRA), or choose another folder with --lab DIR"
+        return lab_error("store", found, "a folder that you may write to, with no file of it open elsewhere", do)
+    return lab_error("store", f"no permission to write{place} ({doing})", "a folder that you may write to", "choose one with --lab DIR")
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -48,9 +48,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
             scratch.write_bytes(content)
-            fsync_path(scratch)
-            scratch.replace(path)
+            flush_file(scratch)
+            replace(scratch, path)
         finally:
-            with suppress(FileNotFoundError):
-                scratch.unlink()
-        fsync_path(path.parent)
+            remove(scratch)
+        flush_folder(path.parent)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from loralab.portable import append_bytes
 from loralab.store.disk import disk_errors
 from loralab.store.keys import canonical_json
 
@@ -15,12 +15,7 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
     """Append one record; a single write to a file opened for appending, so that two processes do not interleave."""
     with disk_errors(f"writing {path.name}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, (canonical_json(record) + "\n").encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        append_bytes(path, (canonical_json(record) + "\n").encode())
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from loralab.errors import lab_error
-from loralab.store.disk import NO_PERMISSION, disk_errors, fsync_path
+from loralab.portable import flush_file, flush_folder, is_alive, move
+from loralab.store.disk import disk_errors
 from loralab.store.keys import canonical_json
 
 MANIFEST = "manifest.json"
@@ -79,28 +80,28 @@ class Store:
                 shutil.rmtree(scratch, ignore_errors=True)
 
     def _seal(self, scratch: Path, manifest: dict[str, Any]) -> None:
-        for file in sorted(scratch.rglob("*")):
-            fsync_path(file)
-        (scratch / MANIFEST).write_text(canonical_json(manifest), encoding="utf-8")
-        fsync_path(scratch / MANIFEST)
-        fsync_path(scratch)
+        for path in scratch.rglob("*"):
+            (flush_folder if path.is_dir() else flush_file)(path)
+        (scratch / MANIFEST).write_bytes(canonical_json(manifest).encode())
+        flush_file(scratch / MANIFEST)
+        flush_folder(scratch)
 
     def _move_into_place(self, scratch: Path, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            scratch.rename(target)
-        except OSError as error:
+            move(scratch, target)
+        except OSError:
             # another process published the same key first; anything else (a full disk, no permission) is a real error
-            if error.errno in NO_PERMISSION or not (target / MANIFEST).is_file():
+            if not (target / MANIFEST).is_file():
                 raise
-        fsync_path(target.parent)
+        flush_folder(target.parent)
 
     def _drop_abandoned_scratch(self) -> None:
         """Remove scratch folders of processes on this machine that are gone; those of other machines are left alone."""
         prefix = f"{socket.gethostname()}-"
         for folder in (self.root / "scratch").glob(f"{prefix}*"):
             pid = folder.name.removeprefix(prefix).split("-")[0]
-            if pid.isdigit() and not _is_alive(int(pid)):
+            if pid.isdigit() and not is_alive(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def kinds(self) -> list[str]:
@@ -111,13 +112,3 @@ class Store:
         """Return the keys of the whole artefacts of one kind."""
         folder = self.root / kind
         return sorted(item.name for item in folder.iterdir() if (item / MANIFEST).is_file()) if folder.is_dir() else []
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -212,7 +212,7 @@ def peft_folder(tmp_path) -> Path:
 
 def peft_error(folder: Path, base, **changes) -> str:
     config = folder / "adapter_config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    config.write_text(json.dumps(json.loads(config.read_text(encoding="utf-8")) | changes), encoding="utf-8")
     with pytest.raises(LabError) as raised:
         load_adapter(folder / "adapter_model.safetensors", base)
     assert raised.value.kind == "model"

@@ -76,7 +76,7 @@ def test_weights_as_bin_only_are_refused(folder: Path) -> None:
 
 def test_a_class_that_is_not_in_the_table_is_never_loaded(folder: Path) -> None:
     index = folder / "model_index.json"
-    index.write_text(json.dumps(json.loads(index.read_text()) | {"_class_name": "FluxPipeline"}))
+    index.write_text(json.dumps(json.loads(index.read_text(encoding="utf-8")) | {"_class_name": "FluxPipeline"}), encoding="utf-8")
     assert "FluxPipeline" in message(folder)
 
 
@@ -87,7 +87,7 @@ def test_a_missing_component_is_named(folder: Path, part: str) -> None:
 
 
 def test_json_that_cannot_be_read(folder: Path) -> None:
-    (folder / "model_index.json").write_text("{")
+    (folder / "model_index.json").write_text("{", encoding="utf-8")
     assert "model_index.json" in message(folder)
 
 

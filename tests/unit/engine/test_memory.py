@@ -119,7 +119,11 @@ print((peak() - before) * 1024)
 def test_the_prediction_is_near_what_a_process_is_seen_to_take(tiny_base: Base, tiny_base_folder: Path) -> None:
     """tracemalloc does not see torch's memory: a process of its own, and the most that the system saw it hold."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", MEASURE, str(tiny_base_folder), "8"], capture_output=True, text=True, check=True
+        [sys.executable, "-W", "ignore", "-c", MEASURE, str(tiny_base_folder), "8"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
     )
     measured = int(done.stdout)
     predicted = train_peak_bytes(tiny_base, TrainSpec(rank=8, batch=64), 8, checkpointing=False)

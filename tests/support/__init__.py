@@ -1,0 +1,1 @@
+"""What several suites use: simulated machines, small inputs, commands."""
