@@ -121,6 +121,9 @@ def check(
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=4, max=1000, help="Seeds a prompt, instead of what the minutes afford.")
     ] = None,
+    order: Annotated[
+        str, typer.Option("--order", help="Epochs of one training from the first to the last, FILE,FILE,...; or `given`: as written here.")
+    ] = "",
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the page. Default: checks/NAME in the lab.")] = None,
     device: DeviceOption = None,
     precision: Annotated[str, typer.Option("--precision", help="How the base is held: fp32, bf16 or fp16.")] = "fp32",
@@ -134,7 +137,7 @@ def check(
     from loralab.spec.load import overruled_load
 
     load = overruled_load(LoadSpec(), device, precision)
-    request = CheckRequest(tuple(paths), base, dataset, trigger, embedder, minutes, seeds, out, load)
+    request = CheckRequest(tuple(paths), base, dataset, trigger, embedder, minutes, seeds, out, order, load)
     with Screen(quiet=as_json) as screen:
         outcome = check_files(request, _lab_folder(lab), screen)
     print_check(outcome.document, outcome.page, outcome.card, as_json)

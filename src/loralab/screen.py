@@ -142,6 +142,8 @@ def print_check(document: Mapping[str, Any], page: Path, card: Path, as_json: bo
     console = Console()
     for sentence in document["sentences"]:
         console.print(escape(sentence))
+    for note in document["notes"]:
+        console.print(f"[yellow]note:[/] {escape(note)}")
     table = Table("file", "effect", "without trigger", "damage", "copies", "")
     for file in document["files"]:
         effect = file["resemblance"] or file["change"]

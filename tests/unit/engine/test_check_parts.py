@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import struct
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from loralab.engine.check.found import find_files
 from loralab.engine.check.prompts import make_prompts
 from loralab.engine.check.scores import (
     Scores,
@@ -23,66 +18,6 @@ from loralab.engine.check.scores import (
     worth_keeping,
 )
 from loralab.engine.check.writing import too_early
-from loralab.errors import LabError
-
-
-def write_header(path: Path, **metadata: str) -> Path:
-    """Write a safetensors file that holds metadata and nothing else."""
-    text = json.dumps({"__metadata__": metadata}).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text)
-    return path
-
-
-def test_epochs_follow_their_steps_and_the_last_one_has_no_ending(tmp_path: Path):
-    for name, steps in (("a-000008", "80"), ("a", "100"), ("a-000002", "20")):
-        write_header(tmp_path / f"{name}.safetensors", ss_steps=steps, ss_epoch=str(int(steps) // 10), ss_seed="5")
-    role, files = find_files([tmp_path])
-    assert role == "epochs"
-    assert [file.label for file in files] == ["epoch 2", "epoch 8", "epoch 10"]
-
-
-def test_epochs_without_metadata_follow_kohyas_endings(tmp_path: Path):
-    for name in ("a", "a-000010", "a-000009"):
-        write_header(tmp_path / f"{name}.safetensors")
-    assert [file.path.stem for file in find_files([tmp_path])[1]] == ["a-000009", "a-000010", "a"]
-
-
-def test_a_number_in_the_name_of_the_last_file_is_no_epoch(tmp_path: Path):
-    for name in ("char_v2", "char_v2-000010", "char_v2-000009"):
-        write_header(tmp_path / f"{name}.safetensors")
-    assert [file.path.stem for file in find_files([tmp_path])[1]] == ["char_v2-000009", "char_v2-000010", "char_v2"]
-
-
-def test_the_labs_own_checkpoints_end_with_the_whole_training(tmp_path: Path):
-    own = {"loralab.key": "k", "loralab.replicate": "0", "ss_max_train_steps": "64"}
-    write_header(tmp_path / "arm-r0.safetensors", **own)
-    for step in ("8", "16"):
-        write_header(tmp_path / f"arm-r0-step{step}.safetensors", ss_steps=step, **own)
-    role, files = find_files([tmp_path])
-    assert (role, [file.label for file in files]) == ("epochs", ["step 8", "step 16", "step 64"])
-
-
-def test_one_file_a_seed_are_replicates(tmp_path: Path):
-    for seed in (11, 7, 3):
-        write_header(tmp_path / f"x{seed}.safetensors", ss_seed=str(seed))
-    role, files = find_files([tmp_path])
-    assert (role, [file.label for file in files]) == ("seeds", ["seed 3", "seed 7", "seed 11"])
-
-
-def test_several_epochs_of_several_seeds_are_refused(tmp_path: Path):
-    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
-        write_header(tmp_path / f"{name}.safetensors", ss_seed=seed)
-    with pytest.raises(LabError, match="several trainings of several epochs"):
-        find_files([tmp_path])
-
-
-@pytest.mark.parametrize("what", ["missing", "empty folder", "pickle"])
-def test_files_that_cannot_be_checked_are_named(tmp_path: Path, what: str):
-    path = tmp_path / "x.safetensors"
-    if what == "pickle":
-        path.write_bytes(b"PK\x03\x04" + bytes(100))
-    with pytest.raises(LabError, match={"missing": "no file or folder", "empty folder": "no .safetensors", "pickle": "pickle"}[what]):
-        find_files([tmp_path if what == "empty folder" else path])
 
 
 def test_unrelated_prompts_share_no_word_with_the_trigger_or_its_captions():

@@ -23,4 +23,5 @@ class CheckRequest:
     minutes: float = 10.0
     seeds: int | None = None
     out: Path | None = None
+    order: str = ""  # the files from the first to the last saved, where neither names nor metadata tell
     load: LoadSpec = field(default_factory=lambda: LoadSpec())

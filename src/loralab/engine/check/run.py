@@ -17,7 +17,8 @@ from loralab.bases import Base, decode_latents, embed_captions, encode_images, l
 from loralab.bases.base import prompt_limit
 from loralab.data import read_folder
 from loralab.engine.check.features import Embedder, load_embedder
-from loralab.engine.check.found import CheckedFile, Role, find_files
+from loralab.engine.check.found import CheckedFile, Role, passed, placed, read_files, relate
+from loralab.engine.check.listing import list_files
 from loralab.engine.check.prompts import Prompts, Trigger, find_trigger, make_prompts
 from loralab.engine.check.request import STRENGTHS, CheckRequest
 from loralab.engine.check.scores import Scores, copy_threshold, moved, nearest_distance, resemblance, worth_keeping
@@ -25,7 +26,7 @@ from loralab.engine.events import Event
 from loralab.engine.images import KeyedBlock, block_key, draw_blocks, load_images
 from loralab.engine.memory import image_batch
 from loralab.engine.plan import BlockPlan, run_id_of
-from loralab.errors import LabError, lab_error
+from loralab.errors import LabError, Problem, lab_error
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import BASE_ARM, SampleSpec
 from loralab.store import Store
@@ -58,6 +59,7 @@ class Checked:
     embedder: Embedder
     sample: SampleSpec
     embeddings: Mapping[str, torch.Tensor]
+    notes: tuple[str, ...] = ()  # what was passed over, and what is not known of the files
     batch_images: int = 32
     n_seeds: int = 0
     training_features: np.ndarray | None = None
@@ -121,12 +123,7 @@ def check_files(request: CheckRequest, lab: Path, listen: Listener) -> CheckOutc
 
 def open_check(request: CheckRequest, lab: Path) -> Checked:
     """Return the check ready to draw: everything loaded, every problem with the input raised."""
-    role, files = find_files(request.paths)
-    labels = [file.label for file in files]
-    if len(set(labels)) < len(labels):
-        files = [CheckedFile(file.path, file.path.stem, file.order, file.metadata) for file in files]
-    base = load_base(request.base, request.load)
-    adapters = _load_all(files, base)
+    role, files, adapters, base, notes = _opened(request)
     contents = read_folder(request.dataset, base.size_px) if request.dataset is not None else None
     captions = [example.caption for example in contents.examples] if contents else []
     trigger = find_trigger(request.trigger, captions, files[-1].metadata)
@@ -138,21 +135,29 @@ def open_check(request: CheckRequest, lab: Path) -> Checked:
     training = np.stack([example.image for example in contents.examples]) if contents else None
     return Checked(
         request, role, files, base, Store(lab / "store"), adapters, training, trigger, prompts, load_embedder(request.embedder, base),
-        sample, embeddings, image_batch(base, sample, request.load, max(adapter.rank for adapter in adapters.values())),
+        sample, embeddings, notes, image_batch(base, sample, request.load, max(adapter.rank for adapter in adapters.values())),
     )  # fmt: skip
 
 
-def _load_all(files: Sequence[CheckedFile], base: Base) -> dict[str, Adapter]:
-    """Return the adapters by label; the problems of all files are raised together."""
-    adapters, problems = {}, []
-    for file in files:
+def _opened(request: CheckRequest) -> tuple[Role, list[CheckedFile], dict[str, Adapter], Base, tuple[str, ...]]:
+    """Return the files that fit the base, what they are to one another, their adapters by label, the base, and notes.
+
+    The problems of all named files are raised together; a file of a folder that does not fit is passed over with a note.
+    """
+    listed, passed_over = list_files(request.paths)
+    readable, notes = read_files(listed)
+    base = load_base(request.base, request.load)
+    loaded, problems, unfit = dict[Path, Adapter](), list[Problem](), list[Problem]()
+    for file in readable:
         try:
-            adapters[file.label] = load_adapter(file.path, base)
+            loaded[file.path] = load_adapter(file.path.resolve(), base)
         except LabError as error:
-            problems += list(error.problems)
-    if problems:
-        raise LabError("model", problems)
-    return adapters
+            (problems if file.named else unfit).extend(placed(file.path, error))
+    if problems or not loaded:
+        raise LabError("model", problems or unfit)
+    found = relate([file for file in readable if file.path in loaded], request.order)
+    said = (*passed_over, *notes, *map(passed, unfit), *found.notes)
+    return found.role, found.files, {file.label: loaded[file.path] for file in found.files}, base, said
 
 
 # --- drawing ------------------------------------------------------------------------------------------------------------

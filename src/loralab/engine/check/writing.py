@@ -143,6 +143,7 @@ def _copy_line(check: Checked, scores: Scores) -> str:
 def _limits(check: Checked, result: Result) -> list[str]:
     recipe = check.role == "seeds" and len(result.scores) >= LEAST_FILES
     lines = [
+        *check.notes,
         f"Likeness is measured by {check.embedder.name}: {check.embedder.says}.",
         f"Intervals are 95 % each, over {'trainings' if recipe else 'image seeds'}; with many files side by side some will miss.",
     ]
@@ -217,7 +218,9 @@ def make_input(check: Checked, result: Result, sentences: Sequence[str]) -> Chec
 def _title(check: Checked) -> str:
     if check.role == "file":
         return check.files[0].path.name
-    return f"{len(check.files)} {'epochs' if check.role == 'epochs' else 'trainings'} in {check.files[0].path.parent.name}"
+    if check.role == "files":
+        return " and ".join(file.label for file in check.files) if len(check.files) < 4 else f"{len(check.files)} LoRAs side by side"
+    return f"{len(check.files)} {'epochs' if check.role == 'epochs' else 'trainings'} in {check.files[0].path.absolute().parent.name}"
 
 
 def _row(check: Checked, result: Result, index: int) -> FileRow:
@@ -307,7 +310,7 @@ def _document(check: Checked, result: Result, sentences: Sequence[str]) -> dict[
     ]  # fmt: skip
     recipe = check.role == "seeds" and len(result.scores) >= LEAST_FILES
     return {
-        "role": check.role, "sentences": list(sentences), "files": files,
+        "role": check.role, "sentences": list(sentences), "notes": list(check.notes), "files": files,
         "recipe": _numbers(mean_scores(list(result.scores.values()))) if recipe else None,
         "strengths": {
             "file": check.files[result.chosen].label, "at": [{"strength": at, **_numbers(item)} for at, item in result.strengths.items()],

@@ -1,0 +1,137 @@
+"""What a LoRA file says of the recipe that made it: metadata in, comparable values out; what differs between files, in words."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Metadata = Mapping[str, str]
+#: what a value was made of: told apart from "" (the file says it was left empty)
+Known = str | None
+
+
+def _plain(*keys: str) -> Callable[[Metadata], Known]:
+    """Return a reader of the first of ``keys`` that a file has; numbers compare as numbers: 1e-4 is 0.0001."""
+
+    def read(metadata: Metadata) -> Known:
+        return next((_normal(metadata[key]) for key in keys if metadata.get(key) not in (None, "", "None")), None)
+
+    return read
+
+
+def _normal(text: str) -> str:
+    try:
+        return f"{float(text):g}"
+    except ValueError:
+        return text.strip()
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text) if len(text) < 1 << 24 else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def _data(metadata: Metadata) -> Known:
+    """Return the data folders with their repeats and counts of pictures; the lab's own data key where there is one."""
+    if key := metadata.get("loralab.data_key"):
+        return key[:10]
+    folders = _json(metadata.get("ss_dataset_dirs", ""))
+    regular = _json(metadata.get("ss_reg_dataset_dirs", ""))
+    told = [_folder(name, entry) for part in (folders, regular) if isinstance(part, dict) for name, entry in sorted(part.items())]
+    return ", ".join(told) or None
+
+
+def _folder(name: str, entry: Any) -> str:
+    if not isinstance(entry, dict):
+        return name
+    return f"{name} ({entry.get('img_count', '?')} pictures, {entry.get('n_repeats', '?')} repeats)"
+
+
+def _captions(metadata: Metadata) -> Known:
+    """Return how the tags of a training are counted, shortened to what tells two of them apart."""
+    folders = _json(metadata.get("ss_tag_frequency", ""))
+    if not isinstance(folders, dict) or not folders:
+        return None
+    counts = [(tag, n) for tags in folders.values() if isinstance(tags, dict) for tag, n in tags.items()]
+    return ", ".join(f"{tag} {n}" for tag, n in sorted(counts, key=lambda item: (-_number(item[1]), str(item[0]))))
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+#: what makes a recipe -> how a file tells it; the order is that of the page
+FIELDS: dict[str, Callable[[Metadata], Known]] = {
+    "study": _plain("loralab.study"),
+    "arm": _plain("loralab.arm"),
+    "base": _plain("loralab.base_sha256", "ss_sd_model_hash", "ss_sd_model_name", "ss_base_model_version", "modelspec.architecture"),
+    "data": _data,
+    "tags": _captions,
+    "network": _plain("ss_network_module"),
+    "rank": _plain("ss_network_dim"),
+    "alpha": _plain("ss_network_alpha"),
+    "network arguments": _plain("ss_network_args"),
+    "learning rate": _plain("ss_learning_rate"),
+    "learning rate of the UNet": _plain("ss_unet_lr"),
+    "learning rate of the text encoder": _plain("ss_text_encoder_lr"),
+    "optimiser": _plain("ss_optimizer"),
+    "schedule of the learning rate": _plain("ss_lr_scheduler"),
+    "warm-up steps": _plain("ss_lr_warmup_steps"),
+    "batch": _plain("ss_total_batch_size", "ss_batch_size_per_device"),
+    "resolution": _plain("ss_resolution"),
+    "clip skip": _plain("ss_clip_skip"),
+    "noise offset": _plain("ss_noise_offset"),
+    "min SNR gamma": _plain("ss_min_snr_gamma"),
+    "caption dropout": _plain("ss_caption_dropout_rate"),
+}
+#: the length of a training: a resumed one may be given another, seeds of one recipe may not
+LENGTH: dict[str, Callable[[Metadata], Known]] = {
+    "steps asked for": _plain("ss_max_train_steps"),
+    "epochs asked for": _plain("ss_num_epochs"),
+    "steps trained": _plain("ss_steps"),
+}
+
+
+def recipe_of(metadata: Metadata) -> dict[str, str]:
+    """Return what a file says of its recipe, by the names of ``FIELDS`` and ``LENGTH``; what it does not say is left out."""
+    told = {name: read(metadata) for name, read in {**FIELDS, **LENGTH}.items()}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def differing(recipes: Sequence[Mapping[str, str]], fields: Mapping[str, Any]) -> dict[str, list[str | None]]:
+    """Return, of ``fields``, those that at least two recipes tell differently: each recipe's value, None where it does not say."""
+    found = {name: [recipe.get(name) for recipe in recipes] for name in fields}
+    return {name: values for name, values in found.items() if len({value for value in values if value is not None}) > 1}
+
+
+def one_sided(recipes: Sequence[Mapping[str, str]], fields: Mapping[str, Any]) -> list[str]:
+    """Return those of ``fields`` that some of the recipes tell and others do not."""
+    return [name for name in fields if 0 < sum(name in recipe for recipe in recipes) < len(recipes)]
+
+
+#: words behind a name that tell a part of one training, not another training
+PART = re.compile(r"[-_ .](resumed?|cont(inued?)?|part[-_ ]?\d+)$", re.IGNORECASE)
+SEED_IN_NAME = re.compile(r"[-_ .]?seed[-_ ]?(\d{1,18})", re.IGNORECASE)
+
+
+def seed_of(stem: str, metadata: Metadata) -> int | None:
+    """Return the training seed: the lab's replicate, else what the file's name says, else its metadata; None where nothing says it."""
+    replicate = metadata.get("loralab.replicate", "")
+    if re.fullmatch(r"\d{1,18}", replicate):
+        return int(replicate)  # the lab's own files share the study's root seed
+    if named := SEED_IN_NAME.search(stem):
+        return int(named[1])
+    value = metadata.get("ss_seed", "")
+    return int(value) if re.fullmatch(r"\d{1,18}", value) else None
+
+
+def training_name(name: str, seed: int | None) -> str:
+    """Return the name of a training without its seed and without the words of a resumed part: what is left names the recipe."""
+    bare = SEED_IN_NAME.sub("", name)
+    if seed is not None:
+        bare = re.sub(rf"[-_ .]?[rs]?0*{seed}$", "", bare)
+    return PART.sub("", bare).strip("-_ .").lower()
