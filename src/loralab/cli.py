@@ -173,11 +173,11 @@ def export(
 ) -> None:
     """Write each arm for another trainer: kohya data folder, dataset TOML and the commands for sd-scripts; train nothing."""
     from loralab.engine.exporting import export_study
-    from loralab.spec import load_study
+    from loralab.engine.preflight import checked_study
     from loralab.spec.load import held_as
 
     path = shipped_study(study.name) if not study.suffix and not study.exists() else study
-    loaded = held_as(load_study(path, preset), None, precision)
+    loaded = held_as(checked_study(path, preset), None, precision)
     done = export_study(loaded, _lab_folder(lab), out if out is not None else Path(f"export-{loaded.spec.study}"))
     if as_json:
         typer.echo(json.dumps({"folder": str(done.folder), "arms": done.arms, "n_runs": done.n_runs}, indent=1))
@@ -243,12 +243,10 @@ def _run(
     device: str | None = None,
     precision: str | None = None,
 ) -> None:
-    from loralab.engine.estimate import check_measures
-    from loralab.spec import load_study
+    from loralab.engine.preflight import checked_study
     from loralab.spec.load import held_as
 
-    loaded = held_as(load_study(path, preset), device, precision)
-    check_measures(loaded)
+    loaded = held_as(checked_study(path, preset), device, precision)
     folder = _lab_folder(lab)
     if plan:
         from loralab.engine.estimate import describe_plan

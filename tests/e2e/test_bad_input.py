@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 GOOD = """
 study: own
@@ -86,6 +87,7 @@ def test_an_unknown_option():
 
 def test_a_claim_that_the_budget_cannot_decide_is_refused_by_name(tmp_path: Path):
     (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (64, 64), "red").save(tmp_path / "pictures" / "a.png")
     said = complaint("run", study(tmp_path), "--lab", tmp_path / "lab")
     assert "it changes" in said
     assert "--anyway" in said

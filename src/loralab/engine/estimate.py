@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from loralab.engine.arm_triggers import trigger_of
-from loralab.engine.measure_names import card_name, concept_names, concept_of, plain_measure
+from loralab.engine.measure_names import card_name, plain_measure
 from loralab.engine.plan import StudyPlan, differences, make_plan
 from loralab.errors import LabError, Problem
 from loralab.infer.judge import InstrumentFacts
@@ -50,17 +50,10 @@ def refuse_undecidable(loaded: Loaded) -> None:
             where="",
         )
         for plan in claim_plans(loaded)
-        if not plan.decidable and not plan.anyway
+        if not plan.decidable and not plan.anyway and plan.sd_runs is not None  # without a known spread the chance is unknown, not none
     ]
     if problems:
         raise LabError("spec", [*problems, Problem("run it all the same with --anyway, or mark these claims with `anyway: true`")])
-
-
-def check_measures(loaded: Loaded) -> None:
-    """Raise LabError("spec") for claims whose instrument does not exist."""
-    problems = [problem for asked in _asked(loaded) for problem in _problems_of_measure(*asked, loaded.spec.base)]
-    if problems:
-        raise LabError("spec", problems)
 
 
 def _asked(loaded: Loaded) -> list[tuple[str, str, str]]:
@@ -73,20 +66,6 @@ def _asked(loaded: Loaded) -> list[tuple[str, str, str]]:
             *((measure, curve.say) for curve in experiment.curves for measure in (curve.measure, curve.damage)),
         )
     ]
-
-
-def _problems_of_measure(experiment: str, measure: str, say: str, base: str) -> Iterator[Problem]:
-    """Yield what is wrong with a measure's name: no such instrument, or a concept that is missing or unknown."""
-    plain, where = plain_measure(measure), f"claim {say!r}"
-    takes_concept = plain in TABLE and TABLE[plain].needs == "concept"
-    if plain not in TABLE or (measure != plain and not takes_concept):
-        found = f"{experiment}: unknown instrument {measure!r}"
-        yield Problem(found, f"one of {', '.join(sorted(TABLE))}", "see docs/instruments.md", where)
-        return
-    names = concept_names(base)
-    if takes_concept and (not concept_of(measure) or (names and concept_of(measure) not in names)):
-        found = f"{experiment}: {measure!r} names no concept that this base's encoder knows"
-        yield Problem(found, f"{plain}[NAME], NAME one of {', '.join(names or ('...',))}", "see docs/instruments.md", where)
 
 
 def describe_plan(loaded: Loaded, lab: Path, *, calibrate: bool = False) -> dict[str, Any]:

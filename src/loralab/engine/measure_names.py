@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+
+from loralab.errors import Problem
 from loralab.measure import TABLE
 from loralab.petri.concept_names import NAMES
 from loralab.spec import StudySpec, is_base
@@ -41,3 +44,18 @@ def _reference(measure: str) -> str:
 def concept_names(base: str) -> tuple[str, ...]:
     """Return the concepts that can be asked for on the base that a study names, before it is loaded; empty where there is no encoder."""
     return NAMES if base == "petri" else ()
+
+
+def measure_problem(measure: str, base: str) -> Problem | None:
+    """Return what is wrong with the name of an instrument in a study on ``base``: there is none, or a concept is missing or unknown."""
+    plain = plain_measure(measure)
+    takes_concept = plain in TABLE and TABLE[plain].needs == "concept"
+    if plain not in TABLE or (measure != plain and not takes_concept):
+        near = difflib.get_close_matches(measure, TABLE, n=1)
+        do = f"did you mean `{near[0]}`?" if near else "docs/instruments.md says what each of them reads"
+        return Problem(f"unknown instrument {measure!r}", f"one of {', '.join(sorted(TABLE))}", do)
+    names = concept_names(base)
+    if takes_concept and (not concept_of(measure) or (names and concept_of(measure) not in names)):
+        expected = f"{plain}[NAME], NAME one of {', '.join(names or ('...',))}"
+        return Problem(f"{measure!r} names no concept that this base's encoder knows", expected, "see docs/instruments.md")
+    return None

@@ -11,17 +11,16 @@ import pytest
 from loralab.bases import Base
 from loralab.engine.check.features import embed_layout, load_embedder
 from loralab.engine.companions import petri_companion
-from loralab.engine.estimate import check_measures
 from loralab.engine.images import KeyedBlock
 from loralab.engine.measure_names import card_name, concept_of, data_of
 from loralab.engine.measuring import _readings_key, bound_concept
 from loralab.engine.plan import BlockPlan
+from loralab.engine.preflight import checked_study
 from loralab.errors import LabError
 from loralab.measure import make_cards, measure_images
 from loralab.measure.concept import NO_ENCODER
 from loralab.petri.draw import make_picture
 from loralab.petri.truth import make_truth
-from loralab.spec.load import load_study
 
 STUDY = """
 study: tiny
@@ -39,7 +38,7 @@ experiments:
 def checked(measure: str, folder: Path) -> None:
     path = folder / "study.yaml"
     path.write_text(STUDY.format(measure=measure), encoding="utf-8")
-    check_measures(load_study(path))
+    checked_study(path)
 
 
 def test_a_claim_names_the_concept_that_it_asks_for(tmp_path: Path):

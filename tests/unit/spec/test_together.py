@@ -93,7 +93,7 @@ def test_one_training_may_serve_in_all_and_is_named(tmp_path: Path):
         ("{arm: style, strength: 0.6, text_strength: 0}", "{arm: style, strength: 0}", "a LoRA at strength 0 does nothing"),
         ("{arm: style, strength: 0.6, text_strength: 0}", "{strength: 1}", "name one of `arm`"),
         ("{arm: style, strength: 0.6, text_strength: 0}", "{arm: style, weight: 1}", "one of arm, adapters, strength, text_strength"),
-        ("{arm: style, strength: 0.6, text_strength: 0}", "{adapters: none.safetensors}", "line 13: no file matches"),
+        ("{arm: style, strength: 0.6, text_strength: 0}", "{adapters: none.safetensors}", "line 13: arm 'both': no file matches"),
         ("{arm: style, strength: 0.6, text_strength: 0}", "{arm: far}", "stacks LoRAs of several bases"),
         ("train: {replicates: 1}", "train: {replicates: 2}", ""),
         ("  both: {stack", "  both: {train: {rank: 1}, stack", "is not trained"),

@@ -1,0 +1,151 @@
+"""Everything that can be wrong with a study before anything is drawn: a study file in, the study out, or all its mistakes at once.
+
+What the file itself says is checked by `spec`; here are its instruments, its folders and pictures, its captions' placeholders, its LoRA
+files and its bases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from loralab.adapters.header import read_header
+from loralab.data import Example, caption_for, make_examples, read_dataset
+from loralab.engine.datasets import folder_path
+from loralab.engine.measure_names import measure_problem
+from loralab.engine.prepared import subset_of
+from loralab.errors import LabError, Problem
+from loralab.spec import FolderData, ImagesOfData, StudySpec
+from loralab.spec.datasets import SubsetSpec
+from loralab.spec.elsewhere import adapter_files
+from loralab.spec.load import Draft, Loaded, draft_study
+from loralab.spec.mistakes import place_words
+from loralab.spec.tree import Location
+
+#: pictures are drawn so large for their factors alone
+FACTORS_PX = 64
+
+
+def checked_study(path: Path, preset: str | None = None) -> Loaded:
+    """Return the study in the file at ``path``; raises LabError("spec") that lists every mistake with its line, all of them together.
+
+    Every picture of every folder is decoded and every LoRA file's header is read; bases are looked for, not loaded.
+    """
+    draft = draft_study(path, preset)
+    if draft.spec is not None:
+        _check_instruments(draft, draft.spec)
+        examples = {name: _read_data(draft, draft.spec, name) for name in draft.spec.data}
+        _check_captions(draft, draft.spec, examples)
+        _check_adapters(draft, draft.spec)
+        _check_bases(draft, draft.spec)
+    return draft.finished()
+
+
+def _check_instruments(draft: Draft, spec: StudySpec) -> None:
+    for place, measure in _measures(spec):
+        problem = measure_problem(measure, spec.base)
+        if problem is not None:
+            draft.add(place, f"{place_words(draft.tree, draft.rest.place(place[:-1]))}: {problem.found}", problem.expected, problem.do)
+
+
+def _measures(spec: StudySpec) -> Iterator[tuple[Location, str]]:
+    """Yield every instrument that a claim or curve names, with its place."""
+    for name, experiment in spec.experiments.items():
+        for index, claim in enumerate(experiment.claims):
+            yield ("experiments", name, "claims", index, "measure"), claim.measure
+        for index, curve in enumerate(experiment.curves):
+            yield ("experiments", name, "curves", index, "measure"), curve.measure
+            yield ("experiments", name, "curves", index, "damage"), curve.damage
+
+
+def _read_data(draft: Draft, spec: StudySpec, name: str) -> Sequence[Example]:
+    """Return the pictures of one data set as far as they matter to captions: their factors; what cannot be read is added to the draft."""
+    data = spec.data[name]
+    if isinstance(data, ImagesOfData):
+        nothing = np.zeros((1, 1, 3), np.uint8)  # they are drawn later
+        return [Example(nothing, prompt, {"prompt": prompt}, "base") for prompt in data.prompts]
+    if not isinstance(data, FolderData):
+        return make_examples(data, FACTORS_PX)
+    found: list[Example] = []
+    for place, read in _folders(data, name, draft.folder):
+        try:
+            found += read()
+        except LabError as error:
+            draft.problems += [_beneath(problem, draft.where(place), f"data {name}") for problem in error.problems]
+    return found
+
+
+def _folders(data: FolderData, name: str, beside: Path) -> Iterator[tuple[Location, Callable[[], Sequence[Example]]]]:
+    """Yield how each folder of a data set is read, with its place in the study."""
+    path = folder_path(data, beside)
+    if data.is_file:
+        yield ("data", name, "folder"), lambda: read_dataset(path, lambda _: _speck).examples
+        return
+    masks = {"conditioning_data_dir": str((beside / data.masks).resolve()) if data.masks else ""}
+    yield ("data", name, "folder"), lambda: _read_folder(path, subset_of(data, path.name).model_copy(update=masks))
+    if data.regularisation:
+        reg = (beside / data.regularisation).resolve()
+        yield ("data", name, "regularisation"), lambda: _read_folder(reg, subset_of(data, reg.name, is_reg=True))[:0]
+
+
+def _read_folder(path: Path, options: SubsetSpec) -> Sequence[Example]:
+    return read_dataset(path, lambda _: _speck, options).examples
+
+
+def _speck(picture: Image.Image) -> Image.Image:
+    return picture.resize((1, 1))
+
+
+def _beneath(problem: Problem, where: str, words: str) -> Problem:
+    """Return a problem of a folder under the line that names the folder."""
+    inside = f"{words}, {problem.where}: " if problem.where else f"{words}: "
+    return Problem(inside + problem.found, problem.expected, problem.do, where)
+
+
+def _check_captions(draft: Draft, spec: StudySpec, examples: dict[str, Sequence[Example]]) -> None:
+    """Fill every caption template with every picture's factors: what the template asks for, some picture may lack."""
+    for name, arm in spec.arms.items():
+        told = set[str]()
+        for example in examples.get(arm.data, ()) if arm.captions is not None else ():
+            try:
+                caption_for(arm.captions or "", example)
+            except LabError as error:
+                problem = error.problems[0]
+                if problem.found not in told:
+                    told.add(problem.found)
+                    draft.add(("arms", name, "captions"), f"arm {name!r}: {problem.found}", problem.expected, problem.do)
+
+
+def _check_adapters(draft: Draft, spec: StudySpec) -> None:
+    """Read the header of every LoRA file that the study names."""
+    patterns: list[tuple[Location, str]] = [(("arms", name, "adapters"), arm.adapters) for name, arm in spec.arms.items() if arm.adapters]
+    for name, arm in spec.arms.items():
+        patterns += [(("arms", name, "stack", i, "adapters"), lora.adapters) for i, lora in enumerate(arm.stack) if lora.adapters]
+    for place, pattern in patterns:
+        try:
+            files = adapter_files(pattern, draft.folder)
+        except ValueError:  # told when the files were counted
+            continue
+        for file in files:
+            try:
+                read_header(file)
+            except LabError as error:
+                draft.problems += [_beneath(problem, draft.where(place), f"arm {place[1]}") for problem in error.problems]
+
+
+def _check_bases(draft: Draft, spec: StudySpec) -> None:
+    references: list[tuple[Location, str]] = [(("base",), spec.base)]
+    references += [(("arms", name, "base"), arm.base) for name, arm in spec.arms.items() if arm.base is not None]
+    told = set[str]()
+    for place, reference in references:
+        beside = draft.folder / reference
+        path = beside if beside.exists() else Path(reference)
+        if reference == "petri" or reference in told or path.is_file() or (path / "model_index.json").is_file():
+            continue
+        told.add(reference)
+        found = f"the base {reference!r} is a folder without model_index.json" if path.is_dir() else f"no base at {reference!r}"
+        expected = "`petri`, or the path of a diffusers folder or of a .safetensors checkpoint"
+        draft.add(place, found, expected, "a relative path is looked for beside the study file, then here")
