@@ -20,7 +20,7 @@ from loralab.data.tags import says
 from loralab.measure.picture import Picture, make_labs
 
 #: pictures are looked at with this shorter side; smaller ones as they are, down to what the instruments need
-SHORT_SIDE_PX, LEAST_SIDE_PX = 96, 32
+SHORT_SIDE_PX, LEAST_SIDE_PX, LONG_SIDE_PX = 96, 32, 384
 #: a square crop takes much from a picture above this share of its area
 MOST_CROPPED = 0.25
 
@@ -102,7 +102,7 @@ def audit_dataset(path: Path, trigger: str = "", base: BaseFacts | None = None) 
 
     Raises LabError("data") that lists every file that cannot be read.
     """
-    contents = read_dataset(path, lambda _: _shrink)
+    contents = read_dataset(path, lambda _: shrink)
     facts = list(_facts(contents))
     terms = terms_of(facts)
     found = Trigger(trigger, "given", "given") if trigger else _trigger(facts)
@@ -130,13 +130,12 @@ def _trigger(facts: Sequence[Facts]) -> Trigger | None:
     return guess_trigger([each.caption for each in facts], next(iter(separators)) if len(separators) == 1 else ",")
 
 
-def _shrink(picture: Image.Image) -> Image.Image:
-    short = min(picture.size)
-    if LEAST_SIDE_PX <= short <= SHORT_SIDE_PX:
-        return picture
-    ratio = (SHORT_SIDE_PX if short > SHORT_SIDE_PX else LEAST_SIDE_PX) / short
-    size = (max(LEAST_SIDE_PX, round(picture.width * ratio)), max(LEAST_SIDE_PX, round(picture.height * ratio)))
-    return picture.resize(size, Image.Resampling.LANCZOS)
+def shrink(picture: Image.Image) -> Image.Image:
+    """Return the picture at the size in which it is looked at: few pixels, whatever its aspect; a thread is widened and shortened."""
+    short, long = sorted(picture.size)
+    ratio = min(min(max(short, LEAST_SIDE_PX), SHORT_SIDE_PX) / short, LONG_SIDE_PX / long)
+    wide, high = (min(LONG_SIDE_PX, max(LEAST_SIDE_PX, round(side * ratio))) for side in picture.size)
+    return picture if (wide, high) == picture.size else picture.resize((wide, high), Image.Resampling.LANCZOS)
 
 
 def _facts(contents: DatasetContents) -> Iterator[Facts]:

@@ -16,6 +16,7 @@ from loralab.errors import lab_error
 from loralab.spec.datasets import PictureSpec
 
 Size = tuple[int, int]
+MOST_RESIZED = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -111,5 +112,12 @@ def _stepped(px: float, step: int) -> int:
 
 
 def resize_to_cover(picture: Image.Image, rule: BucketRule) -> Image.Image:
-    """Return ``picture`` resized (Lanczos) so that it covers its bucket, not yet cut."""
-    return picture.resize(fit_picture(picture.size, rule).resized, Image.Resampling.LANCZOS)
+    """Return ``picture`` resized (Lanczos) so that it covers its bucket, not yet cut.
+
+    Raises LabError("data") for a picture so narrow that covering its bucket takes more pixels than any picture may have.
+    """
+    fit = fit_picture(picture.size, rule)
+    if fit.resized[0] * fit.resized[1] > MOST_RESIZED:
+        found = f"a picture of {picture.width} x {picture.height} px would be enlarged to {fit.resized[0]} x {fit.resized[1]} px"
+        raise lab_error("data", found, f"at most {MOST_RESIZED // 1_000_000} million pixels", "crop it, or delete it")
+    return picture.resize(fit.resized, Image.Resampling.LANCZOS)

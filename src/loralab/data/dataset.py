@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from pydantic import ValidationError
 
 from loralab.data.example import Example
-from loralab.data.folders import Cut, FolderContents, Reading, read_pictures
+from loralab.data.folders import Cut, FolderContents, Reading, gather_pictures
+from loralab.data.gathering import LeftOut, is_there, note_lines, shown
 from loralab.errors import LabError, Problem, lab_error
 from loralab.spec.datasets import SubsetSpec
 
@@ -28,6 +30,9 @@ INERT: Mapping[str, tuple[Any, ...]] = {
     "resize_interpolation": (None,), "validation_split": (0, 0.0), "validation_seed": (None,), "custom_attributes": (None, {}),
 }  # fmt: skip
 TOP = ("general", "datasets")
+PATHS = ("image_dir", "conditioning_data_dir")
+#: what people meet who paste a path of Windows into a dataset file
+BACKSLASHES = 'in TOML a backslash inside "..." begins an escape: write the path in single quotes, or with / in place of each backslash'
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,15 @@ class Subset:
 
 @dataclass(frozen=True)
 class DatasetContents:
-    """What a data set holds; ``notes`` are things that other trainers would pass over in silence."""
+    """What a data set holds; ``notes`` are things that other trainers would pass over in silence.
+
+    ``left_out`` are the files that are not used, each with its reason; ``problems`` are those that cannot be (none, unless gathered).
+    """
 
     subsets: tuple[Subset, ...]
     notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
     @property
     def examples(self) -> tuple[Example, ...]:
@@ -60,12 +70,23 @@ def read_dataset(
     Each `N_name` folder of a root is a subset of its own, under the options ``given``. Beside other sets, ``called`` tells its folders
     and files from theirs. Raises LabError("data") that lists every problem of every subset together.
     """
+    contents = gather_dataset(path, cut_for, given, called)
+    if contents.problems:
+        raise LabError("data", contents.problems)
+    return contents
+
+
+def gather_dataset(
+    path: Path, cut_for: Callable[[SubsetSpec], Cut], given: SubsetSpec | None = None, called: str = ""
+) -> DatasetContents:  # fmt: skip
+    """Return what `read_dataset` does, with the problems beside what can be read; raises LabError("data") where there is nothing."""
     if path.suffix.lower() == ".toml":
-        return _read_subsets(load_dataset_file(path), path.parent, cut_for)
-    options = given if given is not None else SubsetSpec(image_dir=path.name or ".")
-    how = replace(_reading(options, path.parent), flat=False, class_tokens=None, called=called)
-    contents = read_pictures(path, cut_for(options), how)
-    return DatasetContents(tuple(_by_folder(called or path.resolve().name, options, contents)), tuple(contents.notes))
+        return _gather_subsets(load_dataset_file(path), path, cut_for)
+    options = given if given is not None else SubsetSpec(image_dir=shown(path.name) or ".")
+    how = replace(reading_of(options, path.parent), flat=False, class_tokens=None, called=called)
+    contents = gather_pictures(path, cut_for(options), how)
+    subsets = tuple(_by_folder(called or path.resolve().name, options, contents))
+    return DatasetContents(subsets, tuple(contents.notes), contents.left_out, contents.problems)
 
 
 def _by_folder(root: str, options: SubsetSpec, contents: FolderContents) -> Iterator[Subset]:
@@ -141,9 +162,38 @@ def _parse_toml(path: Path) -> dict[str, Any]:
     if path.stat().st_size > MAX_TOML_BYTES:
         raise lab_error("data", f"{path.name} is larger than 1 MiB", "a dataset file")
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise lab_error("data", f"not valid TOML: {error}", where=path.name) from error
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise lab_error("data", "the text is not UTF-8", "UTF-8", "save it again as UTF-8", path.name) from error
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        do = BACKSLASHES if "\\" in _line_of(error, text) else ""
+        raise lab_error("data", f"not valid TOML: {error}", "a kohya dataset file", do, path.name) from error
+
+
+def _line_of(error: Exception, text: str) -> str:
+    """Return the line that a TOML error speaks of; nothing where it names none."""
+    found = re.search(r"at line (\d+)", str(error))
+    lines = text.split("\n")
+    return lines[int(found[1]) - 1] if found and 0 < int(found[1]) <= len(lines) else ""
+
+
+def folder_of(beside: Path, name: str) -> Path:
+    """Return the folder that a file beside it names: as it stands, else with `~` as the home, else Windows' backslashes read as folders.
+
+    Raises LabError("data") for a path of Windows on another system, which cannot be there.
+    """
+    literal = beside / name
+    if is_there(literal):
+        return literal
+    home = Path(name).expanduser() if name.startswith("~") else literal
+    if home is not literal and is_there(home):
+        return home
+    if PureWindowsPath(name).drive and not Path(name).is_absolute() and os.name != "nt":
+        raise lab_error("data", f"{name!r} is a path of Windows", "a path of this machine", "name the folder where it lies here")
+    slashed = beside / name.replace("\\", "/")
+    return slashed if is_there(slashed) else literal
 
 
 def _tables(value: Any, where: str, problems: list[Problem]) -> list[dict[str, Any]]:
@@ -176,6 +226,11 @@ def _unknown(key: str, known: tuple[str, ...], where: str) -> Problem:
 
 
 def _subset(options: dict[str, Any], where: str, problems: list[Problem]) -> list[SubsetSpec]:
+    escaped = [key for key in PATHS if isinstance(options.get(key), str) and not options[key].isprintable()]
+    for key in escaped:
+        problems.append(Problem(f"{key} = {options[key][:80]!r} holds a line break, a tab or the like", "a path", BACKSLASHES, where))
+    if escaped:
+        return []
     try:
         return [SubsetSpec.model_validate(options)]
     except ValidationError as error:
@@ -185,25 +240,34 @@ def _subset(options: dict[str, Any], where: str, problems: list[Problem]) -> lis
         return []
 
 
-def _read_subsets(subsets: list[SubsetSpec], beside: Path, cut_for: Callable[[SubsetSpec], Cut]) -> DatasetContents:
-    found: list[Subset] = []
-    notes: list[str] = []
+def _gather_subsets(subsets: list[SubsetSpec], file: Path, cut_for: Callable[[SubsetSpec], Cut]) -> DatasetContents:
+    found: list[tuple[Subset, FolderContents]] = []
     problems: list[Problem] = []
     for name, options in zip(unique_names([options.image_dir for options in subsets]), subsets, strict=True):
         try:
-            contents = read_pictures(beside / options.image_dir, cut_for(options), replace(_reading(options, beside), called=name))
+            how = replace(reading_of(options, file.parent), called=name)
+            contents = gather_pictures(folder_of(file.parent, options.image_dir), cut_for(options), how)
         except LabError as error:
             problems.extend(error.problems)
             continue
-        found.append(Subset(name, options, tuple(contents.examples)))
-        notes += [f"{Path(options.image_dir).name}: {note}" for note in contents.notes]
-    if problems:
+        problems.extend(contents.problems)
+        found.append((Subset(name, options, tuple(contents.examples)), contents))
+    if problems and not any(contents.examples for _, contents in found):
         raise LabError("data", problems)
-    return DatasetContents(tuple(found), tuple(notes))
+    used = {file.resolve()}.union(*(contents.used for _, contents in found))
+    left = {
+        each.path: each for _, contents in found for each in contents.left_out if each.path not in used and each.path.resolve() not in used
+    }
+    noted: dict[str, list[str]] = {}
+    for _, contents in found:
+        for what, names in contents.noted.items():
+            noted.setdefault(what, []).extend(names)
+    unused = tuple(left.values())
+    return DatasetContents(tuple(subset for subset, _ in found), tuple(note_lines(noted, unused)), unused, tuple(problems))
 
 
-def _reading(options: SubsetSpec, beside: Path) -> Reading:
-    masks = beside / options.conditioning_data_dir if options.conditioning_data_dir else None
+def reading_of(options: SubsetSpec, beside: Path) -> Reading:
+    masks = folder_of(beside, options.conditioning_data_dir) if options.conditioning_data_dir else None
     return Reading(
         caption_ending=options.caption_extension, class_tokens=options.class_tokens, all_lines=options.enable_wildcard,
         alpha_masks=options.alpha_mask, masks=masks, flat=True,

@@ -17,7 +17,7 @@ from PIL import Image
 from loralab.bases import Base
 from loralab.data import Example, Subset, TrainingPicture, caption_for, make_training_pictures, read_dataset, write_kohya_folder
 from loralab.data.buckets import make_rule, resize_to_cover
-from loralab.data.dataset import load_dataset_file, unique_names
+from loralab.data.dataset import folder_of, load_dataset_file, unique_names
 from loralab.data.folders import Cut
 from loralab.errors import LabError, Problem, lab_error
 from loralab.spec import FolderData
@@ -141,7 +141,7 @@ def sources_sha256(data: FolderData, study_folder: Path, hash_folder: Callable[[
     if data.is_file:
         subsets = load_dataset_file(path)
         digest.update(path.read_bytes())
-        folders = [path.parent / name for subset in subsets for name in (subset.image_dir, subset.conditioning_data_dir) if name]
+        folders = [folder_of(path.parent, name) for subset in subsets for name in (subset.image_dir, subset.conditioning_data_dir) if name]
     else:
         folders = [path, *((study_folder / name).resolve() for name in (data.masks, data.regularisation) if name)]
     for folder in folders:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+import re
+
+from pydantic import Field, field_validator, model_validator
 
 from loralab.spec.strict import Strict
+
+MOST_REPEATS = 100_000
+ENDING = re.compile(r"\.[^/\\\s.]{1,30}")
 
 
 class CaptionSpec(Strict):
@@ -54,11 +59,18 @@ class SubsetSpec(CaptionSpec, PictureSpec):
     """One folder of pictures with its options: a subset of a kohya dataset file."""
 
     image_dir: str = Field(min_length=1, description="The folder; a relative path is relative to the file that names it.")
-    num_repeats: int = Field(1, ge=1, description="How often an epoch shows each picture.")
+    num_repeats: int = Field(1, ge=1, le=MOST_REPEATS, description="How often an epoch shows each picture.")
     class_tokens: str = Field("", description="The caption of pictures that have none.")
     caption_extension: str = Field("", description="Ending of the caption files. Default: .txt and .caption are both read.")
     is_reg: bool = Field(False, description="Regularisation pictures: shown as often as training pictures, at the prior loss weight.")
     conditioning_data_dir: str = Field("", description="Folder of masks, white where the loss counts, named as the pictures.")
+
+    @field_validator("caption_extension")
+    @classmethod
+    def _ending(cls, ending: str) -> str:
+        if ending and not ENDING.fullmatch(ending):
+            raise ValueError(f"{ending[:40]!r} is no ending of files; write it with its dot, such as .txt")
+        return ending
 
     def captions(self) -> CaptionSpec:
         """Return the options for captions alone."""

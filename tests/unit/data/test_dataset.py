@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from loralab.data import read_dataset
+from loralab.data.buckets import make_rule, resize_to_cover
 from loralab.data.dataset import load_dataset_file, unique_names
 from loralab.data.folders import Cut
 from loralab.errors import LabError
-from loralab.spec.datasets import SubsetSpec
+from loralab.spec.datasets import PictureSpec, SubsetSpec
 
 TOML = """
 [general]
@@ -198,3 +200,43 @@ def test_alpha_is_a_mask_where_it_is_asked_for(tmp_path: Path):
     assert first is not None
     assert int(first[0, 0]) == 64
     assert second is None
+
+
+# --- paths and endings --------------------------------------------------------------------------------------------------
+
+
+def subset_problem(file: Path, *lines: str) -> str:
+    return "\n".join(problems_of(file, "[[datasets]]\n[[datasets.subsets]]\n" + "\n".join(lines)))
+
+
+@pytest.mark.parametrize("ending", ["txt", ".", "..", "./x", "txt.", ".a b", "." + "x" * 50])
+def test_endings_that_are_none_are_refused(toml: Path, ending: str):
+    assert "is no ending of files; write it with its dot, such as .txt" in subset_problem(
+        toml, 'image_dir = "mine"', f'caption_extension = "{ending}"'
+    )
+
+
+@pytest.mark.parametrize("path", [r"C:\Users\me\pics", r"D:\train\new", r"pics\new", r"a\0"])
+def test_backslashes_of_windows_are_explained(toml: Path, path: str):
+    assert "write the path in single quotes" in subset_problem(toml, f'image_dir = "{path}"')
+
+
+@pytest.mark.parametrize("quoted", [r"'mine\inner'", r'"mine\\inner"'])
+def test_a_path_from_windows_beside_the_file_is_read(toml: Path, quoted: str):
+    save(toml.parent / "mine" / "inner" / "c.png", "x")
+    toml.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = {quoted}\n", encoding="utf-8")
+    assert [example.caption for example in read_dataset(toml, as_it_is).examples] == ["x"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there it is a path of this machine")
+@pytest.mark.parametrize("path", [r"'C:\Users\me'", "'D:/pics'", r"'\\server\share\pics'"])
+def test_a_path_of_another_machine_is_named(toml: Path, path: str):
+    toml.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = {path}\n", encoding="utf-8")
+    with pytest.raises(LabError, match="is a path of Windows"):
+        read_dataset(toml, as_it_is)
+
+
+def test_a_thread_is_not_enlarged_beyond_what_a_picture_may_have():
+    rule = make_rule(PictureSpec(), 1024, 8)
+    with pytest.raises(LabError, match="1 x 1500 px would be enlarged to 1024 x 1536000 px"):
+        resize_to_cover(Image.new("RGB", (1, 1500)), rule)

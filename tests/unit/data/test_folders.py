@@ -100,7 +100,7 @@ def test_every_problem_is_reported_at_once(folder: Path, tmp_path_factory: pytes
 
 
 def test_a_picture_of_too_many_pixels_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("loralab.data.folders.MAX_PIXELS", 1000)
+    monkeypatch.setattr("loralab.data.pictures.MAX_PIXELS", 1000)
     with pytest.raises(LabError, match="far too many pixels"):
         read_folder(folder, 64)
 
