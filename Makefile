@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test install lint types unit organism clean
+.PHONY: demo test install lint types unit docs organism clean
 
 install: $(VENV)/.installed
 
@@ -37,6 +37,11 @@ types: install
 unit: install
 	$(BIN)/python -m pytest -m "not slow"
 
+# the documentation as a site, in docs/_site; a warning, such as a link to nowhere, is an error
+docs: install
+	$(BIN)/sphinx-build -W -q -b html docs docs/_site
+
+# petri's acceptance questions and its card, anew
 organism: install
 	$(BIN)/python -W ignore -m organism.benchmarks.questions --lab lab --out docs/results/petri-organism.md
 	$(BIN)/python -W ignore -m organism card
