@@ -27,7 +27,7 @@ QuickOption = Annotated[bool, typer.Option("--quick", help="The study's quick bu
 FullOption = Annotated[bool, typer.Option("--full", help="The study's full budget.")]
 
 DeviceOption = Annotated[
-    str | None, typer.Option("--device", help="Where the base runs: cpu, cuda, cuda:1. Default: what the study says, or cpu.")
+    str | None, typer.Option("--device", help="Where the base runs: cpu, cuda, cuda:1, mps, xpu. Default: what the study says, or cpu.")
 ]
 
 PrecisionOption = Annotated[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,35 @@ class Family:
 
     name: str
     parts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class DeviceKind:
+    """A kind of device: its name in sentences, how many there are, and what they need."""
+
+    called: str
+    count: Callable[[], int]
+    needs: str
+
+
+DEVICES: Mapping[str, DeviceKind] = {
+    "cpu": DeviceKind("processor", lambda: 1, ""),
+    "cuda": DeviceKind(
+        "CUDA", lambda: torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "an NVIDIA card (or AMD's with ROCm), its driver, and a torch built for it: see pytorch.org, \"Start Locally\"",
+    ),
+    "mps": DeviceKind("Apple (mps)", lambda: int(torch.backends.mps.is_available()), "a Mac with Apple silicon and macOS 14 or later"),
+    "xpu": DeviceKind(
+        "Intel (xpu)", lambda: torch.xpu.device_count() if torch.xpu.is_available() else 0,
+        "an Intel Arc or Data Center GPU, its driver, and a torch built for xpu: see pytorch.org, \"Start Locally\"",
+    ),
+}  # fmt: skip
+
+
+def device_names() -> list[str]:
+    """Return what torch can use on this machine beside its processor, as `load.device` spells it."""
+    counts = {kind: row.count() for kind, row in DEVICES.items() if kind != "cpu"}
+    return [f"{kind}:{index}" if index else kind for kind, count in counts.items() for index in range(count)]
 
 
 SD1_PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel, "tokenizer": CLIPTokenizer}
@@ -92,13 +121,16 @@ def _read(path: Path, reference: str, dtypes: Mapping[str, torch.dtype]) -> tupl
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device called ``name`` ("cpu", "cuda", "cuda:1"); raises LabError("spec") where this machine has none such."""
+    """Return the device called ``name`` ("cpu", "cuda:1", "mps"); raises LabError("spec") where torch finds none such here."""
     kind, _, index = name.partition(":")
-    n_cuda = torch.cuda.device_count() if kind == "cuda" and torch.cuda.is_available() else 0
-    if name == "cpu" or (kind == "cuda" and (not index or index.isdigit()) and int(index or 0) < n_cuda):
+    n_devices = DEVICES[kind].count() if kind in DEVICES else 0
+    if kind in DEVICES and (not index or index.isdigit()) and int(index or 0) < n_devices:
         return torch.device(name)
-    found = f"device {name!r}, and this machine has {n_cuda} CUDA devices" if kind == "cuda" else f"device {name!r}"
-    raise lab_error("spec", found, "cpu, or cuda (cuda:1 for the second)", "`loralab doctor` says what this machine has")
+    choices = f"one of {', '.join(DEVICES)}; cuda:1 is the second"
+    if kind not in DEVICES:
+        raise lab_error("spec", f"device {name!r}", choices, "`loralab doctor` says what this machine has")
+    found = f"device {name!r}, and torch {torch.__version__} finds {n_devices} {DEVICES[kind].called} devices on this machine"
+    raise lab_error("spec", found, choices, f"{DEVICES[kind].needs}; `loralab doctor` says what this machine has")
 
 
 def overruled(found: Mapping[str, Any], load: LoadSpec) -> dict[str, Any]:

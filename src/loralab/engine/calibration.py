@@ -64,7 +64,7 @@ def _key(base: Base, plan: StudyPlan, base_arm: str) -> str:
     spec, sizes = plan.spec, plan.sizes
     hardware = [
         _processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__, __version__, str(base.device), str(base.dtype),
-        torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else "",
+        _device_name(base.device),
     ]  # fmt: skip
     work = [
         base.fingerprint, spec.train.model_dump(mode="json", exclude=FREE), spec.sample.model_dump(mode="json", exclude=UNSEEN),
@@ -72,6 +72,11 @@ def _key(base: Base, plan: StudyPlan, base_arm: str) -> str:
         sizes.processes,
     ]  # fmt: skip
     return hashlib.sha256(canonical_json([hardware, work]).encode()).hexdigest()[:24]
+
+
+def _device_name(device: torch.device) -> str:
+    names = {"cuda": torch.cuda.get_device_name, "xpu": torch.xpu.get_device_name}
+    return names[device.type](device) if device.type in names else ""
 
 
 def _processor() -> str:

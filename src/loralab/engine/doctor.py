@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loralab import __version__
+from loralab.portable import load_average, memory_bytes
 from loralab.store import Store
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def examine(lab: Path) -> dict[str, str]:
     facts = {"loralab": __version__, "python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
     facts |= {name: version(name) for name in PACKAGES}
     facts["cores"] = str(os.cpu_count())
+    facts["memory"] = f"{memory_bytes() / 2**30:.1f} GiB"
+    facts["load in the last minute"] = f"{load_average():.1f}"
     facts |= _lab_facts(lab)
     return facts | _base_facts()
 
@@ -39,6 +42,7 @@ def _base_facts() -> dict[str, str]:
     import torch
 
     from loralab.bases import embed_prompts, load_base
+    from loralab.bases.load import device_names
     from loralab.sample import ImageBlock, plan_batches, sample_batch
     from loralab.spec import SampleSpec
 
@@ -52,12 +56,21 @@ def _base_facts() -> dict[str, str]:
     drawn = time.perf_counter()
     return {
         "threads": str(torch.get_num_threads()),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "accelerators": ", ".join(map(_device_words, device_names())) or "none that this torch can use",
         "bfloat16 products": _bfloat16_words(),
         "petri": base.fingerprint[:12],
         "petri loads in": f"{loaded - before:.2f} s",
         "petri draws (4 steps) in": f"{drawn - loaded:.2f} s",
     }
+
+
+def _device_words(name: str) -> str:
+    """Return a device's name for `load.device` and what it is called."""
+    import torch
+
+    names = {"cuda": torch.cuda.get_device_name, "xpu": torch.xpu.get_device_name}
+    kind = name.partition(":")[0]
+    return f"{name} ({names[kind](torch.device(name))})" if kind in names else name
 
 
 def _bfloat16_words() -> str:

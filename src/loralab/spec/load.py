@@ -255,7 +255,7 @@ def overruled_load(load: LoadSpec, device: str | None, precision: str | None) ->
         return LoadSpec.model_validate(load.model_dump(exclude_unset=True) | changes)
     except ValidationError as error:
         found = " ".join(f"--{name} {value}" for name, value in changes.items())
-        raise lab_error("spec", found, "cpu, cuda or cuda:N; and fp32, bf16 or fp16") from error
+        raise lab_error("spec", found, "cpu, cuda, cuda:N, mps, xpu or xpu:N; and fp32, bf16 or fp16") from error
 
 
 def held_as(loaded: Loaded, device: str | None, precision: str | None = None) -> Loaded:

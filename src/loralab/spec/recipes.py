@@ -72,7 +72,10 @@ class SampleSpec(Strict):
 class LoadSpec(Strict):
     """How the base is held, and what of its files' word is overruled."""
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, or cuda (cuda:1 for the second); --device overrules it.")
+    device: str = Field(
+        "cpu", pattern=r"^(cpu|mps|(cuda|xpu)(:\d+)?)$",
+        description="cpu, cuda (cuda:1 for the second), mps (Apple) or xpu (Intel); --device overrules it.",
+    )  # fmt: skip
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="Type of UNet and text encoders; the VAE and what is trained stay fp32."
     )
