@@ -12,6 +12,7 @@ import typer
 from loralab import __version__
 from loralab.errors import LabError, lab_error
 from loralab.portable import never_fail_to_print
+from loralab.quiet import quiet_libraries
 
 app = typer.Typer(
     name="loralab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -272,7 +273,8 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends in a message and an exit code, never in a traceback."""
     never_fail_to_print(sys.stdout, sys.stderr)
     try:
-        app(args=argv)
+        with quiet_libraries():
+            app(args=argv)
     except LabError as error:
         _print_error(error)
         sys.exit(error.exit_code)

@@ -6,7 +6,7 @@ Widths, depths and places of attention are those of the tensors; what no shape t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from loralab.bases.header import Header
@@ -41,26 +41,48 @@ NOT_YET = (
     ("clip_txt_mapper.", "Stable Cascade"), ("clip_txt_pooled_mapper.", "Stable Cascade"), ("txt_norm.", "Qwen-Image"),
     ("net.blocks.", "Cosmos or Anima"), ("y_embedder.", "PixArt or Sana"), ("transformer_blocks.0.", "a transformer (DiT)"),
 )  # fmt: skip
+#: a tensor that a part of a U-Net pipeline has, by the names of diffusers and of the original layout, with and without a prefix
+LONE_PARTS = (
+    *((start + "input_blocks.0.0.weight", "a UNet (its names are the original ones)") for start in ("", "diffusion_model.")),
+    *((start + "conv_in.weight", "a UNet (its names are diffusers')") for start in ("", "unet.", "diffusion_model.")),
+    *((start + "encoder.conv_in.weight", "a VAE") for start in ("", VAE, "vae.")),
+    *((start + "embeddings.token_embedding.weight", "a text encoder (CLIP)") for start in ("text_model.", "", "transformer.text_model.")),
+    ("positional_embedding", "a text encoder (OpenCLIP)"),
+)  # fmt: skip
+#: what tools have put before every name of a checkpoint
+WRAPPERS = ("state_dict.", "module.")
 WANTED = "a checkpoint of SD1 or SDXL with UNet, text encoder(s) and VAE in one file"
 
 
-def family_of(name: str, header: Header) -> str:
-    """Return "sd1" or "sdxl" of the checkpoint called ``name``; raises LabError("model") that says what it is, where that can be told."""
+def unwrapped(header: Header) -> tuple[Header, str]:
+    """Return (the header with names as a checkpoint has them, what stood before each): "state_dict." where a tool saved it wrapped."""
+    wrapper = next((start for start in WRAPPERS if all(key.startswith(start) for key in header.shapes)), "") if header.shapes else ""
+    if not wrapper:
+        return header, ""
+    shapes = {key.removeprefix(wrapper): shape for key, shape in header.shapes.items()}
+    return Header(shapes, {key.removeprefix(wrapper): kind for key, kind in header.dtypes.items()}, header.metadata), wrapper
+
+
+def family_of(name: str, header: Header, *, without: Collection[str] = ()) -> str:
+    """Return "sd1" or "sdxl" of the checkpoint called ``name``; raises LabError("model") that says what it is, where that can be told.
+
+    The parts in ``without`` may be missing.
+    """
     shapes = header.shapes
     entry = shapes.get(UNET + "input_blocks.0.0.weight")
+    lone = next((what for part, what in LONE_PARTS if part in shapes), None) if entry is None else None
+    if lone is not None:
+        raise lab_error("model", f"{name} is {lone} alone", WANTED, "give the whole checkpoint that it was cut from, or a diffusers folder")
     stranger = (
         next((what for part, what in NOT_YET if any(part in key for key in shapes)), None) if entry is None or _odd_text(shapes) else None
     )
     if stranger is not None:
         raise lab_error("model", f"{name} is {stranger}", WANTED, "this version cannot use it as a base yet")
     if entry is None:
-        only = (
-            "a UNet in diffusers' naming" if any(key.startswith("down_blocks.") for key in shapes) else "no checkpoint that is known here"
-        )
-        raise lab_error("model", f"{name} is {only}", WANTED, "or give the path of a whole diffusers folder")
+        raise lab_error("model", f"{name} is no checkpoint that is known here", WANTED, "or give the path of a whole diffusers folder")
     _check_channels(name, entry)
     family = "sdxl" if any(key.startswith("conditioner.") for key in shapes) else "sd1"
-    _check_parts(name, shapes, family)
+    _check_parts(name, shapes, family, without)
     return family
 
 
@@ -77,13 +99,16 @@ def _check_channels(name: str, entry: tuple[int, ...]) -> None:
         raise lab_error("model", found, "4, as text-to-image models do", "this version cannot use it as a base yet")
 
 
-def _check_parts(name: str, shapes: Shapes, family: str) -> None:
-    wanted = {"VAE": (VAE,), "text encoder": (CLIP_PREFIX[family],)}
+def _check_parts(name: str, shapes: Shapes, family: str, without: Collection[str]) -> None:
+    wanted = {} if "vae" in without else {"VAE": (VAE,)}
+    wanted["text encoder"] = (CLIP_PREFIX[family],)
     if family == "sdxl":
         wanted["second text encoder"] = (OPEN_CLIP_PREFIX,)
     lacking = [part for part, starts in wanted.items() if not any(key.startswith(starts) for key in shapes)]
     if lacking:
         do = "merge it in, or save the whole pipeline as a diffusers folder"
+        if lacking == ["VAE"]:
+            do = "name one under `load`, `vae: PATH`, or save the whole pipeline as a diffusers folder"
         raise lab_error("model", f"{name} has no {' and no '.join(lacking)} in it", WANTED, do)
 
 
@@ -104,15 +129,25 @@ def schedule_config(header: Header) -> dict[str, Any]:
 # --- configurations -----------------------------------------------------------------------------------------------------
 
 
-def configs_of(name: str, header: Header, family: str) -> dict[str, dict[str, Any]]:
-    """Return the configuration of each model part, as diffusers and transformers take them; raises LabError("model")."""
-    shapes = header.shapes
-    try:
-        found = {"unet": unet_config(shapes, family), "vae": vae_config(shapes, family), "text_encoder": clip_config(shapes, family)}
-        if family == "sdxl":
-            found["text_encoder_2"] = open_clip_config(shapes)
-    except (KeyError, IndexError, ValueError, ZeroDivisionError) as error:
-        raise unknown_layout(name, family, str(error)) from error
+def configs_of(name: str, header: Header, family: str, *, without: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+    """Return the configuration of each model part that is wanted, as diffusers and transformers take them; raises LabError("model")."""
+    readers: dict[str, Callable[[Shapes], dict[str, Any]]] = {
+        "unet": lambda shapes: unet_config(shapes, family), "vae": lambda shapes: vae_config(shapes, family),
+        "text_encoder": lambda shapes: clip_config(shapes, family),
+    }  # fmt: skip
+    if family == "sdxl":
+        readers["text_encoder_2"] = open_clip_config
+    found = {}
+    for part, read in readers.items():
+        if part not in without:
+            try:
+                found[part] = read(header.shapes)
+            except KeyError as error:
+                raise lab_error(
+                    "model", f"{name} lacks {error.args[0]} of its {part}", "every weight", "is the download complete?"
+                ) from error
+            except (IndexError, ValueError, ZeroDivisionError, StopIteration) as error:
+                raise unknown_layout(name, family, str(error)) from error
     return found
 
 
@@ -178,8 +213,13 @@ def open_clip_config(shapes: Shapes) -> dict[str, Any]:
     n_tokens, width = part["token_embedding.weight"]
     return _text_config(
         n_tokens, part["positional_embedding"][0], width, part["transformer.resblocks.0.mlp.c_fc.weight"][0],
-        _count(part, "transformer.resblocks."), part["text_projection"][1], "gelu",
+        _count(part, "transformer.resblocks."), _projection(part), "gelu",
     )  # fmt: skip
+
+
+def _projection(part: Shapes) -> int:
+    """Return the width of OpenCLIP's pooled vector: a matrix (in, out), or a linear layer's weight (out, in) as ComfyUI saves it."""
+    return part["text_projection.weight"][0] if "text_projection.weight" in part else part["text_projection"][1]
 
 
 def _text_config(n_tokens: int, positions: int, width: int, inner: int, layers: int, projection: int, activation: str) -> dict[str, Any]:

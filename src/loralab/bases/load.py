@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.utils import logging as diffusers_logging
-from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
-from transformers.utils import logging as transformers_logging
 
 from loralab.bases.base import Base
-from loralab.bases.header import CONVERT, read_header
+from loralab.bases.folder import UNSAFE_SUFFIXES, load_part, only_file, read_json
+from loralab.bases.header import CONVERT
 from loralab.bases.single_file import load_parts, sha256_of
-from loralab.errors import LabError, lab_error
+from loralab.bases.vae import load_vae
+from loralab.errors import lab_error
 from loralab.petri import petri_folder
+from loralab.quiet import quiet_libraries
 from loralab.spec.models import LoadSpec
-
-DOWNLOAD = "is the download complete?"
-UNSAFE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 
 
 @dataclass(frozen=True)
@@ -87,8 +83,8 @@ def load_base(reference: str, load: LoadSpec | None = None) -> Base:
     path = petri_folder() if reference == "petri" else Path(reference)
     dtype = DTYPES[load.precision]
     dtypes = {name: torch.float32 if name == "vae" else dtype for name in MODEL_PARTS}
-    with _quiet_libraries():
-        family, parts, found_schedule, fingerprint = _read(path, reference, dtypes)
+    with quiet_libraries():
+        family, parts, found_schedule, fingerprint = _read(path, reference, dtypes, load.vae)
     scheduler = overruled(found_schedule, load)
     models = {name: parts[name].to(device=place).requires_grad_(False).eval() for name in MODEL_PARTS if name in parts}
     unet, vae = models["unet"], models["vae"]
@@ -102,22 +98,39 @@ def load_base(reference: str, load: LoadSpec | None = None) -> Base:
         text_encoder=models["text_encoder"], tokenizer=parts["tokenizer"], scheduler_config=scheduler,
         fingerprint=_fingerprint_as_held(fingerprint, load, found_schedule, scheduler), size_px=side * factor,
         latent_shape=(int(unet.config.in_channels), side, side), device=place, dtype=dtype, text_encoder_2=models.get("text_encoder_2"),
-        tokenizer_2=parts.get("tokenizer_2"), weights=path if path.is_file() else _only_file(path / "unet"),
+        tokenizer_2=parts.get("tokenizer_2"), weights=path if path.is_file() else only_file(path / "unet"),
     )  # fmt: skip
 
 
-def _read(path: Path, reference: str, dtypes: Mapping[str, torch.dtype]) -> tuple[str, dict[str, Any], dict[str, Any], str]:
-    """Return (family, parts, scheduler configuration, fingerprint of the files) of a folder or a single file."""
+def _read(
+    path: Path, reference: str, dtypes: Mapping[str, torch.dtype], vae: str | None
+) -> tuple[str, dict[str, Any], dict[str, Any], str]:
+    """Return (family, parts, scheduler configuration, fingerprint of the files) of a folder or a single file.
+
+    Where a ``vae`` is named, the base's own is not looked at, and may be missing.
+    """
     if path.is_file():
         if path.suffix.lower() in UNSAFE_SUFFIXES:
             found = f"the base {reference!r} is a pickle, which can run any code when it is opened"
             raise lab_error("model", found, "`petri`, a diffusers folder, or a .safetensors checkpoint", CONVERT)
-        return *load_parts(path, dtypes), sha256_of(path)
+        name, parts, schedule = load_parts(path, dtypes, without=() if vae is None else ("vae",))
+        return name, *_with_vae(name, parts, schedule, sha256_of(path), vae)
     family = _family_of(path, reference)
-    parts = {name: _load_part(path, name, kind, dtypes.get(name, torch.float32)) for name, kind in family.parts.items()}
+    kinds = {name: kind for name, kind in family.parts.items() if name != "vae" or vae is None}
+    parts = {name: load_part(path / name, kind, dtypes.get(name, torch.float32)) for name, kind in kinds.items()}
     if getattr(parts["unet"].config, "cross_attention_dim", 0) == SD2_TEXT_WIDTH:
         raise lab_error("model", f"the base {reference!r} is a Stable Diffusion 2", "SD1 or SDXL", "this version cannot use it yet")
-    return family.name, parts, _read_json(path / "scheduler" / "scheduler_config.json"), fingerprint_of(path)
+    schedule = read_json(path / "scheduler" / "scheduler_config.json")
+    return family.name, *_with_vae(family.name, parts, schedule, fingerprint_of(path), vae)
+
+
+def _with_vae(
+    family: str, parts: dict[str, Any], schedule: dict[str, Any], fingerprint: str, vae: str | None
+) -> tuple[dict[str, Any], dict[str, Any], str]:
+    if vae is None:
+        return parts, schedule, fingerprint
+    other, sha256 = load_vae(vae, family)
+    return parts | {"vae": other}, schedule, hashlib.sha256(f"{fingerprint} vae {sha256}".encode()).hexdigest()
 
 
 def device_of(name: str) -> torch.device:
@@ -169,87 +182,10 @@ def _family_of(folder: Path, reference: str) -> Family:
         found = f"the base {reference!r} is a folder without model_index.json" if folder.is_dir() else f"no base at {reference!r}"
         expected = "`petri`, or the path of a diffusers folder or of a .safetensors checkpoint"
         raise lab_error("model", found, expected, "check `base:` in the study")
-    name = str(_read_json(index).get("_class_name"))
+    name = str(read_json(index).get("_class_name"))
     if name not in FAMILIES:
         raise lab_error("model", f"the base {reference!r} is a {name}", f"one of {', '.join(FAMILIES)}", "this version cannot use it yet")
     return FAMILIES[name]
-
-
-def _load_part(folder: Path, name: str, kind: Any, dtype: torch.dtype) -> Any:
-    place = folder / name
-    if not place.is_dir():
-        raise lab_error("model", f"the base in {folder.name} has no {name}", f"a folder {name}/", DOWNLOAD)
-    if name not in MODEL_PARTS:
-        with _as_lab_error(name):
-            return kind.from_pretrained(place, local_files_only=True)
-    if not list(place.glob("*.safetensors")):
-        unsafe = sorted(file.name for file in place.iterdir() if file.suffix in UNSAFE_SUFFIXES)
-        found = f"{name}/ holds no .safetensors" + (f", only {', '.join(unsafe)}" if unsafe else "")
-        do = "save the pipeline again with save_pretrained(..., safe_serialization=True)"
-        raise lab_error("model", found, "weights as safetensors: pickles can run any code when they are opened", do)
-    for file in sorted(place.glob("*.safetensors")):
-        try:
-            read_header(file)
-        except LabError as error:
-            raise lab_error("model", f"{name}/ of the base cannot be loaded: {error}", "a whole diffusers folder", DOWNLOAD) from error
-    with _as_lab_error(name):
-        model, told = kind.from_pretrained(
-            place, local_files_only=True, use_safetensors=True, output_loading_info=True, **_as_dtype(kind, dtype)
-        )
-    lacking = sorted(map(str, told["missing_keys"]))
-    if lacking:  # the libraries would fill them with random numbers and go on
-        shown = ", ".join(lacking[:5])
-        raise lab_error("model", f"{name}/ lacks {len(lacking)} weights: {shown}", "every weight of its config.json", DOWNLOAD)
-    return model
-
-
-def _only_file(folder: Path) -> Path | None:
-    """Return the safetensors file of a folder that holds one; None where the weights lie in several."""
-    files = sorted(folder.glob("*.safetensors"))
-    return files[0] if len(files) == 1 else None
-
-
-def _as_dtype(kind: Any, dtype: torch.dtype) -> dict[str, Any]:
-    """Return the argument that has weights read as ``dtype``; the two libraries name it differently."""
-    return {"torch_dtype" if kind.__module__.startswith("diffusers") else "dtype": dtype}
-
-
-@contextmanager
-def _quiet_libraries() -> Iterator[None]:
-    """Keep the libraries' own progress bars and remarks off the screen for the block: what is wrong with a base is said by us."""
-    levels = transformers_logging.get_verbosity(), diffusers_logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    diffusers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(levels[0])
-        diffusers_logging.set_verbosity(levels[1])
-        if bars:
-            transformers_logging.enable_progress_bar()
-
-
-@contextmanager
-def _as_lab_error(name: str) -> Iterator[None]:
-    """Turn what the libraries raise about a damaged part into a LabError."""
-    try:
-        yield
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise lab_error("model", f"{name}/ of the base cannot be loaded: {first}", "a whole diffusers folder", DOWNLOAD) from error
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        found = f"the base has no readable {file.parent.name}/{file.name}"
-        raise lab_error("model", found, "a whole diffusers folder", DOWNLOAD) from error
-    if not isinstance(content, dict):
-        raise lab_error("model", f"{file.parent.name}/{file.name} of the base holds no mapping", "a whole diffusers folder", DOWNLOAD)
-    return content
 
 
 def fingerprint_of(folder: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from loralab.bases.checkpoint import (
     family_of,
     schedule_config,
     unknown_layout,
+    unwrapped,
 )
 from loralab.bases.header import read_header
 from loralab.bases.tokens import make_clip_tokenizer
@@ -37,23 +38,32 @@ State = dict[str, torch.Tensor]
 #: what checkpoints carry along and no model here has: position numbers, CLIP's own head, training remains of the VAE
 UNUSED = ("position_ids", "logit_scale", "text_model.text_projection", "loss.")
 
+#: the layers of a VAE's attention by diffusers' names, of today and before 0.19, and by the original ones
+VAE_ATTENTION = {
+    "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out", "query": "q", "key": "k", "value": "v", "proj_attn": "proj_out",
+    "group_norm": "norm",
+}  # fmt: skip
 
-def load_parts(path: Path, dtypes: Mapping[str, torch.dtype]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+
+def load_parts(
+    path: Path, dtypes: Mapping[str, torch.dtype], *, without: Collection[str] = ()
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Return (family, parts by name, scheduler configuration) of the checkpoint at ``path``, each model in its type of ``dtypes``.
 
-    Raises LabError("model"): nothing is filled with random numbers, and nothing that belongs to a model is left aside.
+    Parts that are named in ``without`` are not read, and may be missing. Raises LabError("model"): nothing is filled with random numbers,
+    and nothing that belongs to a model is left aside.
     """
-    header = read_header(path)
-    family = family_of(path.name, header)
-    configs = configs_of(path.name, header, family)
+    header, wrapper = unwrapped(read_header(path))
+    family = family_of(path.name, header, without=without)
+    configs = configs_of(path.name, header, family, without=without)
     parts: dict[str, Any] = {"tokenizer": make_clip_tokenizer()}
     if family == "sdxl":
         parts["tokenizer_2"] = make_clip_tokenizer(pad="!")
     with safe_open(path, framework="pt") as file:
         for name, config in configs.items():
             prefix = _prefix(name, family)
-            tensors = {key: file.get_tensor(key) for key in header.shapes if key.startswith(prefix)}
-            parts[name] = _make_part(path.name, family, name, config, tensors, dtypes[name])
+            tensors = {key: file.get_tensor(wrapper + key) for key in header.shapes if key.startswith(prefix)}
+            parts[name] = make_part(path.name, family, name, config, tensors, dtypes[name])
     return family, parts, schedule_config(header)
 
 
@@ -67,7 +77,7 @@ def _prefix(name: str, family: str) -> str:
     return {"unet": UNET, "vae": VAE, "text_encoder": CLIP_PREFIX[family], "text_encoder_2": OPEN_CLIP_PREFIX}[name]
 
 
-def _make_part(file: str, family: str, name: str, config: Mapping[str, Any], tensors: State, dtype: torch.dtype) -> torch.nn.Module:
+def make_part(file: str, family: str, name: str, config: Mapping[str, Any], tensors: State, dtype: torch.dtype) -> torch.nn.Module:
     """Return the model with the checkpoint's weights; memory is taken for these alone, never for initial values."""
     try:
         with torch.device("meta"):
@@ -120,7 +130,19 @@ def _make_unet(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
 
 
 def _make_vae(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
-    return AutoencoderKL(**config), lambda model, tensors: convert_ldm_vae_checkpoint(tensors, dict(model.config))
+    def convert(model: Any, tensors: State) -> State:
+        return dict(convert_ldm_vae_checkpoint({ldm_attention(key): value for key, value in tensors.items()}, dict(model.config)))
+
+    return AutoencoderKL(**config), convert
+
+
+def ldm_attention(key: str) -> str:
+    """Return a VAE's tensor name with its attention named as in the original layout; some tools write diffusers' names inside it."""
+    before, attention, name = key.partition(".attn_1.")
+    if not attention:
+        return key
+    layer = next((theirs for theirs in VAE_ATTENTION if name.startswith(theirs + ".")), None)
+    return key if layer is None else before + attention + VAE_ATTENTION[layer] + name.removeprefix(layer)
 
 
 def _make_clip(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
@@ -132,7 +154,9 @@ def _make_clip(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
 
 def _make_open_clip(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
     def convert(model: Any, tensors: State) -> State:
-        return dict(convert_open_clip_checkpoint(model, tensors, prefix=OPEN_CLIP_PREFIX))
+        linear = tensors.pop(OPEN_CLIP_PREFIX + "text_projection.weight", None)  # a linear layer's weight, as ComfyUI saves it
+        matrix = {} if linear is None else {OPEN_CLIP_PREFIX + "text_projection": linear.T.contiguous()}
+        return dict(convert_open_clip_checkpoint(model, tensors | matrix, prefix=OPEN_CLIP_PREFIX))
 
     return CLIPTextModelWithProjection(CLIPTextConfig(**config)), convert
 

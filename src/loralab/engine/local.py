@@ -104,10 +104,12 @@ def open_study(loaded: Loaded, lab: Path, clock: StageClock) -> StudyRun:
 def load_bases(loaded: Loaded) -> dict[str, Base]:
     """Return the study's bases by name, its own first.
 
-    What `load` says of a base's files (prediction, noise schedule) is about the study's own; the others are taken at their files' word.
+    What `load` says of a base's files (prediction, noise schedule, VAE) is about the study's own; the others are taken as they are.
     """
     own = loaded.spec.load
-    others = own.model_copy(update={"prediction": None, "zero_terminal_snr": None})
+    if own.vae is not None:
+        own = own.model_copy(update={"vae": resolve_base(loaded, own.vae)})
+    others = own.model_copy(update={"prediction": None, "zero_terminal_snr": None, "vae": None})
     references = base_arms(loaded.spec)
     return {
         name: load_base(resolve_base(loaded, reference), own if name == BASE_ARM else others) for name, reference in references.items()

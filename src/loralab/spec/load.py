@@ -48,7 +48,9 @@ class Loaded:
         """Hash of the resolved study (the preset applied), not of its comments or layout."""
         content = self.spec.model_dump(mode="json", exclude={"presets": True, "load": set(WHERE_ONLY)})
         # what a study says nothing of leaves it the hash that it had before it could be said
-        if content["load"] == LoadSpec().model_dump(mode="json", exclude=set(WHERE_ONLY)):
+        if content["load"]["vae"] is None:
+            del content["load"]["vae"]
+        if content["load"] == LoadSpec().model_dump(mode="json", exclude={*WHERE_ONLY, "vae"}):
             del content["load"]
         for experiment in content["experiments"].values():
             if not experiment["curves"]:

@@ -83,6 +83,9 @@ class LoadSpec(Strict):
     zero_terminal_snr: bool | None = Field(
         None, description="Noise schedule that ends in pure noise (rescale_betas_zero_snr). Default: what its files say."
     )
+    vae: str | None = Field(
+        None, description="A VAE in place of the base's own: a .safetensors file or a diffusers folder, relative to the study file."
+    )
     size_px: int | None = Field(
         None, ge=64, le=2048, multiple_of=64, description="Side of pictures and training images in px. Default: the base's own."
     )

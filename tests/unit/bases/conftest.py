@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from loralab.bases import Base
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -17,3 +21,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Pat
 
     place = tmp_path_factory.mktemp("small")
     return {family: save_pair(place, family) for family in ("sd1", "sdxl")}
+
+
+@pytest.fixture(scope="session")
+def bases(small: dict[str, tuple[Path, Path]]) -> dict[str, Base]:
+    """The bases of ``small``'s folders, for pictures of 64 px."""
+    from loralab.bases import load_base
+    from loralab.spec import LoadSpec
+
+    return {family: load_base(str(small[family][0]), LoadSpec(size_px=64)) for family in ("sd1", "sdxl")}

@@ -184,7 +184,16 @@ def test_the_older_names_of_a_text_encoder_are_known(small: Small, tmp_path: Pat
         (["model.diffusion_model.double_blocks.0.img_attn.qkv.weight"], "FLUX.1"),
         (["transformer_blocks.0.attn.to_q.weight"], "a transformer (DiT)"),
         (["lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"], "a LoRA"),
-        (["down_blocks.0.resnets.0.conv1.weight"], "diffusers' naming"),
+        (
+            ["conv_in.weight", "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight"],
+            "a UNet (its names are diffusers') alone",
+        ),
+        (["unet.conv_in.weight"], "a UNet (its names are diffusers') alone"),
+        (["diffusion_model.input_blocks.0.0.weight", "diffusion_model.middle_block.1.transformer_blocks.0.norm1.weight"], "a UNet"),
+        (["input_blocks.0.0.weight", "middle_block.1.transformer_blocks.0.norm1.weight"], "a UNet (its names are the original ones) alone"),
+        (["encoder.conv_in.weight", "decoder.conv_in.weight"], "a VAE alone"),
+        (["first_stage_model.encoder.conv_in.weight"], "a VAE alone"),
+        (["text_model.embeddings.token_embedding.weight"], "a text encoder (CLIP) alone"),
         (["anything.else"], "no checkpoint that is known here"),
     ],
 )
@@ -257,3 +266,46 @@ def test_a_header_longer_than_its_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes((1 << 50).to_bytes(8, "little") + b"{}")
     with pytest.raises(LabError, match="would be 1125899906842624 bytes long"):
         read_header(tmp_path / "x.safetensors")
+
+
+# --- names that tools have written otherwise ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrapper", ["state_dict.", "module."])
+def test_a_checkpoint_whose_names_are_wrapped_is_read(small: Small, tmp_path: Path, wrapper: str) -> None:
+    save_file({wrapper + key: value for key, value in load_file(small["sd1"][1]).items()}, tmp_path / "wrapped.safetensors")
+    wrapped, plain = (load_base(str(path), SIZE) for path in (tmp_path / "wrapped.safetensors", small["sd1"][1]))
+    assert all(torch.equal(value, plain.unet.state_dict()[key]) for key, value in wrapped.unet.state_dict().items())
+    assert wrapped.fingerprint != plain.fingerprint  # of another file
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"},
+        {"q": "query", "k": "key", "v": "value", "proj_out": "proj_attn", "norm": "group_norm"},
+    ],
+)
+@pytest.mark.parametrize("flat", [True, False])
+def test_a_vaes_attention_may_have_diffusers_names(small: Small, tmp_path: Path, names: dict[str, str], flat: bool) -> None:
+    """Linear layers (flat) or 1x1 convolutions, under diffusers' names of today or before 0.19."""
+
+    def rename(state: dict[str, torch.Tensor]) -> None:
+        for key in [key for key in state if key.startswith("first_stage_model.") and ".attn_1." in key]:
+            before, _, name = key.partition(".attn_1.")
+            layer, _, end = name.partition(".")
+            value = state.pop(key)
+            state[f"{before}.attn_1.{names.get(layer, layer)}.{end}"] = value.flatten(1) if flat and value.ndim == 4 else value
+
+    changed_vae = load_base(str(changed(small, tmp_path, rename)), SIZE).vae.state_dict()
+    plain = load_base(str(small["sd1"][1]), SIZE).vae.state_dict()
+    assert all(torch.equal(value, plain[key]) for key, value in changed_vae.items())
+
+
+def test_the_projection_of_sdxls_second_encoder(small: Small, tmp_path: Path) -> None:
+    name = "conditioner.embedders.1.model.text_projection"
+    text = message(changed(small, tmp_path, lambda state: state.pop(name), "sdxl"))
+    assert "lacks text_projection of its text_encoder_2" in text
+    path = changed(small, tmp_path, lambda state: state.update({f"{name}.weight": state.pop(name).T.contiguous()}), "sdxl")
+    ours, plain = (load_base(str(place), SIZE).text_encoder_2.text_projection.weight for place in (path, small["sdxl"][1]))
+    assert torch.equal(ours, plain)
