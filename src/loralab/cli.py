@@ -273,7 +273,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line; a user's mistake ends in a message and an exit code, never in a traceback."""
     never_fail_to_print(sys.stdout, sys.stderr)
     try:
-        with quiet_libraries():
+        with quiet_libraries(every_logger=True):
             app(args=argv)
     except LabError as error:
         _print_error(error)

@@ -42,7 +42,9 @@ def test_levels_and_variables_are_as_before_and_other_warnings_are_heard(monkeyp
     monkeypatch.delenv("DIFFUSERS_VERBOSITY", raising=False)
     logger = logging.getLogger("diffusers")
     level = logger.level
-    with quiet_libraries():
+    disabled = logging.root.manager.disable
+    with quiet_libraries(every_logger=True):
+        assert not logging.getLogger("of.a.stranger").isEnabledFor(logging.CRITICAL)
         assert {name: os.environ[name] for name in VARIABLES} == VARIABLES
         assert not logging.getLogger("diffusers.models").isEnabledFor(logging.ERROR)
         warnings.warn_explicit("old", DeprecationWarning, "x.py", 1, module="transformers.models.clip")
@@ -51,3 +53,4 @@ def test_levels_and_variables_are_as_before_and_other_warnings_are_heard(monkeyp
     assert os.environ["TRANSFORMERS_VERBOSITY"] == "info"
     assert "DIFFUSERS_VERBOSITY" not in os.environ
     assert logger.level == level
+    assert logging.root.manager.disable == disabled
