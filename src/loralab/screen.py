@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from loralab.terminal import Screen as Screen
+from loralab.terminal import console as console_for_output
 
 if TYPE_CHECKING:
     from loralab.audit import Audit
-    from loralab.engine.events import Event
     from loralab.engine.whole import Outcome
 
-TITLES = {
-    "draw": "Drawing pictures", "data": "Making training sets", "train": "Training LoRAs", "measure": "Measuring",
-    "calibrate": "Calibrating instruments", "report": "Writing the report",
-}  # fmt: skip
 WORDS = {
     "supported": "[green]yes[/]",
     "contradicted": "[red]no[/]",
@@ -32,34 +27,6 @@ WORDS = {
 }
 #: behind a claim that was written after something could be seen: it suggests what to test next, and answers nothing.
 AFTERTHOUGHT = " [dim](afterthought: written after the first run)[/]"
-
-
-class Screen:
-    """Progress bars for a running study, one a stage, with the time left; a context manager that is also the listener."""
-
-    def __init__(self, quiet: bool) -> None:
-        self.console = Console(file=sys.stderr, quiet=quiet)
-        self.progress = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.percentage:>3.0f} %"),
-            TimeRemainingColumn(compact=True), TextColumn("left"), TextColumn("[dim]{task.fields[note]}"), console=self.console,
-        )  # fmt: skip
-        self.tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Screen:
-        self.progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.progress.stop()
-
-    def __call__(self, event: Event) -> None:
-        """Show one event."""
-        title = "Drawing the base" if event.note.startswith(("the base", "first pictures")) else TITLES[event.stage]
-        if title not in self.tasks:
-            self.tasks[title] = self.progress.add_task(f"{title:<24}", note="")
-        self.progress.update(self.tasks[title], completed=event.done, total=max(1, event.total), note=escape(event.note))
-        if event.path and event.stage == "draw":
-            self.progress.console.print(f"First pictures: {escape(event.path)}", soft_wrap=True)
 
 
 def print_outcome(outcome: Outcome, as_json: bool) -> None:
@@ -73,7 +40,7 @@ def print_outcome(outcome: Outcome, as_json: bool) -> None:
         }  # fmt: skip
         print(json.dumps(document, indent=1))
         return
-    console = Console()
+    console = console_for_output()
     if outcome.verdicts:
         _show_verdicts(console, [verdict.to_json() for verdict in outcome.verdicts])
     else:
@@ -85,7 +52,7 @@ def print_outcome(outcome: Outcome, as_json: bool) -> None:
 def print_verdicts(document: Mapping[str, Any], page: Path) -> None:
     """Print the verdicts of a finished study and the path of its report."""
     if document["verdicts"]:
-        _show_verdicts(Console(), document["verdicts"])
+        _show_verdicts(console_for_output(), document["verdicts"])
     print(page)
 
 
@@ -103,7 +70,7 @@ def _show_verdicts(console: Console, verdicts: list[dict[str, Any]]) -> None:
             console.print(f"\n[bold]{escape(experiment)}[/]")
         later = AFTERTHOUGHT if verdict.get("exploratory") else ""
         console.print(f"  {WORDS[verdict['verdict']]}: {escape(verdict['say'])}{later}")
-        console.print(Padding(f"[dim]{escape(verdict['reason'])}[/]", (0, 0, 0, 6)))
+        console.print(Padding(f"[dim]{escape(verdict['reason'])}[/]", (0, 0, 0, 6), expand=False))
 
 
 def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
@@ -111,7 +78,7 @@ def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(plan, indent=1))
         return
-    console = Console()
+    console = console_for_output()
     cost = plan["cost"]
     console.print(f"[bold]{escape(plan['study'])}[/], preset {plan['preset']}: {escape(plan['about'])}")
     console.print(
@@ -139,7 +106,7 @@ def print_check(document: Mapping[str, Any], page: Path, card: Path, as_json: bo
     if as_json:
         print(json.dumps({**document, "page": str(page), "card": str(card)}, indent=1))
         return
-    console = Console()
+    console = console_for_output()
     for sentence in document["sentences"]:
         console.print(escape(sentence))
     for note in document["notes"]:
@@ -167,10 +134,10 @@ def print_audit(audit: Audit, page: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps({**audit.to_json(), "page": str(page)}, indent=1))
         return
-    console = Console()
+    console = console_for_output()
     for remark in audit.remarks:
         console.print(f"[yellow]{remark.n} of {remark.of}[/]  [bold]{escape(remark.says)}[/]")
-        console.print(Padding(f"[dim]{escape(remark.do)}[/]", (0, 0, 0, 6)))
+        console.print(Padding(f"[dim]{escape(remark.do)}[/]", (0, 0, 0, 6), expand=False))
     if not audit.remarks:
         console.print("Nothing stands out.")
     for note in audit.notes:
