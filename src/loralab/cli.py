@@ -155,7 +155,7 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Look at a training set before anyone trains: captions, trigger, twins, balance, and what the pictures share in silence."""
-    from loralab.engine.auditing import run_audit
+    from loralab.audit import run_audit
     from loralab.screen import print_audit
 
     print_audit(*run_audit(dataset, base=base, trigger=trigger, out=out), as_json)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ WORDS = {
     "inconclusive": "[yellow]can't tell yet[/]",
     "not_measurable": "[magenta]not measurable[/]",
 }
+#: names of pictures behind a remark of an audit
+FILES_A_REMARK = 6
 #: behind a claim that was written after something could be seen: it suggests what to test next, and answers nothing.
 AFTERTHOUGHT = " [dim](afterthought: written after the first run)[/]"
 
@@ -135,15 +137,28 @@ def print_audit(audit: Audit, page: Path, as_json: bool) -> None:
         print(json.dumps({**audit.to_json(), "page": str(page)}, indent=1))
         return
     console = console_for_output()
+    for problem in audit.problems:
+        console.print(f"[red]problem:[/] {escape(str(problem))}", soft_wrap=True)
+    if audit.trigger is not None:
+        console.print(f"trigger: [bold]{escape(audit.trigger.words)}[/] [dim]({escape(audit.trigger.told)})[/]")
     for remark in audit.remarks:
-        console.print(f"[yellow]{remark.n} of {remark.of}[/]  [bold]{escape(remark.says)}[/]")
-        console.print(Padding(f"[dim]{escape(remark.do)}[/]", (0, 0, 0, 6), expand=False))
+        console.print(f"[yellow]-[/] [bold]{escape(remark.says)}[/]")
+        console.print(Padding(f"[dim]{escape(remark.do)}[/]", (0, 0, 0, 2), expand=False))
+        console.print(Padding(escape(_some_files(audit.files_of(remark))), (0, 0, 0, 2), expand=False))
     if not audit.remarks:
         console.print("Nothing stands out.")
     for note in audit.notes:
         console.print(f"[dim]file: {escape(note)}[/]")
-    console.print(f"\n{len(audit.pictures)} pictures, {len(audit.remarks)} remarks. The page:")
+    counts = (len(audit.pictures), "picture"), (len(audit.remarks), "remark"), (len(audit.problems), "problem")
+    told = ", ".join(f"{n} {word}" + ("" if n == 1 else "s") for n, word in counts if n or word != "problem")
+    console.print(f"\n{told}. The page:")
     print(page)
+
+
+def _some_files(files: Sequence[str]) -> str:
+    """Return the names of the first few pictures of a remark."""
+    more = len(files) - FILES_A_REMARK
+    return ", ".join(files[:FILES_A_REMARK]) + (f" and {more} more" if more > 0 else "")
 
 
 def _memory_line(sizes: Mapping[str, Any], device: str) -> str:

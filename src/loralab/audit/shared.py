@@ -192,7 +192,9 @@ def _same_size(facts: Sequence[Facts]) -> Remark | None:
 
 def check_disagreements(facts: Sequence[Facts]) -> Iterator[Remark]:
     """Yield remarks where captions name a colour that the pictures do not have."""
-    absent = indices([bool(missing_colours(each)) for each in facts])
+    wrong = indices([_wrong_background(each) for each in facts])
+    told = wrong if len(wrong) >= LEAST_PICTURES else ()
+    absent = indices([index not in told and bool(missing_colours(each)) for index, each in enumerate(facts)])
     if len(absent) >= LEAST_PICTURES:
         listed = ", ".join(dict.fromkeys(colour for index in absent for colour in missing_colours(facts[index])))
         yield Remark(
@@ -200,8 +202,7 @@ def check_disagreements(facts: Sequence[Facts]) -> Iterator[Remark]:
             len(absent), len(facts), "Look at these pictures: the caption may belong to another one.",
             f"from {LEAST_PICTURES} pictures; less than {LEAST_COLOUR:.1%} of the picture has the colour", absent,
         )  # fmt: skip
-    wrong = indices([_wrong_background(each) for each in facts])
-    if len(wrong) >= LEAST_PICTURES:
+    if told:
         yield Remark(
             "background-not-so", f"{len(wrong)} of {len(facts)} captions name a background of another colour than their picture's.",
             len(wrong), len(facts), "Correct the captions, or the background stays bound to the trigger.",

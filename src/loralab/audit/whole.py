@@ -2,90 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from PIL import Image
 
+from loralab.audit.balance import check_minorities, covered, find_minorities
 from loralab.audit.likeness import check_copies
 from loralab.audit.remark import LEAST_PICTURES, Facts, Remark, indices
+from loralab.audit.result import Audit, FolderRow, PictureFacts, TagRow
 from loralab.audit.shared import check_disagreements, check_shared
-from loralab.audit.words import check_balance, check_captions, tag_shares, terms_of
-from loralab.data import DatasetContents, Trigger, guess_trigger, read_dataset
+from loralab.audit.showings import check_balance, check_repeats, tag_shares
+from loralab.audit.words import check_captions, terms_of
+from loralab.data import DatasetContents, Trigger, gather_dataset, guess_trigger
+from loralab.data.gathering import shown
 from loralab.data.tags import says
+from loralab.errors import LabError, Problem
 from loralab.measure.picture import Picture, make_labs
 
 #: pictures are looked at with this shorter side; smaller ones as they are, down to what the instruments need
 SHORT_SIDE_PX, LEAST_SIDE_PX, LONG_SIDE_PX = 96, 32, 384
 #: a square crop takes much from a picture above this share of its area
 MOST_CROPPED = 0.25
-
-
-@dataclass(frozen=True)
-class TagRow:
-    """A tag with how many pictures have it, and its share of what training shows."""
-
-    tag: str
-    pictures: int
-    share_of_training: float
-
-
-@dataclass(frozen=True)
-class FolderRow:
-    """A folder with its pictures, repeats, showings in an epoch, and its share of them."""
-
-    folder: str
-    pictures: int
-    repeats: int
-    showings: int
-    share_of_training: float
-
-
-@dataclass(frozen=True)
-class PictureFacts:
-    """One picture as the page shows it."""
-
-    file: str
-    caption: str
-    width: int
-    height: int
-    image: np.ndarray
-
-
-@dataclass(frozen=True)
-class Audit:
-    """What was found in a data set."""
-
-    name: str
-    trigger: Trigger | None
-    trigger_captions: int
-    trigger_first: int
-    remarks: tuple[Remark, ...]
-    tags: tuple[TagRow, ...]
-    folders: tuple[FolderRow, ...]
-    pictures: tuple[PictureFacts, ...]
-    notes: tuple[str, ...]
-    regularisation_pictures: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return everything but the pixels; remarks name their pictures' files."""
-        files = [picture.file for picture in self.pictures]
-        return {
-            "dataset": self.name, "pictures": len(self.pictures), "regularisation_pictures": self.regularisation_pictures,
-            "trigger": _trigger_json(self.trigger) | {"captions": self.trigger_captions, "first": self.trigger_first},
-            "remarks": [{**asdict(remark), "pictures": [files[index] for index in remark.pictures]} for remark in self.remarks],
-            "tags": [asdict(row) for row in self.tags], "folders": [asdict(row) for row in self.folders], "notes": list(self.notes),
-        }  # fmt: skip
-
-
-def _trigger_json(trigger: Trigger | None) -> dict[str, Any]:
-    if trigger is None:
-        return {"word": "", "guessed": False, "sure": "unknown", "from": "", "others": []}
-    return {"word": trigger.words, "guessed": trigger.guessed, "sure": trigger.sure, "from": trigger.source, "others": list(trigger.others)}
 
 
 @dataclass(frozen=True)
@@ -100,25 +41,43 @@ class BaseFacts:
 def audit_dataset(path: Path, trigger: str = "", base: BaseFacts | None = None) -> Audit:
     """Return the audit of the data set at ``path`` (a folder, or a kohya dataset file); without ``trigger`` it is guessed.
 
-    Raises LabError("data") that lists every file that cannot be read.
+    What cannot be read stands in ``problems``, and the rest is audited. Raises LabError("data") where nothing can be read.
     """
-    contents = read_dataset(path, lambda _: shrink)
+    contents = gather_dataset(path, lambda _: shrink)
     facts = list(_facts(contents))
+    if not facts:
+        raise LabError("data", contents.problems or Problem("only regularisation pictures", "training pictures beside them"))
     terms = terms_of(facts)
     found = Trigger(trigger, "given", "given") if trigger else _trigger(facts)
     word = found.words if found is not None else ""
-    remarks = (
-        *check_captions(facts, word), *check_shared(facts), *check_disagreements(facts), *check_copies(facts), *check_balance(facts),
-        *_check_sizes(facts, contents, base),
-    )  # fmt: skip
     return Audit(
-        name=path.resolve().name, trigger=found,
-        trigger_captions=sum(says(each.caption, word) for each in facts) if word else 0,
-        trigger_first=sum(bool(own) and says(own[0], word) for own in terms) if word else 0, remarks=remarks,
-        tags=tuple(TagRow(*row) for row in tag_shares(facts)), folders=tuple(_folders(facts)),
-        pictures=tuple(_shown(each) for each in facts), notes=contents.notes,
+        name=shown(path.resolve().name), trigger=found, trigger_captions=sum(says(each.caption, word) for each in facts) if word else 0,
+        trigger_first=sum(bool(own) and says(own[0], word) for own in terms) if word else 0,
+        remarks=tuple(_remarks(facts, terms, word, contents, base)), tags=tuple(TagRow(*row) for row in tag_shares(facts)),
+        folders=tuple(_folders(facts)), pictures=tuple(_shown(each) for each in facts), notes=contents.notes,
         regularisation_pictures=sum(len(subset.examples) for subset in contents.subsets if subset.options.is_reg),
+        problems=contents.problems, left_out=contents.left_out, mark=_mark(path),
     )  # fmt: skip
+
+
+def _mark(path: Path) -> str:
+    return hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _remarks(
+    facts: Sequence[Facts], terms: Sequence[tuple[str, ...]], word: str, contents: DatasetContents, base: BaseFacts | None
+) -> Iterator[Remark]:
+    """Yield every remark; what the balance tells is not told again as something shared, or as unequal folders."""
+    few = [each for each in find_minorities(facts, terms) if each.kind != "caption" or not says(each.most, word)]
+    told = covered(few)
+    yield from check_minorities(facts, few)
+    yield from check_captions(facts, word)
+    yield from (remark for remark in check_shared(facts) if remark.kind.removeprefix("shared-") not in told)
+    yield from check_disagreements(facts)
+    yield from check_copies(facts)
+    yield from (remark for remark in check_balance(facts) if "folders" not in told or remark.kind != "unequal-folders")
+    yield from check_repeats(facts)
+    yield from _check_sizes(facts, contents, base)
 
 
 def _trigger(facts: Sequence[Facts]) -> Trigger | None:

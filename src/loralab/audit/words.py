@@ -12,8 +12,6 @@ from loralab.data.tags import folded, says
 
 #: a tag counts as fused with the trigger from this share of the trigger's captions
 FUSED_SHARE, LEAST_FUSED = 0.95, 4
-#: a caption or a folder weighs otherwise than it looks from this ratio
-UNEQUAL = 3.0
 MOST_LISTED = 4
 
 
@@ -40,7 +38,8 @@ def check_captions(facts: Sequence[Facts], trigger: str) -> Iterator[Remark]:
 
 
 def _coverage(facts: Sequence[Facts], trigger: str) -> Iterator[Remark]:
-    without = indices([not says(each.caption, trigger) for each in facts])
+    wordless = _without_words(facts)  # these have a remark of their own
+    without = indices([not says(each.caption, trigger) and index not in wordless for index, each in enumerate(facts)])
     if without and len(facts) >= LEAST_PICTURES:
         yield Remark(
             "trigger-missing", f"The trigger {trigger!r} is missing in {_captions(len(without))} of {len(facts)}.",
@@ -75,20 +74,30 @@ def _fused(facts: Sequence[Facts], terms: Sequence[tuple[str, ...]], trigger: st
     having = [index for index, each in enumerate(facts) if says(each.caption, trigger)]
     counts = Counter(term for index in having for term in {folded(term) for term in terms[index]} if not says(term, trigger))
     own = {folded(word) for word in _words(trigger)}
+    if len(having) < LEAST_FUSED:
+        return
+    groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for term, count in sorted(counts.items()):
-        if len(having) >= LEAST_FUSED and count >= FUSED_SHARE * len(having) and term not in own:
-            yield Remark(
-                "fused-tag", f"{count} of the {len(having)} captions with {trigger!r} also say {term!r}.", count, len(having),
-                f"The LoRA cannot tell the two words apart: each gets a share of what is learned. Drop {term!r} to let the trigger have it "
-                "all, or add pictures without it.",
-                f"from {LEAST_FUSED} captions, {FUSED_SHARE:.0%} of those with the trigger",
-                tuple(index for index in having if term in {folded(each) for each in terms[index]}),
-            )  # fmt: skip
+        if count >= FUSED_SHARE * len(having) and term not in own:
+            groups[tuple(index for index in having if term in {folded(each) for each in terms[index]})].append(term)
+    for pictures, fused in groups.items():
+        listed = " and ".join(repr(term) for term in fused[:MOST_LISTED]) + (" ..." if len(fused) > MOST_LISTED else "")
+        yield Remark(
+            "fused-tag", f"{len(pictures)} of the {len(having)} captions with {trigger!r} also say {listed}.", len(pictures), len(having),
+            f"The LoRA cannot tell these words apart: each gets a share of what is learned. Drop {listed} to let the trigger have it "
+            "all, or add pictures without.",
+            f"from {LEAST_FUSED} captions, {FUSED_SHARE:.0%} of those with the trigger", pictures,
+        )  # fmt: skip
+
+
+def _without_words(facts: Sequence[Facts]) -> tuple[int, ...]:
+    """Return the pictures without captions, where there are enough for a remark."""
+    empty = indices([not each.caption.strip() for each in facts])
+    return empty if len(empty) >= LEAST_PICTURES else ()
 
 
 def _wordless(facts: Sequence[Facts]) -> Iterator[Remark]:
-    empty = indices([not each.caption.strip() for each in facts])
-    if len(empty) >= LEAST_PICTURES:
+    if empty := _without_words(facts):
         yield Remark(
             "no-caption", f"{len(empty)} of {len(facts)} pictures have no caption.", len(empty), len(facts),
             "Write captions, or at least the trigger: what is shown without words comes out without being asked for.",
@@ -140,52 +149,3 @@ def _spellings(terms: Sequence[tuple[str, ...]]) -> Iterator[Remark]:
 
 def _captions(n: int) -> str:
     return f"{n} caption{'' if n == 1 else 's'}"
-
-
-def tag_shares(facts: Sequence[Facts]) -> list[tuple[str, int, float]]:
-    """Return (tag, pictures, share of all showings), most frequent first: what repeats make of the counts."""
-    pictures: Counter[str] = Counter()
-    showings: Counter[str] = Counter()
-    for each, terms in zip(facts, terms_of(facts), strict=True):
-        for term in {folded(term) for term in terms}:
-            pictures[term] += 1
-            showings[term] += each.showings
-    total = sum(each.showings for each in facts)
-    return [(term, count, showings[term] / total) for term, count in sorted(pictures.items(), key=lambda item: (-item[1], item[0]))]
-
-
-def check_balance(facts: Sequence[Facts]) -> Iterator[Remark]:
-    """Yield a remark for folders whose shares of training are far apart, and for tags that repeats make weigh otherwise."""
-    total, shares = sum(each.showings for each in facts), Counter[str]()
-    for each in facts:
-        shares[each.folder] += each.showings
-    if len(shares) > 1 and len(facts) >= LEAST_PICTURES:
-        ranked = shares.most_common()
-        (most, high), (least, low) = ranked[0], ranked[-1]
-        if high >= UNEQUAL * low:
-            counts = Counter(each.folder for each in facts)
-            yield Remark(
-                "unequal-folders",
-                f"{counts[most]} of {len(facts)} pictures ({most}) make {high / total:.0%} of the training, {counts[least]} ({least}) "
-                f"make {low / total:.0%}.",
-                counts[most], len(facts), "Set the repeats so that pictures times repeats come out alike, unless you mean it.",
-                f"from {UNEQUAL:g} times as many showings", indices([each.folder == most for each in facts]),
-            )  # fmt: skip
-    heavy = [
-        (term, count, share) for term, count, share in tag_shares(facts)
-        if count >= LEAST_PICTURES and share >= UNEQUAL * count / len(facts)
-    ]  # fmt: skip
-    if heavy:
-        listed = "; ".join(
-            f"{term!r}: {count / len(facts):.0%} of the pictures, {share:.0%} of training" for term, count, share in heavy[:MOST_LISTED]
-        )
-        pictures = tuple(sorted({index for term, _, _ in heavy for index in _with_term(facts, term)}))
-        yield Remark(
-            "unequal-tag", f"Repeats make {len(heavy)} tag{' weigh' if len(heavy) == 1 else 's weigh'} more than it looks ({listed}).",
-            len(pictures), len(facts), "Lower the repeats of that folder, unless you mean it.",
-            f"from {UNEQUAL:g} times the share of pictures", pictures,
-        )  # fmt: skip
-
-
-def _with_term(facts: Sequence[Facts], term: str) -> tuple[int, ...]:
-    return indices([term in {folded(each) for each in terms} for terms in terms_of(facts)])

@@ -1,7 +1,7 @@
 """Training pictures with their captions and known factors: generated, or read from folders; written as kohya folders."""
 
 from loralab.data.captions import caption_for
-from loralab.data.dataset import DatasetContents, Subset, read_dataset
+from loralab.data.dataset import DatasetContents, Subset, gather_dataset, read_dataset
 from loralab.data.draws import draw_caption
 from loralab.data.example import Example
 from loralab.data.folders import FolderContents, read_folder
@@ -13,6 +13,6 @@ from loralab.data.trigger import Trigger, find_trigger, guess_trigger
 
 __all__ = [
     "DatasetContents", "Example", "FolderContents", "Subset", "TrainingPicture", "Trigger", "caption_for", "draw_caption", "find_trigger",
-    "guess_trigger", "make_examples", "make_showings", "make_training_pictures", "read_dataset", "read_folder", "says", "without_words",
-    "write_kohya_folder",
+    "gather_dataset", "guess_trigger", "make_examples", "make_showings", "make_training_pictures", "read_dataset", "read_folder", "says",
+    "without_words", "write_kohya_folder",
 ]  # fmt: skip

@@ -147,7 +147,7 @@ def _choose(candidates: Sequence[_Candidate], says_so: str) -> Trigger | None:
     if not pool:
         return None
     best = min(pool, key=lambda each: (each.everyday, -each.first, -each.n))
-    rivals = [each.words for each in pool if each is not best and (best.everyday or not each.everyday)]
+    rivals = [each.words for each in pool if each is not best and each.n >= best.n and (best.everyday or not each.everyday)]
     sure = best.constant and not best.everyday and not rivals and best.of >= LEAST_CAPTIONS
     source = says_so.format(n=best.n, of=best.of) + (", but is an everyday word" if best.everyday else "")
     return Trigger(best.words, "likely" if sure else "unsure", source, tuple(rivals[:MOST_OTHERS]))

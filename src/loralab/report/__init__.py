@@ -1,6 +1,5 @@
 """One static HTML file that a stranger understands: verdicts beside the pictures and the numbers that they rest on."""
 
-from loralab.report.audit_page import write_audit
 from loralab.report.input import (
     ArmSummary,
     CardSummary,
@@ -17,5 +16,5 @@ from loralab.report.page import write_report
 
 __all__ = [
     "ArmSummary", "CardSummary", "ControlRow", "ExperimentSection", "Picture", "Provenance", "ReportInput", "StageTime", "Strip",
-    "StripRow", "write_audit", "write_report",
+    "StripRow", "write_report",
 ]  # fmt: skip

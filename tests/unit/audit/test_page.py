@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from loralab.audit import Audit, FolderRow, PictureFacts, Remark, TagRow
+from loralab.audit import Audit, FolderRow, PictureFacts, Remark, TagRow, write_audit
+from loralab.audit.page import render_audit
+from loralab.audit.run import default_page
 from loralab.data import Trigger
-from loralab.report import write_audit
-from loralab.report.audit_page import render_audit
+from loralab.data.gathering import LeftOut
+from loralab.errors import Problem
 
 NASTY = "<script>alert(1)</script>\"'><img src=x onerror=y>"
 
@@ -24,6 +27,7 @@ def make_audit(n: int = 3, remarks: bool = True) -> Audit:
         remarks=(remark,) if remarks else (),
         tags=tuple(TagRow(f"{NASTY} {k}", 1, 1 / n) for k in range(70)), folders=(FolderRow(NASTY, n, 1, n, 1.0),), pictures=pictures,
         notes=(NASTY,), regularisation_pictures=2,
+        problems=(Problem(NASTY, NASTY, NASTY, NASTY),), left_out=(LeftOut(NASTY, NASTY, Path(NASTY)),), mark="abc",
     )  # fmt: skip
 
 
@@ -52,3 +56,18 @@ def test_many_pictures_are_shown_in_part_so_that_the_page_stays_below_10_mb(tmp_
     assert page.stat().st_size < 10_000_000
     assert re.search(r"and \d+ more, left out", text)
     assert [file.name for file in page.parent.iterdir()] == ["audit.html"]
+
+
+def test_data_sets_of_one_name_have_pages_of_their_own(tmp_path: Path):
+    alice, bob = (replace(make_audit(), name="images", mark=mark) for mark in ("a" * 16, "b" * 16))
+    first = write_audit(alice, default_page(alice, tmp_path))
+    second = write_audit(bob, default_page(bob, tmp_path))
+    assert (first.name, second.name) == ("images-audit.html", "images-audit-2.html")
+    assert (default_page(alice, tmp_path), default_page(bob, tmp_path)) == (first, second)  # each finds its own again
+
+
+def test_the_page_lists_problems_and_the_names_of_what_a_remark_is_about():
+    audit = replace(make_audit(), problems=(Problem("an empty file (0 bytes)", "a picture", "delete it", "x/broken.png"),))
+    page = render_audit(audit)
+    for words in ("What keeps it from being trained", "x/broken.png", "an empty file (0 bytes)", "All 1 file"):
+        assert words in page

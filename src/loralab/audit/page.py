@@ -17,14 +17,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from loralab.audit import Audit, PictureFacts, Remark
+from loralab.audit.remark import Remark
+from loralab.audit.result import Audit, PictureFacts
 from loralab.errors import lab_error
 from loralab.report.input import Picture
 from loralab.report.page import MOST_BYTES, content_policy, write_page
 from loralab.report.sprites import make_sprite
 from loralab.report.words import without_paths
 
-MOST_TAGS, PICTURES_A_REMARK = 60, 8
+MOST_TAGS, PICTURES_A_REMARK, MOST_FILES = 60, 8, 500
+STYLES = (("loralab.report", "report.css"), ("loralab.audit", "audit.css"))
 #: how many pictures the page shows; fewer where it would grow too large
 GALLERY_CHOICES = (400, 200, 100, 50, 20)
 
@@ -50,9 +52,7 @@ def write_audit(audit: Audit, path: Path) -> Path:
 
 def render_audit(audit: Audit, most_pictures: int = GALLERY_CHOICES[0]) -> str:
     """Return the page as text, with at most ``most_pictures`` in its gallery."""
-    css = "".join(
-        files("loralab.report").joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n") for name in ("report.css", "audit.css")
-    )
+    css = "".join(files(package).joinpath(name).read_text(encoding="utf-8").replace("\r\n", "\n") for package, name in STYLES)
     return (
         _environment()
         .get_template("audit.html.j2")
@@ -60,7 +60,7 @@ def render_audit(audit: Audit, most_pictures: int = GALLERY_CHOICES[0]) -> str:
             audit=audit, css=Markup(css), policy=content_policy(css), tags=audit.tags[:MOST_TAGS],
             n_tags_left_out=max(0, len(audit.tags) - MOST_TAGS), gallery=[_tile(each) for each in audit.pictures[:most_pictures]],
             n_pictures_left_out=max(0, len(audit.pictures) - most_pictures),
-            shown={remark: _tiles(audit.pictures, remark) for remark in audit.remarks},
+            MOST_FILES=MOST_FILES, shown={remark: _tiles(audit.pictures, remark) for remark in audit.remarks},
         )
     )  # fmt: skip
 
@@ -68,7 +68,7 @@ def render_audit(audit: Audit, most_pictures: int = GALLERY_CHOICES[0]) -> str:
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("loralab.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("loralab.audit", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["safe_path"] = without_paths
     return environment
