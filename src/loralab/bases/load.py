@@ -21,6 +21,7 @@ from loralab.bases.vae import load_vae
 from loralab.errors import lab_error
 from loralab.petri import petri_folder
 from loralab.quiet import quiet_libraries
+from loralab.spec.elsewhere import named_path
 from loralab.spec.models import LoadSpec
 
 
@@ -80,7 +81,7 @@ def load_base(reference: str, load: LoadSpec | None = None) -> Base:
     """
     load = load or LoadSpec()
     place = device_of(load.device)
-    path = petri_folder() if reference == "petri" else Path(reference)
+    path = petri_folder() if reference == "petri" else named_path(reference, Path())
     dtype = DTYPES[load.precision]
     dtypes = {name: torch.float32 if name == "vae" else dtype for name in MODEL_PARTS}
     with quiet_libraries():

@@ -17,6 +17,7 @@ from loralab.bases.folder import UNSAFE_SUFFIXES, load_part, weight_files
 from loralab.bases.header import CONVERT, Header, read_header
 from loralab.bases.single_file import make_part
 from loralab.errors import lab_error
+from loralab.spec.elsewhere import named_path
 
 WANTED = "a VAE as a .safetensors file, or the folder of one in diffusers' layout"
 
@@ -27,7 +28,7 @@ def load_vae(reference: str, family: str) -> tuple[AutoencoderKL, str]:
     A folder of diffusers, or a file in the original layout or in diffusers', alone or inside a checkpoint: latents are then scaled as the
     family's own. Raises LabError("model").
     """
-    path = Path(reference)
+    path = named_path(reference, Path())
     if path.is_dir():
         place = path if (path / "config.json").is_file() else path / "vae"
         vae = load_part(place, AutoencoderKL, torch.float32)

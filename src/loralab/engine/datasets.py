@@ -17,6 +17,7 @@ from loralab.engine.prepared import load_prepared, read_prepared, sources_sha256
 from loralab.errors import lab_error
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import ArmSpec, FolderData, ImagesOfData, SampleSpec, StudySpec
+from loralab.spec.elsewhere import named_path
 from loralab.store import Store, artefact_key
 
 DATA_VERSION = 2
@@ -104,7 +105,7 @@ def _folder_slice(data: FolderData, study_folder: Path, base: Base) -> dict[str,
 
 def folder_path(data: FolderData, study_folder: Path) -> Path:
     """Return the folder that a study names, relative to the study file."""
-    return (study_folder / data.folder).resolve()
+    return named_path(data.folder, study_folder).resolve()
 
 
 def _folder_sha256(folder: Path) -> str:

@@ -34,7 +34,7 @@ from loralab.measure import Card
 from loralab.portable import link_or_copy
 from loralab.seeds import seed_for
 from loralab.spec import BASE_ARM, base_arm_of, base_arms, is_base
-from loralab.spec.elsewhere import adapter_files
+from loralab.spec.elsewhere import adapter_files, named_path
 from loralab.spec.load import Loaded, preset_of
 from loralab.store import Store, append_line, disk_errors, read_lines, write_atomically
 
@@ -123,7 +123,7 @@ def base_names(bases: Mapping[str, Base]) -> str:
 
 def resolve_base(loaded: Loaded, reference: str) -> str:
     """Return a base's reference; a relative folder is relative to the study file."""
-    beside = loaded.folder / reference
+    beside = named_path(reference, loaded.folder)
     return str(beside) if reference != "petri" and beside.exists() else reference
 
 

@@ -51,6 +51,15 @@ def expand(written: str, folder: Path) -> list[Path]:
     return sorted(matches, key=lambda path: natural_key(path.as_posix()))
 
 
+def named_path(written: str, folder: Path) -> Path:
+    """Return the one path that ``written`` names, relative to ``folder``: letter by letter where that exists, else ``~`` is the home.
+
+    Brackets and spaces mean themselves. Where nothing is there, the path that stands there letter by letter.
+    """
+    starts = _starts(written, folder)
+    return next((start for start in starts if os.path.lexists(start)), starts[0])
+
+
 def natural_key(text: str) -> tuple[tuple[int, int | str], ...]:
     """Return what sorts ``text`` with its numbers as numbers."""
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", text) if part)

@@ -1,8 +1,8 @@
 r"""Reads a prompt as ComfyUI does: text in, weighted pieces in chunks out; whatever only another tool understands is refused.
 
 `(words)` weighs 1.1 times, `(words:1.3)` weighs 1.3, nested brackets as in ComfyUI (comfy/sd1_clip.py: an inner number stands, it is not
-multiplied); `\(` and `\)` are brackets of the text. `BREAK`, A1111's word, begins a new chunk. Captions of training sets are never read
-this way: there a bracket is a bracket, as trainers have it.
+multiplied); `\(` and `\)` are brackets of the text. `BREAK`, A1111's word, begins a new chunk wherever it stands as a word. Captions of
+training sets are never read this way: there a bracket is a bracket, as trainers have it.
 """
 
 from __future__ import annotations
@@ -14,15 +14,22 @@ from dataclasses import dataclass
 
 EMPHASIS = 1.1
 MOST_WEIGHT = 10.0
-#: what other tools would not take as text, and would not be drawn here -> what to write
+COMPOSED = "AND in capitals composes pictures in A1111, which this version does not; write `and`: text encoders read both alike"
+#: what other tools would not take as text, and would not be drawn here -> what to write. Words are told at word boundaries, as A1111 tells
+#: them (modules/prompt_parser.py): a comma or a bracket beside one does not make it text
 REFUSED = (
-    (re.compile(r"<\s*(?:lora|lyco|hypernet)\s*:[^>]*>", re.IGNORECASE), "a LoRA is an arm of the study, not a part of a prompt"),
-    (re.compile(r"(?<!\S)embedding:\S+", re.IGNORECASE), "this version loads no textual inversions"),
-    (re.compile(r"(?<!\S)AND(?!\S)"), "this version draws no A1111 compositions; write `and`"),
+    (re.compile(r"<\s*(?:lora|lyco|lycoris|hypernet)\s*:[^>]*>?", re.IGNORECASE), "a LoRA is an arm of the study, not a part of a prompt"),
+    (re.compile(r"<\s*\w+\s*:[^<>]*>"), "what stands in <...:...> is for another tool's extension"),
+    (re.compile(r"(?<!\w)embedding:[^\s,()]+", re.IGNORECASE), "this version loads no textual inversions"),
+    (re.compile(r"\bAND(?:_(?:PERP|SALT|TOPK))?\b"), COMPOSED),
+    (re.compile(r"\b(?:ADDCOL|ADDROW|ADDCOMM|ADDBASE|ADDP)\b"), "this version divides no picture into regions (Regional Prompter)"),
     (re.compile(r"(?<!\\)[\[\]]"), r"weaken with (words:0.9); a bracket that is meant as text is written \[ or \]"),
     (re.compile(r"(?<!\\)[{}]"), r"wildcards are not drawn here; a brace that is meant as text is written \{ or \}"),
+    (re.compile(r"(?<!\w)__[\w*][\w/*.-]*?__(?!\w)"), "wildcards are not drawn here; write the words that it stands for"),
+    (re.compile(r"(?<=\))(?:\+{1,}|-{2,})(?!\w)"), "a weight is written (words:1.1), in ComfyUI's and A1111's way, not with + and -"),
+    (re.compile(r"\)\s*\.(?:and|blend|swap)\s*\("), "this version draws no compositions"),
 )
-BREAK = re.compile(r"(?<!\S)BREAK(?!\S)")
+BREAK = re.compile(r"\bBREAK\b")
 ESCAPABLE = "()[]{}"
 
 

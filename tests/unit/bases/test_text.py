@@ -47,9 +47,23 @@ def test_weights_are_read_as_comfyui_reads_them(prompt: str, pieces: list[tuple[
     [
         ("a <lora:mine:0.8> b", "a LoRA is an arm"),
         ("embedding:bad", "textual inversions"),
+        ("(embedding:bad:1.2), ugly", "'embedding:bad:1.2' .* textual inversions"),
+        ("ugly,embedding:bad", "textual inversions"),
         ("cat AND dog", "write `and`"),
+        ("cat,AND,dog", "write `and`"),
+        ("JACK AND JILL", "AND in capitals .* write `and`: text encoders read both alike"),
+        ("cat AND_PERP dog", "composes"),
+        ("cat ADDCOL dog", "Regional Prompter"),
+        ("<hypernet:x:1> cat", "a LoRA is an arm"),
+        ("a <lora:mine", "a LoRA is an arm"),
+        ("<random:1-2> cat", "another tool's extension"),
+        ("__colour__ cat", "wildcards"),
+        ("(cat)++", r"written \(words:1.1\)"),
+        ('("cat", "dog").blend(1, 1)', "compositions"),
         ("[cat:dog:0.5]", r"\\\["),
+        ("[cat|dog]", r"\\\["),
         ("{red|blue} cat", "wildcards"),
+        ("(a:1.2", "do not close"),
         ("(cat", "do not close"),
         ("cat :)", "do not close"),
         (")(", "do not close"),
@@ -62,6 +76,22 @@ def test_what_another_tool_would_not_take_as_text_is_refused(tiny_base: Base, pr
         embed_prompts(tiny_base, ["fine", prompt])
     assert raised.value.kind == "spec"
     embed_prompts(tiny_base, ["AND then"[4:], "candy and lands"])  # small letters are words
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chunks"),
+    [
+        ("red cat BREAK blue dog", ["red cat ", " blue dog"]),
+        ("red cat, BREAK, blue dog", ["red cat, ", ", blue dog"]),
+        ("red cat,BREAK blue dog", ["red cat,", " blue dog"]),
+        ("(red BREAK blue:1.2)", ["red ", " blue"]),
+        ("red\nBREAK\nblue", ["red\n", "\nblue"]),
+        ("BREAKFAST, break, BREAK_x, snake__case, I <3 c++, o_o ^_^ >_<", None),
+    ],
+)
+def test_break_is_obeyed_wherever_it_stands_as_a_word(prompt: str, chunks: list[str] | None):
+    """A1111's modules/prompt_parser.py splits at word boundaries, inside brackets too; part of a longer word is text."""
+    assert [[piece.text for piece in chunk] for chunk in parse_prompt(prompt)] == [[text] for text in chunks or [prompt]]
 
 
 def test_escaping_gives_every_text_back():

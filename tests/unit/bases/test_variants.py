@@ -14,6 +14,7 @@ from loralab.bases import Base, decode_latents, load_base
 from loralab.bases.load import load_base as load
 from loralab.errors import LabError
 from loralab.spec import LoadSpec
+from loralab.spec.elsewhere import named_path
 
 Small = dict[str, tuple[Path, Path]]
 SIZE = LoadSpec(size_px=64)
@@ -141,3 +142,25 @@ def test_what_is_no_vae_is_refused(small: Small, tmp_path: Path) -> None:
     for name, says in {"vae.pt": "is a pickle", "nothing.safetensors": "no VAE at", "a.safetensors": "holds no VAE"}.items():
         with pytest.raises(LabError, match=says):
             load_base(str(small["sd1"][0]), LoadSpec(vae=str(tmp_path / name)))
+
+
+# --- paths --------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SD 1.5 [pruned] (v2)", "~base", "a*b"])
+def test_a_base_is_found_letter_by_letter(
+    small: Small, bases: dict[str, Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    place = shutil.copytree(small["sd1"][0], tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for reference in (str(place), name):
+        assert load_base(reference, SIZE).fingerprint == bases["sd1"].fingerprint
+
+
+def test_a_tilde_is_the_home(small: Small, bases: dict[str, Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(small["sd1"][0], tmp_path / "models" / "sd [1]")
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    assert load_base("~/models/sd [1]", SIZE).fingerprint == bases["sd1"].fingerprint
+    assert named_path("~/nothing", tmp_path) == tmp_path / "~/nothing"
+    assert named_path("~/models", Path("elsewhere")) == tmp_path / "models"
