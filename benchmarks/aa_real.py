@@ -48,8 +48,10 @@ from loralab.infer.judge import judge
 from loralab.infer.pairs import cell_readings, run_effects
 from loralab.measure import TABLE, measure_images
 from loralab.sample import ImageBlock, plan_batches, sample_batch
-from loralab.spec.cells import BASE_ARM, Cell
+from loralab.spec import BASE
+from loralab.spec.cells import Cell
 from loralab.spec.models import ExperimentSpec, SampleSpec, ShapesData, TrainSpec
+from loralab.spec.questions import QuestionId
 from loralab.train import TrainRun, train_stack
 
 ROOT_SEED = 20_261_123  # not the root of any shipped result
@@ -199,7 +201,7 @@ def finish(steps):  # type: ignore[no-untyped-def]
 def read(drawn: Mapping[Any, np.ndarray], places: Sequence[Place], training: np.ndarray) -> pl.DataFrame:
     """Return the frame of readings of a study: arms `a` and `b` and the base, replicate r of each at the same image seeds."""
     rows = []
-    wanted = [(place.arm, place.name, place) for place in places] + [(BASE_ARM, None, place) for place in places if place.arm == "a"]
+    wanted = [(place.arm, place.name, place) for place in places] + [("base", None, place) for place in places if place.arm == "a"]
     for arm, who, place in wanted:
         images, beneath = (np.stack([drawn[key, PROMPT, seed] for seed in place.seeds]) for key in (who, None))
         found = measure_images(images, list(MEASURES), base_images=beneath, training_images=training)
@@ -225,7 +227,8 @@ def judged(readings: pl.DataFrame, measures: Mapping[str, str]) -> dict[str, Any
     between, learned = (claims_of(measures, versus) for versus in (f'b @ "{PROMPT}"', "base"))
     for level, claims in (("shared", [between]), ("alone", [[claim] for claim in between]), ("learned", [learned])):
         experiments = {str(i): ExperimentSpec(question="?", claims=tuple(own)) for i, own in enumerate(claims)}
-        controls = {("0", i): ControlCells(Cell("b", PROMPT), None) for i in range(len(learned))} if level == "learned" else {}
+        asked = [QuestionId("0", "claim", i) for i in range(len(learned))] if level == "learned" else []
+        controls = {question: ControlCells(Cell("b", PROMPT), None) for question in asked}
         for verdict in judge(experiments, readings, training={}, instruments=facts, controls=controls):
             found[verdict.measure][level] = verdict.finding or verdict.verdict
             if level == "shared" and verdict.contrast is not None:
@@ -246,7 +249,7 @@ def effects_by_arm(readings: pl.DataFrame, measure: str) -> dict[str, list[float
     found = {}
     for arm in ("a", "b"):
         cell = Cell(arm, PROMPT)
-        sides = [cell_readings(readings, side, measure) for side in (cell, cell.on(BASE_ARM))]
+        sides = [cell_readings(readings, side, measure) for side in (cell, cell.on(BASE))]
         found[arm] = [round(float(effect), 5) for effect in run_effects(sides, (1, -1), TABLE[measure].kind).effects]
     return found
 

@@ -36,8 +36,9 @@ class Grid:
     def __init__(self, n_loras: int, device: str, folder: Path, precision: Literal["fp32", "bf16"] = "fp32") -> None:
         plan = make_plan(load_study(shipped_study("article"), "quick").spec)
         self.spec = plan.spec.sample
-        self.names = [run.run_id for run in plan.runs][:n_loras]
-        self.blocks: dict[str, list[BlockPlan]] = {name: [b for b in plan.blocks if b.adapter_id == name] for name in self.names}
+        sources = [run.source for run in plan.runs][:n_loras]
+        self.names = list(map(str, sources))
+        self.blocks: dict[str, list[BlockPlan]] = {str(source): [b for b in plan.blocks if b.source == source] for source in sources}
         self.base: Base = load_base("petri", LoadSpec(device=device, precision=precision))
         prompts = list(dict.fromkeys([*(b.prompt for blocks in self.blocks.values() for b in blocks), self.spec.negative]))
         self.embeddings = dict(zip(prompts, embed_prompts(self.base, prompts), strict=True))

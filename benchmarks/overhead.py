@@ -27,7 +27,7 @@ from loralab.infer.judge import InstrumentFacts, judge
 from loralab.infer.verdict import Verdict
 from loralab.measure import TABLE
 from loralab.report import ExperimentSection, Picture, Provenance, ReportInput, StageTime, Strip, StripRow, write_report
-from loralab.spec import BASE_ARM
+from loralab.spec import is_base
 from loralab.store import Store, artefact_key
 
 READINGS, PICTURES_A_STRIP = 100_000, 8
@@ -47,14 +47,15 @@ def make_readings(plan: StudyPlan, measures: list[str], n_readings: int) -> pl.D
     rng, rows = np.random.default_rng(0), []
     n_seeds = max(1, round(n_readings / (len(plan.blocks) * len(measures))))
     for block in plan.blocks:
-        shift, strength = (0.0, 1.0) if block.arm == BASE_ARM else (0.5, block.strength)
+        shift, strength = (0.0, 1.0) if is_base(block.source) else (0.5, block.strength)
         for measure in measures:
             instrument = TABLE[plain_measure(measure)]
             span = instrument.high - instrument.low
             values = rng.normal(shift, 1, n_seeds) * span / 20 + instrument.low + span / 2
             for seed, value in zip(range(block.replicate * n_seeds, (block.replicate + 1) * n_seeds), values.tolist(), strict=True):
                 share = float(value > instrument.low + span / 2) if instrument.kind == "share" else value
-                rows.append((block.arm, block.replicate, block.prompt, strength, block.step, seed, measure, share, "measured", ""))
+                place = (str(block.who), block.replicate, block.prompt, strength, block.step)
+                rows.append((*place, seed, measure, share, "measured", "", is_base(block.source)))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 

@@ -20,10 +20,11 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from loralab.infer.pairs import FEW_VALUES, cell_readings, paired_values
+from loralab.infer.pairs import FEW_VALUES, cell_readings, paired_values, with_sources
 from loralab.infer.spread import Estimate, Spread, estimate_spread
 from loralab.measure import TABLE as INSTRUMENTS
-from loralab.spec.cells import BASE_ARM, Cell
+from loralab.spec import BASE
+from loralab.spec.cells import Cell, parse_cell
 
 TABLE = Path(__file__).parents[1] / "src" / "loralab" / "infer" / "run_sd.json"
 #: a cell with fewer trainings says too little about the spread between them.
@@ -48,10 +49,11 @@ class CellSpread:
 
 def cell_spreads(readings: pl.DataFrame) -> Iterator[CellSpread]:
     """Yield the spread in every cell of every arm in which any two readings differ."""
-    places = readings.filter(pl.col("arm") != BASE_ARM).select("measure", "arm", "prompt", "strength", "step").unique(maintain_order=True)
+    readings = with_sources(readings)
+    places = readings.filter(~pl.col("is_base")).select("measure", "arm", "prompt", "strength", "step").unique(maintain_order=True)
     for measure, arm, prompt, strength, step in places.iter_rows():
         cell, own = Cell(arm, prompt, strength, step), readings.filter(pl.col("measure") == measure)
-        sides = [cell_readings(own, side, measure) for side in (cell, cell.on(BASE_ARM))]
+        sides = [cell_readings(own, side, measure) for side in (cell, cell.on(BASE))]
         values, runs = paired_values(sides, INSTRUMENTS[measure.split("[")[0]].kind)
         difference = values[0] - values[1]
         if len(set(runs.tolist())) >= MIN_RUNS and len(difference) > len(set(runs.tolist())) and difference.std() > 0:
@@ -98,8 +100,8 @@ def judged_cells(study: Path) -> set[tuple[str, str, str]]:
     found = set()
     for verdict in document["verdicts"]:
         places = [verdict["cell"], verdict["versus"], *(check["against"] for check in verdict["controls"] if check["name"] == "placebo")]
-        for arm, _, rest in (place.partition(" @ ") for place in places if place):
-            found.add((verdict["measure"], arm, rest.split('"')[1]))
+        for cell in (parse_cell(place) for place in places if place):
+            found.add((verdict["measure"], cell.arm, cell.prompt))
     return found
 
 

@@ -19,6 +19,7 @@ from loralab.infer.power import RunSd, plan_claims
 from loralab.infer.verdict import Contrast
 from loralab.spec.cells import Cell
 from loralab.spec.models import ExperimentSpec
+from loralab.spec.questions import QuestionId
 
 ROOT = 20_260_711  # not the root of any shipped result
 N_STUDIES = 20_000
@@ -202,7 +203,7 @@ def judged(rng, *, arm: float, placebo: float, n: int, expect="higher", margin=1
         pl.concat(frames),
         training={},
         instruments={f"m{i}": InstrumentFacts(f"m{i}", "continuous", -100, 100, "", 0, 0, True, "") for i in range(n)},
-        controls={(name, 0): ControlCells(Cell("placebo", "p"), None) for name in experiments},
+        controls={QuestionId(name, "claim", 0): ControlCells(Cell("placebo", "p"), None) for name in experiments},
     )
     return [verdict.verdict for verdict in verdicts]
 

@@ -97,7 +97,7 @@ def _without_shared(prompt: str, words: Sequence[str]) -> str | None:
 def trigger_notes(spec: StudySpec, cells: Iterable[Cell]) -> Iterator[str]:
     """Yield what keeps claims of learning from having pictures without the trigger; ``cells`` are those of such claims."""
     for cell in dict.fromkeys(cells):
-        arm = spec.arms[cell.arm]
+        arm = spec.arms[str(cell.arm)]
         found, captions = trigger_of(spec, arm), captions_of(spec, arm)
         if found is None:
             yield f"arm {cell.arm!r}: {UNKNOWN}"

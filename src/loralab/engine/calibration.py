@@ -24,7 +24,7 @@ from loralab.bases import Base
 from loralab.engine.cost import Rates, measure_rates, runs_together
 from loralab.engine.plan import StudyPlan
 from loralab.errors import LabError
-from loralab.spec import BASE_ARM
+from loralab.spec import BASE, BaseSource, slice_of
 from loralab.store import write_atomically
 from loralab.store.keys import canonical_json
 
@@ -47,28 +47,28 @@ def rates_file() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "loralab" / "rates.json"
 
 
-def rates_of(base: Base, plan: StudyPlan, base_arm: str = BASE_ARM, *, afresh: bool = False) -> Calibration:
+def rates_of(base: Base, plan: StudyPlan, own: BaseSource = BASE, *, afresh: bool = False) -> Calibration:
     """Return this machine's rates for a plan's work on one base: those kept from an earlier plan, or measured now, in seconds, and kept."""
-    key, kept = _key(base, plan, base_arm), _read_kept()
+    key, kept = _key(base, plan, own), _read_kept()
     found = kept.get(key)
     if found is not None and not afresh:
         return Calibration(Rates(**found["rates"]), found["measured"])
-    calibration = Calibration(measure_rates(base, plan, base_arm), datetime.datetime.now(datetime.UTC).date().isoformat())
+    calibration = Calibration(measure_rates(base, plan, own), datetime.datetime.now(datetime.UTC).date().isoformat())
     kept[key] = {"rates": vars(calibration.rates), "measured": calibration.measured}
     with suppress(LabError, OSError, RuntimeError):  # a home that cannot be written to: the next plan measures again
         write_atomically(rates_file(), json.dumps(kept, indent=1, sort_keys=True).encode())
     return calibration
 
 
-def _key(base: Base, plan: StudyPlan, base_arm: str) -> str:
+def _key(base: Base, plan: StudyPlan, own: BaseSource) -> str:
     spec, sizes = plan.spec, plan.sizes
     hardware = [
         _processor(), os.cpu_count(), torch.get_num_threads(), torch.__version__, __version__, str(base.device), str(base.dtype),
         _device_name(base.device),
     ]  # fmt: skip
     work = [
-        base.fingerprint, spec.train.model_dump(mode="json", exclude=FREE), spec.sample.model_dump(mode="json", exclude=UNSEEN),
-        spec.train.trains_text, spec.sample.guidance > 1, runs_together(plan, base_arm), sizes.images, sizes.checkpointing,
+        base.fingerprint, slice_of(spec.train, exclude=FREE), slice_of(spec.sample, exclude=UNSEEN),
+        spec.train.trains_text, spec.sample.guidance > 1, runs_together(plan, own), sizes.images, sizes.checkpointing,
         sizes.processes,
     ]  # fmt: skip
     return hashlib.sha256(canonical_json([hardware, work]).encode()).hexdigest()[:24]

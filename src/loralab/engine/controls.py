@@ -17,7 +17,8 @@ from loralab.infer.verdict import Verdict
 from loralab.infer.words import amount
 from loralab.measure import TABLE
 from loralab.report import ControlRow
-from loralab.spec import BASE_ARM, Cell, base_arm_of
+from loralab.spec import BASE, Cell, base_of, is_base
+from loralab.spec.questions import question_of
 
 LEVEL = 0.95
 
@@ -33,10 +34,10 @@ def _plumbing(run: StudyRun) -> Iterator[ControlRow]:
         yield ControlRow("plumbing", "", "not checked: no LoRA was trained with success", None)
         return
     n = len(found.same_at_zero)
-    wrong = [run_id for run_id, same in found.same_at_zero.items() if not same]
+    wrong = [source for source, same in found.same_at_zero.items() if not same]
     told = f"the base's picture pixel for pixel, for {n - len(wrong)} of {n} LoRAs (one of each arm)"
     yield ControlRow("strength 0", "a LoRA at strength 0 must be the base", told, not wrong)
-    still = [run_id for run_id, moved in found.moved_at_one.items() if moved == 0]
+    still = [str(source) for source, moved in found.moved_at_one.items() if moved == 0]
     least, most = min(found.moved_at_one.values()), max(found.moved_at_one.values())
     told = f"strength 1 moves a pixel by {least:.1f} to {most:.1f} of 255 on average" + (
         f"; not at all: {', '.join(still)}" if still else ""
@@ -46,11 +47,11 @@ def _plumbing(run: StudyRun) -> Iterator[ControlRow]:
 
 def _placebo(run: StudyRun) -> Iterator[ControlRow]:
     says = "the same training on the base's own pictures: what training as such does"
-    for base_arm in run.plan.bases:
-        name = "placebo" if base_arm == BASE_ARM else f"placebo, {base_arm}"
-        placebo = placebo_of(run.plan.spec, base_arm)
+    for base in run.plan.bases:
+        name = "placebo" if base == BASE else f"placebo, {base}"
+        placebo = placebo_of(run.plan.spec, base)
         if placebo is None or placebo not in run.plan.arms:
-            where = "this study has none" if base_arm == BASE_ARM else f"there is none on the {base_arm}"
+            where = "this study has none" if base == BASE else f"there is none on the {base}"
             yield ControlRow(name, says, f"{where}: nothing can be called learned", False)
             continue
         prompts = list(dict.fromkeys(cell.prompt for cell in run.plan.cells if cell.arm == placebo))
@@ -70,13 +71,13 @@ def _assay(run: StudyRun, verdicts: Sequence[Verdict]) -> Iterator[ControlRow]:
     """Yield, for each instrument and arm of a claim, what it reads on the base (floor) and on the training set (ceiling)."""
     shown = set()
     for verdict in verdicts:
-        arm, gap = verdict.cell.split(" @ ")[0], verdict.gap
-        if arm not in run.plan.spec.arms:
+        arm, gap = question_of(run.plan.spec, verdict.question).cell.arm, verdict.gap
+        if is_base(arm):
             continue
         if gap is None or verdict.training_mean is None or (arm, verdict.measure) in shown:
             continue
         shown.add((arm, verdict.measure))
-        card = run.cards_of[base_arm_of(run.plan.spec, arm)][card_name(verdict.measure)]
+        card = run.cards_of[base_of(run.plan.spec, arm)][card_name(verdict.measure)]
         unit, error = TABLE[plain_measure(verdict.measure)].unit, max(card.error, abs(card.bias))
         told = f"base {amount(verdict.training_mean - gap, unit)}, training set {amount(verdict.training_mean, unit)}"
         told += f": {abs(gap) / error:.1f} times the instrument's error" if error else ""
@@ -106,7 +107,7 @@ def _moved(run: StudyRun, cell: Cell) -> str:
     if "change" not in study_measures(run.plan.spec):
         return ""
     readings = run.readings.filter(run.readings["measure"] == "change")
-    own = cell.on(base_arm_of(run.plan.spec, cell.arm))
+    own = cell.on(base_of(run.plan.spec, cell.arm))
     sides = [cell_readings(readings, side, "change") for side in (cell, own)]
     effects = run_effects(sides, (1, -1), "continuous")
     if effects.n_runs < MIN_RUNS:

@@ -15,7 +15,7 @@ from loralab.crew import MOST, Crew, crew_of
 from loralab.engine.plan import StudyPlan
 from loralab.engine.training import caption_tensors, stacks_of
 from loralab.sample import ImageBlock, plan_batches, sample_batches
-from loralab.spec import BASE_ARM, SampleSpec, TrainSpec, base_arm_of
+from loralab.spec import BASE, BaseSource, SampleSpec, TrainSpec, base_of
 from loralab.train import TrainRun, train_in_parts
 
 #: what measuring takes in one process; start, judging and the report together; and the cards of a base that ships none, without the
@@ -48,15 +48,14 @@ class Cost:
     disk_mib: float
 
 
-def runs_together(plan: StudyPlan, base_arm: str = BASE_ARM) -> int:
+def runs_together(plan: StudyPlan, own: BaseSource = BASE) -> int:
     """Return how many runs stand in the first stack on a base, 1 where nothing is trained there: what a training rate is measured on."""
-    own = {run.run_id for run in plan.runs if base_arm_of(plan.spec, run.arm) == base_arm}
-    return next((len(stack) for stack in stacks_of(plan) if stack[0] in own), 1)
+    return next((len(stack) for stack in stacks_of(plan) if base_of(plan.spec, stack[0].arm) == own), 1)
 
 
-def measure_rates(base: Base, plan: StudyPlan, base_arm: str = BASE_ARM) -> Rates:
+def measure_rates(base: Base, plan: StudyPlan, own: BaseSource = BASE) -> Rates:
     """Return this machine's rates on one base for the study's own recipe, from a few steps of a full stack and of a full batch."""
-    n_runs = runs_together(plan, base_arm)
+    n_runs = runs_together(plan, own)
     recipe = plan.spec.train.model_copy(update={"steps": CALIBRATION_STEPS + 1})
     with crew_of(plan.sizes.processes, torch.get_num_threads()) as crew:
         sample = plan.spec.sample.model_copy(update={"steps": CALIBRATION_STEPS})
@@ -83,7 +82,7 @@ def _draw(base: Base, sample: SampleSpec, recipe: TrainSpec, n_images: int, crew
     n_adapters = math.gcd(n_images, 4)
     adapters = {f"calibration-{index}": make_adapter(base, recipe, index) for index in range(n_adapters)}
     seeds = tuple(range(n_images // n_adapters))
-    blocks = [ImageBlock(run_id, "a", 1.0, seeds) for run_id in adapters]
+    blocks = [ImageBlock(name, "a", 1.0, seeds) for name in adapters]
     embeddings = dict(zip(["a", sample.negative], embed_prompts(base, ["a", sample.negative]), strict=True))
     for _ in sample_batches(base, plan_batches(blocks, n_images) * crew.n, adapters, sample, embeddings, crew):
         pass
@@ -98,20 +97,22 @@ def _median_seconds(work: Callable[[], object], rounds: int = 3) -> float:
     return sorted(seconds)[rounds // 2]
 
 
-def estimate_cost(plan: StudyPlan, rates: Mapping[str, Rates], sizes_px: Mapping[str, int], uncarded: Collection[str] = ()) -> Cost:
+def estimate_cost(
+    plan: StudyPlan, rates: Mapping[BaseSource, Rates], sizes_px: Mapping[BaseSource, int], uncarded: Collection[BaseSource] = ()
+) -> Cost:
     """Return the bill of all that is drawn and trained; rates and sides of pictures are by base.
 
     ``uncarded`` are the bases whose instruments must be calibrated first; an encoder is counted at the price of a decoder.
     """
     train = draw = pixels = 0.0
-    for base_arm, rate in rates.items():
-        n_images = sum(len(block.seeds) for block in plan.blocks if base_arm_of(plan.spec, block.arm) == base_arm)
-        trained = [run for run in plan.runs if base_arm_of(plan.spec, run.arm) == base_arm and plan.spec.arms[run.arm].trained_here]
+    for own, rate in rates.items():
+        n_images = sum(len(block.seeds) for block in plan.blocks_of(own))
+        trained = [run for run in plan.runs if base_of(plan.spec, run.arm) == own and plan.spec.arms[run.arm].trained_here]
         train += sum(run.train.steps for run in trained) * rate.train_step_seconds
         draw += n_images * (plan.spec.sample.steps * rate.image_step_seconds + rate.decode_seconds)
-        pixels += n_images * sizes_px[base_arm] ** 2
+        pixels += n_images * sizes_px[own] ** 2
     measure = plan.n_images * MEASURE_SECONDS_AN_IMAGE / min(MOST, torch.get_num_threads())
-    cards = sum(CARD_SECONDS + 2 * CARD_IMAGES * rates[base_arm].decode_seconds for base_arm in uncarded)
+    cards = sum(CARD_SECONDS + 2 * CARD_IMAGES * rates[own].decode_seconds for own in uncarded)
     total = train + draw + measure + cards + FIXED_SECONDS
     disk = pixels * BYTES_A_PIXEL + len(plan.blocks) * BLOCK_BYTES + len(plan.runs) * 400_000
     return Cost(total / 60, train / 60, draw / 60, disk / 2**20)

@@ -16,7 +16,7 @@ from loralab.data import Example, TrainingPicture, caption_for, make_examples, r
 from loralab.engine.prepared import load_prepared, read_prepared, sources_sha256, unit_px, write_prepared
 from loralab.errors import lab_error
 from loralab.sample import ImageBlock, plan_batches, sample_batch
-from loralab.spec import ArmSpec, FolderData, ImagesOfData, SampleSpec, StudySpec
+from loralab.spec import ArmSpec, FolderData, ImagesOfData, SampleSpec, StudySpec, slice_of
 from loralab.spec.elsewhere import named_path
 from loralab.store import Store, artefact_key
 
@@ -86,7 +86,7 @@ def relative_repeats(examples: Sequence[Example]) -> list[int]:
 
 def _dataset_key(base: Base, spec: StudySpec, arm: ArmSpec, study_folder: Path) -> str:
     data = spec.data[arm.data]
-    spec_slice = {"data": data.model_dump(mode="json"), "captions": arm.captions, "size_px": base.size_px}
+    spec_slice = {"data": slice_of(data), "captions": arm.captions, "size_px": base.size_px}
     if isinstance(data, FolderData):
         spec_slice["data"] = _folder_slice(data, study_folder, base)
     if isinstance(data, ImagesOfData) and spec.sample.clip_skip != 1:
@@ -99,7 +99,7 @@ def _folder_slice(data: FolderData, study_folder: Path, base: Base) -> dict[str,
     """Return what a folder's data set follows from: its bytes, and its options where it has any."""
     if not data.has_showings:
         return {"content": _folder_sha256(folder_path(data, study_folder))}
-    options = data.model_dump(mode="json", exclude={"folder", "masks", "regularisation"})
+    options = slice_of(data, exclude={"folder", "masks", "regularisation"})
     return {"content": sources_sha256(data, study_folder, _folder_sha256), "options": options, "unit_px": unit_px(base)}
 
 

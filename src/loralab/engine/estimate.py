@@ -13,7 +13,7 @@ from loralab.errors import LabError, Problem
 from loralab.infer.judge import InstrumentFacts
 from loralab.infer.power import ClaimPlan, plan_claims
 from loralab.measure import TABLE
-from loralab.spec import BASE_ARM, base_arm_of, is_base
+from loralab.spec import BASE, base_of
 from loralab.spec.load import Loaded, preset_of, train_spec_of
 
 #: the sizes by which work is grouped, as the run will take them
@@ -94,7 +94,7 @@ def describe_plan(loaded: Loaded, lab: Path, *, calibrate: bool = False) -> dict
         "base": base_names(bases), "lab": str(lab), "n_arms": len(plan.arms), "n_runs": len(plan.runs), "n_images": plan.n_images,
         "n_cells": len(plan.cells), "memory": vars(predicted) | {name: getattr(plan.sizes, name) for name in GROUPING},
         "cost": vars(cost) | {"rates": vars(rates[plan.bases[0]]), "rates_measured": calibrations[plan.bases[0]].measured},
-        "device": str(bases[BASE_ARM].device), "arms": [_arm_row(loaded, name) for name in plan.arms],
+        "device": str(bases[BASE].device), "arms": [_arm_row(loaded, name) for name in plan.arms],
         "claims": [_claim_row(row) for row in claim_plans(loaded)], "pairs": _pairs(plan), "notes": list(plan.notes),
     }  # fmt: skip
 
@@ -105,7 +105,7 @@ def _arm_row(loaded: Loaded, name: str) -> dict[str, Any]:
     text += f", text encoder at {recipe.text_encoder_lr:g}" if recipe.trains_text else ""
     text = text if arm.adapters is None else f"trained elsewhere: {arm.adapters}"
     text = f"applied together: {'; '.join(map(str, arm.stack))}" if arm.stack else text
-    text += f"; base {arm.base}" if base_arm_of(loaded.spec, name) != BASE_ARM else ""
+    text += f"; base {arm.base}" if base_of(loaded.spec, name) != BASE else ""
     trigger = trigger_of(loaded.spec, arm)
     return {
         "name": name, "data": arm.data, "captions": arm.captions or "the data's own", "runs": recipe.replicates, "recipe": text,
@@ -123,7 +123,8 @@ def _pairs(plan: StudyPlan) -> list[dict[str, str]]:
     found: dict[str, str] = {}
     for experiment in plan.spec.experiments.values():
         for claim in experiment.claims:
-            one, other = claim.cell.arm, claim.versus_cell.arm
-            if not is_base(one) and not is_base(other) and one != other:
+            sides = claim.cell, claim.versus_cell
+            one, other = (str(side.arm) for side in sides)
+            if one != other and not any(side.is_base for side in sides):
                 found[f"{one} and {other}"] = ", ".join(differences(plan.spec, one, other))
     return [{"arms": arms, "differ": differ} for arms, differ in found.items()]

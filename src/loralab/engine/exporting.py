@@ -14,7 +14,7 @@ from loralab.engine.datasets import Dataset, make_dataset
 from loralab.engine.local import load_bases
 from loralab.engine.plan import RunPlan, StudyPlan, make_plan
 from loralab.errors import lab_error
-from loralab.spec import SampleSpec, TrainSpec, base_arm_of
+from loralab.spec import SampleSpec, TrainSpec, base_of
 from loralab.spec.load import Loaded
 from loralab.store import Store, disk_errors
 
@@ -53,7 +53,7 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
             raise lab_error("model", f"a base of the family {base.family}", f"one of {', '.join(SCRIPTS)}: what sd-scripts trains")
     arms = tuple(arm for arm in plan.trained_arms if not loaded.spec.arms[arm].stack)  # nothing of these is to be trained
     for arm in arms:
-        base = bases[base_arm_of(loaded.spec, arm)]
+        base = bases[base_of(loaded.spec, arm)]
         dataset = make_dataset(store, base, loaded.spec, arm, loaded.folder)
         if dataset.pictures is not None:
             found = f"arm {arm!r} trains on a folder with options, or on a dataset file"
@@ -107,7 +107,7 @@ def command_words(base: Base, sample: SampleSpec, run: RunPlan, root_seed: int) 
     """Return the options of sd-scripts' `train_network.py` for one run; replicate r has the same seed in every arm."""
     recipe = run.train
     options = {
-        "dataset_config": "dataset.toml", "output_dir": "loras", "output_name": run.run_id, "save_model_as": "safetensors",
+        "dataset_config": "dataset.toml", "output_dir": "loras", "output_name": run.source, "save_model_as": "safetensors",
         "save_precision": "float", "mixed_precision": "no", "network_module": "networks.lora", "network_dim": recipe.rank,
         "network_alpha": f"{recipe.scale * recipe.rank:g}", "learning_rate": f"{recipe.lr:g}", "unet_lr": f"{recipe.lr:g}",
         "max_train_steps": recipe.steps, "seed": root_seed + run.replicate, "optimizer_type": "AdamW",

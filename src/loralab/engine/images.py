@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,14 @@ from loralab.crew import ALONE, Crew
 from loralab.engine.plan import MAX_IMAGES, BlockPlan
 from loralab.measure.files import load_pictures
 from loralab.sample import Batch, ImageBlock, parameters_text, plan_batches, sample_batches, write_png
-from loralab.spec import SampleSpec
-from loralab.store import Store, artefact_key
+from loralab.spec import AdapterSource, SampleSpec, slice_of
+from loralab.spec.sources import is_base, spelled, whose
+from loralab.store import Store, artefact_key, write_atomically
 
 IMAGES_VERSION = 1
 KIND = "images"
+#: (adapter, strength, prompt, seed) -> the block that the picture belongs to
+Owners = Mapping[tuple[Hashable, float, str, int], "KeyedBlock"]
 
 
 @dataclass(frozen=True)
@@ -32,15 +35,9 @@ class KeyedBlock:
 
 def block_key(sample: SampleSpec, block: BlockPlan, source_key: str) -> str:
     """Return the key of a block's images; ``source_key`` is the adapter's key, or the base's fingerprint."""
-    recipe = sample.model_dump(mode="json", exclude={"seeds", "unrelated"} | _unused(sample))
+    recipe = slice_of(sample, exclude={"seeds", "unrelated"}, later={"schedule", "clip_skip"})
     spec_slice = {"sample": recipe, "prompt": block.prompt, "strength": block.strength, "seeds": list(block.seeds)}
     return artefact_key("images", IMAGES_VERSION, spec_slice, [source_key])
-
-
-def _unused(sample: SampleSpec) -> set[str]:
-    """Return the fields that came after version 1 and are not used: images drawn before they came keep their keys."""
-    later: dict[str, object] = {"schedule": None, "clip_skip": 1}
-    return {name for name, default in later.items() if getattr(sample, name) == default}
 
 
 def draw_blocks(
@@ -48,7 +45,7 @@ def draw_blocks(
     base: Base,
     sample: SampleSpec,
     blocks: Sequence[KeyedBlock],
-    adapters: Mapping[str, Adapter],
+    adapters: Mapping[AdapterSource, Adapter],
     embeddings: Mapping[str, torch.Tensor],
     batch_images: int = MAX_IMAGES,
     crew: Crew = ALONE,
@@ -57,8 +54,8 @@ def draw_blocks(
 
     Batches are planned over all of ``blocks``, present or not: a resumed study draws each image in the company it had.
     """
-    batches = plan_batches([ImageBlock(b.plan.adapter_id, b.plan.prompt, b.plan.strength, b.plan.seeds) for b in blocks], batch_images)
-    owner = {(b.plan.adapter_id, b.plan.strength, b.plan.prompt, seed): b for b in blocks for seed in b.plan.seeds}
+    batches = plan_batches([ImageBlock(b.plan.adapter, b.plan.prompt, b.plan.strength, b.plan.seeds) for b in blocks], batch_images)
+    owner: Owners = {(b.plan.adapter, b.plan.strength, b.plan.prompt, seed): b for b in blocks for seed in b.plan.seeds}
     missing = {b.key for b in blocks if not store.has(KIND, b.key)}
     drawn: dict[str, dict[int, np.ndarray]] = {}
     done, total = 0, sum(len(b.plan.seeds) for b in blocks)
@@ -82,7 +79,7 @@ def _publish_complete(
     base: Base,
     sample: SampleSpec,
     batch: Batch,
-    owner: Mapping[tuple[str | None, float, str, int], KeyedBlock],
+    owner: Owners,
     drawn: dict[str, dict[int, np.ndarray]],
 ) -> None:
     """Publish the blocks of ``batch`` of which every seed has been drawn."""
@@ -96,7 +93,7 @@ def _publish_complete(
 
 def _publish(store: Store, base: Base, sample: SampleSpec, block: KeyedBlock, images: Mapping[int, np.ndarray]) -> None:
     manifest = {
-        "arm": block.plan.arm, "replicate": block.plan.replicate, "prompt": block.plan.prompt,
+        "arm": spelled(block.plan.who), "replicate": block.plan.replicate, "prompt": block.plan.prompt,
         "strength": block.plan.strength, "seeds": list(block.plan.seeds),
     }  # fmt: skip
     with store.publish(KIND, block.key, manifest) as scratch:
@@ -107,9 +104,22 @@ def _publish(store: Store, base: Base, sample: SampleSpec, block: KeyedBlock, im
 def _parameters(base: Base, sample: SampleSpec, block: BlockPlan, seed: int) -> str:
     return parameters_text(
         prompt=block.prompt, negative=sample.negative, steps=sample.steps, sampler=sample.sampler, guidance=sample.guidance, seed=seed,
-        size_px=base.size_px, model=base.name, model_hash=base.fingerprint[:10], lora=block.adapter_id, strength=block.strength,
+        size_px=base.size_px, model=base.name, model_hash=base.fingerprint[:10], strength=block.strength,
+        lora=None if block.adapter is None else str(block.adapter),
         schedule=sample.schedule, clip_skip=sample.clip_skip,
     )  # fmt: skip
+
+
+def drop_mistaken(store: Store) -> None:
+    """Remove, once a lab, what versions before this rule drew with the base in place of a LoRA file that was called as a base is."""
+    looked = store.root / "sources.json"
+    if looked.is_file():
+        return
+    for key in store.keys(KIND):
+        told = store.manifest(KIND, key)
+        if is_base(whose(told["arm"])) and told["strength"] != 0:
+            store.drop(KIND, key)
+    write_atomically(looked, b"{}")
 
 
 def image_files(store: Store, block: KeyedBlock) -> list[Path]:

@@ -14,7 +14,7 @@ from loralab.engine.measuring import study_measures, training_means
 from loralab.infer.judge import InstrumentFacts, OwnBases, judge
 from loralab.infer.verdict import Verdict
 from loralab.measure import TABLE, Card
-from loralab.spec import BASE_ARM, ExperimentSpec, StudySpec, base_arm_of
+from loralab.spec import BASE, ExperimentSpec, StudySpec, base_of
 from loralab.spec.load import preset_of
 from loralab.spec.questions import Records, is_exploratory, version_of
 from loralab.store import read_lines, write_atomically
@@ -24,7 +24,7 @@ def judge_study(run: StudyRun) -> list[Verdict]:
     """Return the verdict on every claim of the study, in the order of the file; also written to `verdicts.json`."""
     measures = study_measures(run.plan.spec)
     data_of_arm = {name: arm.data for name, arm in run.plan.spec.arms.items()}
-    own_base = {name: base_arm_of(run.plan.spec, name) for name in run.plan.spec.arms}
+    own_base = {name: base_of(run.plan.spec, name) for name in run.plan.spec.arms}
     with run.clock.stage("judge"):
         training: dict[tuple[str, str], float | None] = {}
         for name, base in ((name, run.bases[name]) for name in run.plan.bases):
@@ -32,7 +32,7 @@ def judge_study(run: StudyRun) -> list[Verdict]:
             training |= training_means(own, data_of_arm, measures, round_trip_of(base), companion_of(base))
         facts = {name: instrument_facts(study_measures(run.plan.spec, name), cards) for name, cards in run.cards_of.items()}
         verdicts = judge(
-            qualified_experiments(run.plan.spec), run.readings, training=training, instruments=facts.get(BASE_ARM, {}),
+            qualified_experiments(run.plan.spec), run.readings, training=training, instruments=facts.get(BASE, {}),
             controls=run.plan.controls, curves=run.plan.curves, alpha=preset_of(run.loaded).alpha, own=OwnBases(own_base, facts),
         )  # fmt: skip
     records = read_lines(run.ledger)
@@ -46,13 +46,7 @@ def judge_study(run: StudyRun) -> list[Verdict]:
 
 def _labelled(run: StudyRun, verdict: Verdict, records: Records) -> Verdict:
     """Return the verdict, called exploratory where its question was added after the first run."""
-    n_claims = len(run.plan.spec.experiments[verdict.experiment].claims)
-    asked = run.loaded.questions
-    kind, index = ("claim", verdict.index)
-    if verdict.index >= n_claims:
-        drawn = sorted(i for owner, i in run.plan.curves if owner == verdict.experiment)
-        kind, index = "curve", drawn[verdict.index - n_claims]
-    fingerprint = asked.get((verdict.experiment, kind, index))
+    fingerprint = run.loaded.questions.get(verdict.question)
     return verdict if fingerprint is None else replace(verdict, exploratory=is_exploratory(fingerprint, records))
 
 
@@ -61,13 +55,13 @@ def qualified_experiments(spec: StudySpec) -> dict[str, ExperimentSpec]:
     result = {}
     for name, experiment in spec.experiments.items():
         claims = tuple(
-            claim.model_copy(update={"measure": qualified_measure(spec, claim.measure, claim.cell.arm)}) for claim in experiment.claims
+            claim.model_copy(update={"measure": qualified_measure(spec, claim.measure, claim.cell)}) for claim in experiment.claims
         )
         curves = tuple(
             curve.model_copy(
                 update={
-                    "measure": qualified_measure(spec, curve.measure, curve.cell.arm),
-                    "damage": qualified_measure(spec, curve.damage, curve.cell.arm),
+                    "measure": qualified_measure(spec, curve.measure, curve.cell),
+                    "damage": qualified_measure(spec, curve.damage, curve.cell),
                 }
             )
             for curve in experiment.curves

@@ -21,10 +21,10 @@ from loralab.engine.companions import companion_of
 from loralab.engine.datasets import Dataset, make_dataset
 from loralab.engine.events import Event, StageClock
 from loralab.engine.images import KIND as IMAGES
-from loralab.engine.images import KeyedBlock, block_key, draw_blocks, load_images
+from loralab.engine.images import KeyedBlock, block_key, draw_blocks, drop_mistaken, load_images
 from loralab.engine.measuring import SCHEMA, measuring, study_measures
 from loralab.engine.memory import sized
-from loralab.engine.plan import BlockPlan, RunPlan, StudyPlan, checkpoint_id, make_plan, run_id_of, twin_of
+from loralab.engine.plan import BlockPlan, RunPlan, StudyPlan, make_plan, twin_of
 from loralab.engine.plumbing import Plumbing, check_plumbing
 from loralab.engine.sheets import contact_sheet
 from loralab.engine.together import Member, load_or_make_together, together_key
@@ -33,7 +33,7 @@ from loralab.engine.training import adapter_file, adapter_key, load_or_make_twin
 from loralab.measure import Card
 from loralab.portable import link_or_copy
 from loralab.seeds import seed_for
-from loralab.spec import BASE_ARM, base_arm_of, base_arms, is_base
+from loralab.spec import BASE, AdapterSource, BaseSource, base_of, bases_of
 from loralab.spec.elsewhere import adapter_files, named_path
 from loralab.spec.load import Loaded, preset_of
 from loralab.store import Store, append_line, disk_errors, read_lines, write_atomically
@@ -49,14 +49,14 @@ class StudyRun:
     lab: Path
     store: Store
     plan: StudyPlan
-    bases: dict[str, Base]  # by name, the study's own (`base`) first; the others are those that arms have for themselves
+    bases: dict[BaseSource, Base]  # the study's own first; the others are those that arms have for themselves
     clock: StageClock
     datasets: dict[str, Dataset] = field(default_factory=dict)
-    run_keys: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
+    run_keys: dict[AdapterSource, str] = field(default_factory=dict)
+    failures: dict[AdapterSource, str] = field(default_factory=dict)
     blocks: dict[BlockPlan, KeyedBlock] = field(default_factory=dict)
     readings: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SCHEMA))
-    cards_of: dict[str, dict[str, Card]] = field(default_factory=dict)  # by base
+    cards_of: dict[BaseSource, dict[str, Card]] = field(default_factory=dict)  # by base
     attempt: int = 1
     plumbing: Plumbing | None = None
     crew: Crew = field(default_factory=Crew)
@@ -74,7 +74,7 @@ class StudyRun:
     @property
     def base(self) -> Base:
         """The study's own base."""
-        return self.bases[BASE_ARM]
+        return self.bases[BASE]
 
     @property
     def bases_sha256(self) -> str:
@@ -83,11 +83,11 @@ class StudyRun:
 
     def base_of(self, arm: str) -> Base:
         """Return the base that an arm is trained, drawn and compared on."""
-        return self.bases[base_arm_of(self.plan.spec, arm)]
+        return self.bases[base_of(self.plan.spec, arm)]
 
-    def base_blocks(self, base_arm: str = BASE_ARM) -> dict[tuple[int, str], KeyedBlock]:
+    def base_blocks(self, base: BaseSource = BASE) -> dict[tuple[int, str], KeyedBlock]:
         """Return a base's blocks by (replicate, prompt)."""
-        return {(b.plan.replicate, b.plan.prompt): b for b in self.blocks.values() if b.plan.arm == base_arm}
+        return {(b.plan.replicate, b.plan.prompt): b for b in self.blocks.values() if b.plan.source == base}
 
 
 def open_study(loaded: Loaded, lab: Path, clock: StageClock) -> StudyRun:
@@ -96,13 +96,14 @@ def open_study(loaded: Loaded, lab: Path, clock: StageClock) -> StudyRun:
     with clock.stage("load the base"):
         bases = load_bases(loaded)
         plan = sized(make_plan(loaded.spec), bases)
+    drop_mistaken(store)
     run = StudyRun(loaded, lab, store, plan, bases, clock)
     freeze(run)
     return run
 
 
-def load_bases(loaded: Loaded) -> dict[str, Base]:
-    """Return the study's bases by name, its own first.
+def load_bases(loaded: Loaded) -> dict[BaseSource, Base]:
+    """Return the study's bases, its own first.
 
     What `load` says of a base's files (prediction, noise schedule, VAE) is about the study's own; the others are taken as they are.
     """
@@ -110,15 +111,15 @@ def load_bases(loaded: Loaded) -> dict[str, Base]:
     if own.vae is not None:
         own = own.model_copy(update={"vae": resolve_base(loaded, own.vae)})
     others = own.model_copy(update={"prediction": None, "zero_terminal_snr": None, "vae": None})
-    references = base_arms(loaded.spec)
     return {
-        name: load_base(resolve_base(loaded, reference), own if name == BASE_ARM else others) for name, reference in references.items()
-    }  # fmt: skip
+        source: load_base(resolve_base(loaded, reference), own if source == BASE else others)
+        for source, reference in bases_of(loaded.spec).items()
+    }
 
 
-def base_names(bases: Mapping[str, Base]) -> str:
+def base_names(bases: Mapping[BaseSource, Base]) -> str:
     """Return what the bases of a study are called."""
-    return "; ".join(base.name if name == BASE_ARM else f"{name}: {base.name}" for name, base in bases.items())
+    return "; ".join(base.name if source == BASE else f"{source}: {base.name}" for source, base in bases.items())
 
 
 def resolve_base(loaded: Loaded, reference: str) -> str:
@@ -147,18 +148,17 @@ def carry_out(run: StudyRun) -> Iterator[Event]:
 
 
 def _carry_out(run: StudyRun) -> Iterator[Event]:
-    embeddings = {name: _embeddings(run, name) for name in run.plan.bases}
-    for name in run.plan.bases:
-        yield from _draw_base(run, name, embeddings[name])
+    embeddings = {source: _embeddings(run, source) for source in run.plan.bases}
+    for source in run.plan.bases:
+        yield from _draw_base(run, source, embeddings[source])
     yield from _make_data(run)
     stacks = stacks_of(run.plan)
-    arm_of = {planned.run_id: planned.arm for planned in run.plan.runs}
     here = [planned for planned in run.plan.runs if run.plan.spec.arms[planned.arm].trained_here]
-    fresh = not any(run.store.has(ADAPTERS, run.run_keys[planned.run_id]) for planned in here)
+    fresh = not any(run.store.has(ADAPTERS, run.run_keys[planned.source]) for planned in here)
     all_steps = sum(planned.train.steps for planned in here)
     for index, stack in enumerate(stacks):
         note = f"stack {index + 1} of {len(stacks)}"
-        own = base_arm_of(run.plan.spec, arm_of[stack[0]])  # runs of one stack are on one base
+        own = base_of(run.plan.spec, stack[0].arm)  # runs of one stack are on one base
         with run.clock.stage("train"):
             _apply_together(run, stack)
             for event in train_runs(run.store, run.bases[own], run.plan, run.datasets, run.run_keys, stack, run.crew):
@@ -172,21 +172,21 @@ def _carry_out(run: StudyRun) -> Iterator[Event]:
     yield from _measure(run)
 
 
-def _embeddings(run: StudyRun, name: str) -> dict[str, torch.Tensor]:
-    own = (cell.prompt for cell in run.plan.cells if base_arm_of(run.plan.spec, cell.arm) == name)
+def _embeddings(run: StudyRun, base: BaseSource) -> dict[str, torch.Tensor]:
+    own = (cell.prompt for cell in run.plan.cells if base_of(run.plan.spec, cell.arm) == base)
     prompts = [*dict.fromkeys([*own, run.plan.spec.sample.negative])]
-    return dict(zip(prompts, embed_prompts(run.bases[name], prompts, clip_skip=run.plan.spec.sample.clip_skip), strict=True))
+    return dict(zip(prompts, embed_prompts(run.bases[base], prompts, clip_skip=run.plan.spec.sample.clip_skip), strict=True))
 
 
-def _draw_base(run: StudyRun, name: str, embeddings: Mapping[str, torch.Tensor]) -> Iterator[Event]:
-    blocks = [_keyed(run, block) for block in run.plan.blocks_of(arms_are_base=True) if block.arm == name]
+def _draw_base(run: StudyRun, base: BaseSource, embeddings: Mapping[str, torch.Tensor]) -> Iterator[Event]:
+    blocks = [_keyed(run, block) for block in run.plan.blocks if block.source == base]
     shown = len(blocks) // (1 + max((block.plan.replicate for block in blocks), default=0))
     fresh = len(run.plan.bases) == 1 and _none_drawn(run, blocks)
     with run.clock.stage(DRAW_BASE):
-        for done, total in _drawing(run, run.bases[name], blocks, {}, embeddings):
+        for done, total in _drawing(run, run.bases[base], blocks, {}, embeddings):
             if fresh:
                 run.clock.foretell(DRAW_BASE, done, total)
-            yield Event("draw", done, total, "the base's pictures" if name == BASE_ARM else f"pictures of the {name}")
+            yield Event("draw", done, total, "the base's pictures" if base == BASE else f"pictures of the {base}")
             ready = [block for block in blocks[:shown] if run.store.has("images", block.key)]
             if run.clock.first_pictures_seconds is None and len(ready) == shown:
                 path = run.folder / "first-pictures.png"
@@ -196,7 +196,11 @@ def _draw_base(run: StudyRun, name: str, embeddings: Mapping[str, torch.Tensor])
 
 
 def _drawing(
-    run: StudyRun, base: Base, blocks: Sequence[KeyedBlock], adapters: Mapping[str, Adapter], embeddings: Mapping[str, torch.Tensor]
+    run: StudyRun,
+    base: Base,
+    blocks: Sequence[KeyedBlock],
+    adapters: Mapping[AdapterSource, Adapter],
+    embeddings: Mapping[str, torch.Tensor],
 ) -> Iterator[tuple[int, int]]:
     return draw_blocks(run.store, base, run.plan.spec.sample, blocks, adapters, embeddings, run.plan.sizes.images, run.crew)
 
@@ -206,7 +210,7 @@ def _none_drawn(run: StudyRun, blocks: Sequence[KeyedBlock]) -> bool:
 
 
 def _keyed(run: StudyRun, block: BlockPlan) -> KeyedBlock:
-    source = run.bases[block.arm].fingerprint if block.adapter_id is None else run.run_keys[block.adapter_id]
+    source = run.run_keys[block.source] if isinstance(block.source, AdapterSource) else run.bases[block.source].fingerprint
     keyed = KeyedBlock(block, block_key(run.plan.spec.sample, block, source))
     run.blocks[block] = keyed
     return keyed
@@ -222,14 +226,14 @@ def _make_data(run: StudyRun) -> Iterator[Event]:
     for planned in run.plan.runs:
         spec = run.plan.spec.arms[planned.arm]
         if spec.adapters is not None:
-            run.run_keys[planned.run_id] = _take(run, spec.adapters, planned, planned.run_id)
+            run.run_keys[planned.source] = _take(run, spec.adapters, planned, str(planned.source))
         elif not spec.stack:
             for step in (None, *run.plan.kept_steps(planned.arm)):
                 key = adapter_key(run.base_of(planned.arm), planned, run.datasets[planned.arm], run.plan.spec, step)
-                run.run_keys[checkpoint_id(planned.run_id, step)] = key
+                run.run_keys[AdapterSource(planned.arm, planned.replicate, step)] = key
     for planned in run.plan.runs:
         if run.plan.spec.arms[planned.arm].stack:
-            run.run_keys[planned.run_id] = together_key(run.base_of(planned.arm), _members(run, planned))
+            run.run_keys[planned.source] = together_key(run.base_of(planned.arm), _members(run, planned))
 
 
 def _take(run: StudyRun, pattern: str, planned: RunPlan, run_id: str) -> str:
@@ -244,21 +248,21 @@ def _members(run: StudyRun, planned: RunPlan) -> list[Member]:
     found = []
     for lora in run.plan.spec.arms[planned.arm].stack:
         if lora.arm is None:
-            found.append(Member(_take(run, str(lora.adapters), planned, f"{planned.run_id}, {lora}"), *lora.strengths))
+            found.append(Member(_take(run, str(lora.adapters), planned, f"{planned.source}, {lora}"), *lora.strengths))
             continue
-        runs = [other.run_id for other in run.plan.runs if other.arm == lora.arm]
+        runs = [other.source for other in run.plan.runs if other.arm == lora.arm]
         found.append(Member(run.run_keys[runs[planned.replicate if len(runs) > 1 else 0]], *lora.strengths))
     return found
 
 
-def _apply_together(run: StudyRun, stack: list[str]) -> None:
+def _apply_together(run: StudyRun, stack: list[AdapterSource]) -> None:
     """Make those LoRAs of a stack that are several applied together; what they are made of lies in the store by then."""
     for planned in run.plan.runs:
         arm = run.plan.spec.arms[planned.arm]
-        if planned.run_id in stack and arm.stack:
+        if planned.source in stack and arm.stack:
             says = {"loralab.study": run.plan.spec.study, "loralab.arm": planned.arm, "loralab.replicate": str(planned.replicate)}
             says["loralab.stack"] = "; ".join(map(str, arm.stack))
-            load_or_make_together(run.store, run.base_of(planned.arm), _members(run, planned), planned.run_id, says)
+            load_or_make_together(run.store, run.base_of(planned.arm), _members(run, planned), str(planned.source), says)
 
 
 def _copy_dataset(run: StudyRun, arm: str) -> None:
@@ -270,24 +274,25 @@ def _copy_dataset(run: StudyRun, arm: str) -> None:
 
 
 def _draw_stack(
-    run: StudyRun, stack: list[str], own: str, embeddings: Mapping[str, torch.Tensor], index: int, n_stacks: int
+    run: StudyRun, stack: list[AdapterSource], own: BaseSource, embeddings: Mapping[str, torch.Tensor], index: int, n_stacks: int
 ) -> Iterator[Event]:
-    base, adapters = run.bases[own], dict[str, Adapter]()
-    for run_id in stack:
-        adapter = load_run(run.store, base, run.run_keys[run_id])
+    base, adapters = run.bases[own], dict[AdapterSource, Adapter]()
+    for source in stack:
+        adapter = load_run(run.store, base, run.run_keys[source])
         if adapter is None:
-            run.failures[run_id] = str(run.store.manifest(ADAPTERS, run.run_keys[run_id])["failed"])
+            run.failures[source] = str(run.store.manifest(ADAPTERS, run.run_keys[source])["failed"])
         else:
-            adapters[run_id] = adapter
+            adapters[source] = adapter
     _check_plumbing(run, base, adapters, embeddings)
     adapters |= _null_twins(run, adapters)
-    blocks = [_keyed(run, block) for block in run.plan.blocks if block.run_id in adapters]
-    for name in {block.plan.adapter_id for block in blocks} - {None, *adapters}:
-        checkpoint = load_run(run.store, base, run.run_keys[str(name)])
+    drawn = [block for block in run.plan.blocks if block.adapter is not None and block.adapter.run in adapters]
+    blocks = [_keyed(run, block) for block in drawn]
+    for source in {block.adapter for block in drawn if block.adapter is not None} - {*adapters}:
+        checkpoint = load_run(run.store, base, run.run_keys[source])
         if checkpoint is not None:  # a run that ended well had not stopped before
-            adapters[str(name)] = checkpoint
+            adapters[source] = checkpoint
     fresh = not index and _none_drawn(run, blocks)
-    all_images = sum(len(block.seeds) for block in run.plan.blocks if block.run_id is not None)
+    all_images = sum(len(block.seeds) for block in run.plan.blocks if block.adapter is not None)
     with run.clock.stage(DRAW_LORAS):
         for done, total in _drawing(run, base, blocks, adapters, embeddings):
             if fresh:
@@ -295,30 +300,29 @@ def _draw_stack(
             yield Event("draw", index * total + done, n_stacks * total, f"the LoRAs' pictures, stack {index + 1} of {n_stacks}")
 
 
-def _check_plumbing(run: StudyRun, base: Base, adapters: Mapping[str, Adapter], embeddings: Mapping[str, torch.Tensor]) -> None:
+def _check_plumbing(run: StudyRun, base: Base, adapters: Mapping[AdapterSource, Adapter], embeddings: Mapping[str, torch.Tensor]) -> None:
     """Compare strength 0 and 1 with the base, for the first run of every arm in the stack that was in none before."""
     before = run.plumbing or Plumbing({}, {})
-    arm_of = {planned.run_id: planned.arm for planned in run.plan.runs}
-    seen = {arm_of[run_id] for run_id in before.same_at_zero}
-    first = {arm_of[run_id]: run_id for run_id in reversed(arm_of) if run_id in adapters and arm_of[run_id] not in seen}
-    chosen = {run_id: adapters[run_id] for run_id in sorted(first.values())}
+    seen = {source.arm for source in before.same_at_zero}
+    first = {its.arm: its.source for its in reversed(run.plan.runs) if its.source in adapters and its.arm not in seen}
+    chosen = {source: adapters[source] for source in sorted(first.values(), key=str)}
     if not chosen:
         return
-    prompts = (cell.prompt for cell in run.plan.cells if not is_base(cell.arm) and cell.prompt in embeddings)
+    prompts = (cell.prompt for cell in run.plan.cells if not cell.is_base and cell.prompt in embeddings)
     prompt = next(prompts, run.plan.spec.sample.negative)  # on a base that is trained on and never drawn, the only one embedded
     with run.clock.stage("check the plumbing"):
         found = check_plumbing(run.store, base, run.plan.spec.sample, chosen, run.run_keys, prompt, embeddings)
     run.plumbing = Plumbing({**before.same_at_zero, **found.same_at_zero}, {**before.moved_at_one, **found.moved_at_one})
 
 
-def _null_twins(run: StudyRun, adapters: Mapping[str, Adapter]) -> dict[str, Adapter]:
+def _null_twins(run: StudyRun, adapters: Mapping[AdapterSource, Adapter]) -> dict[AdapterSource, Adapter]:
     """Return the random twins of those runs of a stack whose arm has one, made where the store lacks them."""
-    twins: dict[str, Adapter] = {}
+    twins: dict[AdapterSource, Adapter] = {}
     for planned in run.plan.runs:
-        if planned.run_id in adapters and twin_of(planned.arm) in run.plan.arms:
-            name = run_id_of(twin_of(planned.arm), planned.replicate)
+        if planned.source in adapters and twin_of(planned.arm) in run.plan.arms:
+            name = AdapterSource(twin_of(planned.arm), planned.replicate)
             with run.clock.stage("make random adapters"):
-                key, trained = run.run_keys[planned.run_id], adapters[planned.run_id]
+                key, trained = run.run_keys[planned.source], adapters[planned.source]
                 seed = seed_for(run.plan.spec.seed, "null", planned.arm, planned.replicate)
                 dataset, clip_skip = run.datasets[planned.arm], run.plan.spec.sample.clip_skip
                 base = run.base_of(planned.arm)
@@ -334,8 +338,8 @@ def _link_adapters(run: StudyRun) -> None:
     folder = run.folder / "loras"
     with disk_errors("writing the LoRA files"):
         folder.mkdir(parents=True, exist_ok=True)
-        for run_id, key in run.run_keys.items():
-            source, target = adapter_file(run.store, key), folder / f"{run_id}.safetensors"
+        for named, key in run.run_keys.items():
+            source, target = adapter_file(run.store, key), folder / f"{named}.safetensors"
             if not source.is_file():  # the run failed
                 continue
             link_or_copy(source, target)
@@ -346,7 +350,7 @@ def _measure(run: StudyRun) -> Iterator[Event]:
     frames, before = [], 0
     with _measuring_crew(run.crew) as crew:
         for index, name in enumerate(run.plan.bases):
-            blocks = [block for block in run.blocks.values() if base_arm_of(run.plan.spec, block.plan.arm) == name]
+            blocks = [block for block in run.blocks.values() if base_of(run.plan.spec, block.plan.who) == name]
             measures, companion = study_measures(run.plan.spec, name), companion_of(run.bases[name])
             by_data, beneath = _datasets_on(run, name), run.base_blocks(name)
             with measuring(run.store, blocks, beneath, by_data, measures, companion, crew) as found:
@@ -373,9 +377,9 @@ def _measuring_crew(crew: Crew) -> Iterator[Crew]:
         yield own
 
 
-def _datasets_on(run: StudyRun, name: str) -> dict[str, Dataset]:
+def _datasets_on(run: StudyRun, name: BaseSource) -> dict[str, Dataset]:
     """Return the training sets by data as pictures on the base ``name`` are held against them; its own arms' win."""
-    arms = sorted(run.datasets, key=lambda arm: base_arm_of(run.plan.spec, arm) == name)  # the last of equal data stays
+    arms = sorted(run.datasets, key=lambda arm: base_of(run.plan.spec, arm) == name)  # the last of equal data stays
     size = run.bases[name].size_px
     return {run.plan.spec.arms[arm].data: run.datasets[arm] for arm in arms if run.base_of(arm).size_px == size}
 

@@ -7,13 +7,13 @@ import difflib
 from loralab.errors import Problem
 from loralab.measure import TABLE
 from loralab.petri.concept_names import NAMES
-from loralab.spec import StudySpec, is_base
+from loralab.spec import Cell, StudySpec
 
 
-def qualified_measure(spec: StudySpec, measure: str, arm: str) -> str:
+def qualified_measure(spec: StudySpec, measure: str, cell: Cell) -> str:
     """Return the name under which a reading stands: one that refers to a training set names it, `copy_distance[primary-shapes]`."""
-    if TABLE[plain_measure(measure)].needs == "training_images" and not is_base(arm):
-        return f"{measure}[{spec.arms[arm].data}]"
+    if TABLE[plain_measure(measure)].needs == "training_images" and not cell.is_base:
+        return f"{measure}[{spec.arms[str(cell.arm)].data}]"
     return measure
 
 

@@ -15,9 +15,11 @@ from loralab.crew import ALONE, Crew, torch_threads
 from loralab.engine.datasets import Dataset
 from loralab.engine.images import KeyedBlock, image_files
 from loralab.engine.measure_names import concept_of, data_of, plain_measure, qualified_measure
+from loralab.infer.pairs import with_sources
 from loralab.measure import TABLE, Companion, Concept, Reading, measure_images
 from loralab.measure.files import Asked, measure_files
-from loralab.spec import Cell, StudySpec, base_arm_of, is_base
+from loralab.spec import BaseSource, Cell, StudySpec, base_of, is_base
+from loralab.spec.sources import spelled
 from loralab.store import Store, artefact_key
 
 READINGS_VERSION = 1
@@ -26,7 +28,7 @@ KIND = "readings"
 LEAST_CALLS = 32
 SCHEMA = {
     "arm": pl.String, "replicate": pl.Int64, "prompt": pl.String, "strength": pl.Float64, "step": pl.Int64, "seed": pl.Int64,
-    "measure": pl.String, "value": pl.Float64, "status": pl.String, "reason": pl.String,
+    "measure": pl.String, "value": pl.Float64, "status": pl.String, "reason": pl.String, "is_base": pl.Boolean,
 }  # fmt: skip
 
 
@@ -36,17 +38,17 @@ def bound_concept(companion: Companion | None, measure: str) -> Concept | None:
     return companion.concept(name) if companion is not None and name in companion.names else None
 
 
-def study_measures(spec: StudySpec, base_arm: str | None = None) -> list[str]:
+def study_measures(spec: StudySpec, base: BaseSource | None = None) -> list[str]:
     """Return the qualified names of all that the study's claims and curves measure, in order; of pictures on one base, if it is given."""
 
     def asked(*cells: Cell) -> bool:
-        return base_arm is None or any(base_arm_of(spec, cell.arm) == base_arm for cell in cells)
+        return base is None or any(base_of(spec, cell.arm) == base for cell in cells)
 
     claims = [claim for e in spec.experiments.values() for claim in e.claims if asked(claim.cell, claim.versus_cell)]
-    names = [qualified_measure(spec, claim.measure, claim.cell.arm) for claim in claims]
+    names = [qualified_measure(spec, claim.measure, claim.cell) for claim in claims]
     curves = [curve for e in spec.experiments.values() for curve in e.curves if curve.at and asked(curve.cell)]
-    names += [qualified_measure(spec, curve.measure, curve.cell.arm) for curve in curves]
-    names += [qualified_measure(spec, curve.damage, curve.cell.arm) for curve in curves if spec.sample.unrelated]
+    names += [qualified_measure(spec, curve.measure, curve.cell) for curve in curves]
+    names += [qualified_measure(spec, curve.damage, curve.cell) for curve in curves if spec.sample.unrelated]
     names += ["change"] if spec.sample.unrelated else []  # side damage is told of every study that names unrelated prompts
     return list(dict.fromkeys(names))
 
@@ -94,7 +96,7 @@ def _readings(
 ) -> Iterator[tuple[int, int, pl.DataFrame]]:  # fmt: skip
     for done, (block, key) in enumerate(zip(blocks, keys, strict=True), start=1):
         if store.has(KIND, key):
-            yield done, len(blocks), pl.read_parquet(store.path(KIND, key) / "readings.parquet")
+            yield done, len(blocks), with_sources(pl.read_parquet(store.path(KIND, key) / "readings.parquet"))
             continue
         each = next(readings for its, readings in measured if its == key)
         frame = pl.DataFrame(_rows(block, measures, each), schema=SCHEMA, orient="row")
@@ -110,15 +112,16 @@ def _readings_key(
     context = [datasets[data_of(measure)].key for measure in measures if data_of(measure)]
     if companion is not None and any(concept_of(measure) for measure in measures):
         context.append(companion.sha256)
-    place = {"arm": block.plan.arm, "replicate": block.plan.replicate, "seeds": list(block.plan.seeds)}
+    place = {"arm": spelled(block.plan.who), "replicate": block.plan.replicate, "seeds": list(block.plan.seeds)}
     return artefact_key("readings", READINGS_VERSION, {"measures": versions, "place": place}, [block.key, beneath.key, *context])
 
 
 def _rows(block: KeyedBlock, measures: Sequence[str], found: Sequence[Sequence[Reading]]) -> list[tuple[Any, ...]]:
     place = block.plan
-    strength = 1.0 if is_base(place.arm) else place.strength
+    bare = is_base(place.source)
+    where = (str(place.who), place.replicate, place.prompt, 1.0 if bare else place.strength, place.step)
     return [
-        (place.arm, place.replicate, place.prompt, strength, place.step, seed, measure, reading.value, reading.status, reading.reason)
+        (*where, seed, measure, reading.value, reading.status, reading.reason, bare)
         for measure, readings in zip(measures, found, strict=True)
         for seed, reading in zip(place.seeds, readings, strict=True)
     ]

@@ -25,7 +25,7 @@ from loralab.crew import MOST
 from loralab.engine.plan import MAX_IMAGES, MAX_STACK, Sizes, StudyPlan
 from loralab.errors import lab_error
 from loralab.portable import memory_bytes
-from loralab.spec import BASE_ARM, LoadSpec, SampleSpec, TrainSpec, base_arm_of
+from loralab.spec import BASE, BaseSource, LoadSpec, SampleSpec, TrainSpec, base_of
 from loralab.train.loop import dry_step
 
 #: of the device's whole memory, not of what is free just now: a resumed study must group as it did at first
@@ -57,17 +57,17 @@ class Demand:
         return max(0, int((room - self.fixed) // self.each)) if self.each else MAX_STACK
 
 
-def sized(plan: StudyPlan, bases: Mapping[str, Base]) -> StudyPlan:
+def sized(plan: StudyPlan, bases: Mapping[BaseSource, Base]) -> StudyPlan:
     """Return the plan with the sizes of this device; petri's usual ones need no dry run, only room for their processes."""
     load, processes = plan.spec.load, processes_for(plan, bases)
     if all(base.name == "petri" for base in bases.values()) and load.memory_gib is None:
-        room = room_bytes(load, bases[BASE_ARM].device)
+        room = room_bytes(load, bases[BASE].device)
         processes = max(1, min(processes, int((room - OVERHEAD_BYTES) // PETRI_PROCESS_BYTES)))
         return replace(plan, sizes=Sizes(MAX_STACK * processes, checkpointing=load.gradient_checkpointing or False, processes=processes))
     return replace(plan, sizes=size_work(bases, plan, processes))
 
 
-def processes_for(plan: StudyPlan, bases: Mapping[str, Base]) -> int:
+def processes_for(plan: StudyPlan, bases: Mapping[BaseSource, Base]) -> int:
     """Return how many processes train and draw beside each other: on a processor one a thread, where bases are small and work is plenty.
 
     A function of the plan and the machine, not of what is still to do: a resumed study works as it did at first.
@@ -81,7 +81,7 @@ def processes_for(plan: StudyPlan, bases: Mapping[str, Base]) -> int:
     return min(MOST, torch.get_num_threads()) if wanted or (small and passes >= LEAST_PASSES) else 1
 
 
-def size_work(bases: Mapping[str, Base], plan: StudyPlan, processes: int = 1) -> Sizes:
+def size_work(bases: Mapping[BaseSource, Base], plan: StudyPlan, processes: int = 1) -> Sizes:
     """Return the largest stack and batch of pictures, up to the usual ones, that fit on the device on every base; raises as `fit` does.
 
     All bases of a study are held at once, so each leaves the others less room.
@@ -99,9 +99,9 @@ def size_work(bases: Mapping[str, Base], plan: StudyPlan, processes: int = 1) ->
     )  # fmt: skip
 
 
-def _size_on(base: Base, plan: StudyPlan, own: str, weights: int, processes: int) -> Sizes:
+def _size_on(base: Base, plan: StudyPlan, own: BaseSource, weights: int, processes: int) -> Sizes:
     load = plan.spec.load
-    recipes = _largest_recipes([run.train for run in plan.runs if base_arm_of(plan.spec, run.arm) == own])
+    recipes = _largest_recipes([run.train for run in plan.runs if base_of(plan.spec, run.arm) == own])
     return fit(
         room_bytes(load, base.device), weights, load.gradient_checkpointing,
         lambda on: train_demand(base, recipes, checkpointing=on), draw_demand(base, plan.spec.sample, recipes),

@@ -8,18 +8,24 @@ from dataclasses import dataclass
 from loralab.engine.arm_triggers import prompt_without_trigger, trigger_notes
 from loralab.infer.case import ControlCells, CurveCells
 from loralab.spec import (
-    BASE_ARM,
+    BASE,
+    AdapterSource,
+    BaseSource,
     Cell,
     ClaimSpec,
     CurveSpec,
     FolderData,
+    Source,
     StackedLora,
     StudySpec,
     TrainSpec,
-    base_arm_of,
+    Who,
+    base_of,
     is_base,
 )  # fmt: skip
 from loralab.spec.load import train_spec_of
+from loralab.spec.questions import QuestionId, question_ids, question_of
+from loralab.spec.sources import who_of
 
 #: adapters that are trained together at most, by each process that shares a stack; docs/decisions.md has the measurement.
 MAX_STACK = 16
@@ -31,32 +37,44 @@ MAX_IMAGES = 32
 class RunPlan:
     """One training: an arm with one training seed."""
 
-    run_id: str
-    arm: str
-    replicate: int
+    source: AdapterSource
     train: TrainSpec
+
+    @property
+    def arm(self) -> str:
+        """The arm that is trained."""
+        return self.source.arm
+
+    @property
+    def replicate(self) -> int:
+        """Which of the arm's trainings this is."""
+        return self.source.replicate
 
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """The images of one run (or of the base) at one prompt: one a seed of the replicate's block."""
+    """The images of one source at one prompt: one a seed of the replicate's block."""
 
-    arm: str
+    source: Source
     replicate: int
     prompt: str
     strength: float
     seeds: tuple[int, ...]
-    step: int | None = None  # an earlier step of the training; None is its end
 
     @property
-    def run_id(self) -> str | None:
-        """The run that draws the block; None is the base."""
-        return None if is_base(self.arm) else run_id_of(self.arm, self.replicate)
+    def who(self) -> Who:
+        """The arm, or the base, whose pictures these are."""
+        return who_of(self.source)
 
     @property
-    def adapter_id(self) -> str | None:
-        """The adapter that draws the block: the run's, or its checkpoint's; None is the base."""
-        return None if self.run_id is None else checkpoint_id(self.run_id, self.step)
+    def step(self) -> int | None:
+        """The earlier step of the training that is drawn from; None is its end, or a base."""
+        return self.source.step if isinstance(self.source, AdapterSource) else None
+
+    @property
+    def adapter(self) -> AdapterSource | None:
+        """The adapter that draws the block; None is a base as it is."""
+        return self.source if isinstance(self.source, AdapterSource) else None
 
 
 @dataclass(frozen=True)
@@ -81,10 +99,10 @@ class StudyPlan:
     cells: tuple[Cell, ...]
     runs: tuple[RunPlan, ...]
     blocks: tuple[BlockPlan, ...]
-    controls: Mapping[tuple[str, int], ControlCells]
+    controls: Mapping[QuestionId, ControlCells]
     arms: tuple[str, ...]
     notes: tuple[str, ...]
-    curves: Mapping[tuple[str, int], CurveCells]
+    curves: Mapping[QuestionId, CurveCells]
 
     @property
     def trained_arms(self) -> tuple[str, ...]:
@@ -92,10 +110,10 @@ class StudyPlan:
         return tuple(arm for arm in self.arms if self.spec.arms[arm].control != "null")
 
     @property
-    def bases(self) -> tuple[str, ...]:
-        """The names of the bases that are drawn or trained on."""
+    def bases(self) -> tuple[BaseSource, ...]:
+        """The bases that are drawn or trained on."""
         drawn = [cell.arm for cell in self.cells if is_base(cell.arm)]
-        return tuple(dict.fromkeys([*drawn, *(base_arm_of(self.spec, arm) for arm in self.arms)]))
+        return tuple(dict.fromkeys([*drawn, *(base_of(self.spec, arm) for arm in self.arms)]))
 
     def kept_steps(self, arm: str) -> tuple[int, ...]:
         """Return the earlier steps of an arm's trainings that are drawn from, rising."""
@@ -108,31 +126,19 @@ class StudyPlan:
         """How many images are drawn, those of a placebo's training set left out."""
         return sum(len(block.seeds) for block in self.blocks)
 
-    def blocks_of(self, arms_are_base: bool) -> list[BlockPlan]:
-        """Return the base's blocks, or those of all runs."""
-        return [block for block in self.blocks if is_base(block.arm) is arms_are_base]
-
-
-def run_id_of(arm: str, replicate: int) -> str:
-    """Return the name of a run, as its adapter file is called."""
-    return f"{arm}-r{replicate}"
-
-
-def checkpoint_id(run_id: str, step: int | None) -> str:
-    """Return the name of a run's adapter at a step; None is the end of the training."""
-    return run_id if step is None else f"{run_id}-step{step}"
+    def blocks_of(self, base: BaseSource) -> list[BlockPlan]:
+        """Return the blocks that are drawn on a base, its own among them."""
+        return [block for block in self.blocks if base_of(self.spec, block.who) == base]
 
 
 def make_plan(spec: StudySpec) -> StudyPlan:
     """Return the plan of a study whose preset has been applied."""
-    controls = {
-        (name, index): control_cells(spec, claim)
-        for name, experiment in spec.experiments.items()
-        for index, claim in enumerate(experiment.claims)
-    }
+    asked = {question: question_of(spec, question) for question in question_ids(spec)}
+    controls = {question: control_cells(spec, claim) for question, claim in asked.items() if isinstance(claim, ClaimSpec)}
     curves = dict(_curves(spec))
     cells = tuple(dict.fromkeys(_cells(spec, controls, curves)))
-    drawn = {cell.arm for cell in cells} | {member.arm for cell in cells if not is_base(cell.arm) for member in spec.arms[cell.arm].stack}
+    drawn = {str(cell.arm) for cell in cells if not cell.is_base}
+    drawn |= {member.arm for arm in drawn for member in spec.arms[arm].stack if member.arm is not None}
     arms = tuple(arm for arm in spec.arms if arm in drawn)
     n_replicates = {arm: train_spec_of(spec, spec.arms[arm]).replicates for arm in arms}
     trained = {arm: n for arm, n in n_replicates.items() if spec.arms[arm].control != "null"}
@@ -141,29 +147,28 @@ def make_plan(spec: StudySpec) -> StudyPlan:
     return StudyPlan(spec, cells, runs, blocks, controls, arms, tuple(_notes(spec, arms)), curves)
 
 
-def _curves(spec: StudySpec) -> Iterator[tuple[tuple[str, int], CurveCells]]:
-    for name, experiment in spec.experiments.items():
-        for index, curve in enumerate(experiment.curves):
-            doses = doses_of(spec, curve)
-            if doses:  # none in this preset: not drawn, not judged
-                yield (name, index), CurveCells(doses, tuple(_dose_cell(spec, curve, dose) for dose in doses), spec.sample.unrelated)
+def _curves(spec: StudySpec) -> Iterator[tuple[QuestionId, CurveCells]]:
+    for question in question_ids(spec):
+        curve = question_of(spec, question)
+        if isinstance(curve, CurveSpec) and (doses := doses_of(spec, curve)):  # none in this preset: not drawn, not judged
+            yield question, CurveCells(doses, tuple(_dose_cell(spec, curve, dose) for dose in doses), spec.sample.unrelated)
 
 
 def doses_of(spec: StudySpec, curve: CurveSpec) -> tuple[float, ...]:
     """Return a curve's doses; steps beyond a shortened training (a smoke run's) become its end."""
     if curve.over == "strength":
         return curve.at
-    steps = train_spec_of(spec, spec.arms[curve.cell.arm]).steps
+    steps = train_spec_of(spec, spec.arms[str(curve.cell.arm)]).steps
     return tuple(sorted({min(dose, float(steps)) for dose in curve.at}))
 
 
 def _dose_cell(spec: StudySpec, curve: CurveSpec, dose: float) -> Cell:
     """Return the cell of one dose: none of it is the base, the last step is the end of the training."""
     if dose == 0:
-        return curve.cell.on(base_arm_of(spec, curve.cell.arm))
+        return curve.cell.on(base_of(spec, curve.cell.arm))
     if curve.over == "strength":
         return Cell(curve.cell.arm, curve.cell.prompt, dose)
-    steps = train_spec_of(spec, spec.arms[curve.cell.arm]).steps
+    steps = train_spec_of(spec, spec.arms[str(curve.cell.arm)]).steps
     return Cell(curve.cell.arm, curve.cell.prompt, 1.0, None if dose == steps else int(dose))
 
 
@@ -173,7 +178,7 @@ def _runs(spec: StudySpec, n_replicates: Mapping[str, int]) -> Iterator[RunPlan]
         for arm, n in n_replicates.items():
             if replicate < n:
                 recipe = train_spec_of(spec, spec.arms[arm])
-                yield RunPlan(run_id_of(arm, replicate), arm, replicate, recipe)
+                yield RunPlan(AdapterSource(arm, replicate), recipe)
 
 
 def seeds_of(replicate: int, n_seeds: int) -> tuple[int, ...]:
@@ -182,21 +187,25 @@ def seeds_of(replicate: int, n_seeds: int) -> tuple[int, ...]:
 
 
 def _blocks(spec: StudySpec, cells: tuple[Cell, ...], n_replicates: Mapping[str, int]) -> Iterator[BlockPlan]:
-    wanted = dict(n_replicates)
-    for base_arm in (cell.arm for cell in cells if is_base(cell.arm)):
-        counts = [n for arm, n in n_replicates.items() if base_arm_of(spec, arm) == base_arm]
-        wanted[base_arm] = max(counts, default=spec.train.replicates)
+    wanted: dict[Who, int] = dict(n_replicates.items())
+    for base in (cell.arm for cell in cells if is_base(cell.arm)):
+        counts = [n for arm, n in n_replicates.items() if base_of(spec, arm) == base]
+        wanted[base] = max(counts, default=spec.train.replicates)
     for replicate in range(max(wanted.values(), default=0)):
         seeds = seeds_of(replicate, spec.sample.seeds)
         for cell in cells:
             if replicate < wanted[cell.arm]:
-                strength = 0.0 if is_base(cell.arm) else cell.strength
-                yield BlockPlan(cell.arm, replicate, cell.prompt, strength, seeds, cell.step)
+                yield block_of(cell, replicate, seeds)
 
 
-def _cells(
-    spec: StudySpec, controls: Mapping[tuple[str, int], ControlCells], curves: Mapping[tuple[str, int], CurveCells]
-) -> Iterator[Cell]:
+def block_of(cell: Cell, replicate: int, seeds: tuple[int, ...]) -> BlockPlan:
+    """Return the block of a replicate's pictures in a cell."""
+    if is_base(cell.arm):
+        return BlockPlan(cell.arm, replicate, cell.prompt, 0.0, seeds)
+    return BlockPlan(AdapterSource(str(cell.arm), replicate, cell.step), replicate, cell.prompt, cell.strength, seeds)
+
+
+def _cells(spec: StudySpec, controls: Mapping[QuestionId, ControlCells], curves: Mapping[QuestionId, CurveCells]) -> Iterator[Cell]:
     """Yield every cell to draw: what the claims name, their controls, what is shown, unrelated prompts; and the base at each prompt."""
     wanted: list[Cell] = []
     for experiment in spec.experiments.values():
@@ -208,20 +217,20 @@ def _cells(
     for curve in curves.values():
         wanted += curve.cells
         wanted += [cell for index in range(len(curve.doses)) for cell in curve.damage_cells(index)]
-    trained = dict.fromkeys(cell.arm for cell in wanted if not is_base(cell.arm))
+    trained = dict.fromkeys(cell.arm for cell in wanted if not cell.is_base)
     wanted += [Cell(arm, prompt) for prompt in spec.sample.unrelated for arm in trained]
-    yield from dict.fromkeys(Cell(base_arm_of(spec, cell.arm), cell.prompt) for cell in wanted)
+    yield from dict.fromkeys(Cell(base_of(spec, cell.arm), cell.prompt) for cell in wanted)
     for cell in wanted:
-        if is_base(cell.arm):
+        if cell.is_base:
             continue
-        shortened = cell.step is not None and cell.step >= train_spec_of(spec, spec.arms[cell.arm]).steps
+        shortened = cell.step is not None and cell.step >= train_spec_of(spec, spec.arms[str(cell.arm)]).steps
         if not shortened:  # only a preset without verdicts may train less than a cell asks for
             yield cell
 
 
-def placebo_of(spec: StudySpec, base_arm: str = BASE_ARM) -> str | None:
+def placebo_of(spec: StudySpec, base: BaseSource = BASE) -> str | None:
     """Return the name of the placebo arm on a base; default: the study's."""
-    return next((name for name, arm in spec.arms.items() if arm.control == "placebo" and base_arm_of(spec, name) == base_arm), None)
+    return next((name for name, arm in spec.arms.items() if arm.control == "placebo" and base_of(spec, name) == base), None)
 
 
 def twin_of(arm: str) -> str:
@@ -235,9 +244,9 @@ def control_cells(spec: StudySpec, claim: ClaimSpec) -> ControlCells:
     Only a claim that an arm differs from the base ("learned") has controls; arm against arm is its own control.
     """
     arm = claim.cell.arm
-    if not is_base(claim.versus_cell.arm) or is_base(arm) or claim.expect == "no change":
+    if not claim.versus_cell.is_base or is_base(arm) or claim.expect == "no change":
         return ControlCells(None, None)
-    placebo = placebo_of(spec, base_arm_of(spec, arm))
+    arm, placebo = str(arm), placebo_of(spec, base_of(spec, arm))
     without = prompt_without_trigger(spec, spec.arms[arm], claim.cell.prompt)
     return ControlCells(
         claim.cell.on(placebo) if placebo and placebo != arm else None,
@@ -258,20 +267,20 @@ def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
             yield f"arm {name!r} may train on several resolutions: its runs are trained one by one"
         if name not in arms:
             yield f"arm {name!r} is in no claim and no control: it is neither trained nor drawn"
-    for base_arm in dict.fromkeys(base_arm_of(spec, arm) for arm in spec.arms):
-        if placebo_of(spec, base_arm) is None:
-            on = "" if base_arm == BASE_ARM else f" on the {base_arm}"
+    for base in dict.fromkeys(base_of(spec, arm) for arm in spec.arms):
+        if placebo_of(spec, base) is None:
+            on = "" if base == BASE else f" on the {base}"
             yield f"the study has no placebo arm{on}: no claim that something was learned{on} can be supported against one"
     yield from _stack_notes(spec, arms)
     yield from trigger_notes(spec, _learned_cells(spec))
     placebos = {arm for arm in spec.arms if spec.arms[arm].control == "placebo"}
     for name, experiment in spec.experiments.items():
         for claim in experiment.claims:
-            versus = claim.versus_cell.arm
-            if not is_base(versus) and versus not in (claim.cell.arm, *placebos):  # a placebo differs by its nature
-                differing = differences(spec, claim.cell.arm, claim.versus_cell.arm)
+            arm, versus = claim.cell.arm, claim.versus_cell.arm
+            if not is_base(versus) and not is_base(arm) and versus not in (arm, *placebos):  # a placebo differs by its nature
+                differing = differences(spec, str(arm), str(versus))
                 if len(differing) > 1:
-                    both, listed = f"{claim.cell.arm} and {claim.versus_cell.arm}", ", ".join(differing)
+                    both, listed = f"{arm} and {versus}", ", ".join(differing)
                     yield f"{name}: {both} differ in more than one thing ({listed}), so {claim.say!r} cannot say which matters"
 
 
@@ -296,7 +305,7 @@ def _learned_cells(spec: StudySpec) -> Iterator[Cell]:
 def differences(spec: StudySpec, one: str, other: str) -> list[str]:
     """Return the names of all in which the resolved recipes of two arms differ; the plan proves "only the keyword" with it."""
     first, second = spec.arms[one], spec.arms[other]
-    found = ["base"] if base_arm_of(spec, one) != base_arm_of(spec, other) else []
+    found = ["base"] if base_of(spec, one) != base_of(spec, other) else []
     if first.stack or second.stack:
         mine, theirs = (set(arm.stack or (StackedLora(arm=name),)) for name, arm in ((one, first), (other, second)))
         return found + sorted(str(member) for member in mine ^ theirs)

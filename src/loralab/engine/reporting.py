@@ -20,7 +20,7 @@ from loralab.engine.images import KeyedBlock, image_files
 from loralab.engine.local import StudyRun, base_names
 from loralab.engine.measure_names import card_name, plain_measure
 from loralab.engine.measuring import study_measures
-from loralab.engine.plan import BlockPlan
+from loralab.engine.plan import block_of, seeds_of
 from loralab.engine.training import KIND as ADAPTERS
 from loralab.infer.case import CurveCells
 from loralab.infer.verdict import Verdict
@@ -38,9 +38,9 @@ from loralab.report import (
     StripRow,
 )  # fmt: skip
 from loralab.report.words import duration
-from loralab.spec import BASE_ARM, Cell, CurveSpec, base_arm_of, is_base
+from loralab.spec import BASE, AdapterSource, Cell, CurveSpec, base_of
 from loralab.spec.load import preset_of, run_name, train_spec_of
-from loralab.spec.questions import run_sentence
+from loralab.spec.questions import QuestionId, run_sentence
 from loralab.store import read_lines
 
 STRIP_COLUMNS = 8
@@ -71,13 +71,13 @@ def report_input(run: StudyRun, verdicts: Sequence[Verdict]) -> ReportInput:
 
 def _section(run: StudyRun, name: str, verdicts: Sequence[Verdict]) -> ExperimentSection:
     experiment = run.plan.spec.experiments[name]
-    cells = [claim.cell for claim in experiment.claims if not is_base(claim.cell.arm)]
-    cells += [cell for cell in experiment.show if not is_base(cell.arm)]
+    cells = [claim.cell for claim in experiment.claims if not claim.cell.is_base]
+    cells += [cell for cell in experiment.show if not cell.is_base]
     strips = [_strip(run, name, cell) for cell in dict.fromkeys(cells)]
     strips += [
-        _curve_strip(run, curve, run.plan.curves[name, index])
+        _curve_strip(run, curve, run.plan.curves[QuestionId(name, "curve", index)])
         for index, curve in enumerate(experiment.curves)
-        if (name, index) in run.plan.curves
+        if QuestionId(name, "curve", index) in run.plan.curves
     ]
     return ExperimentSection(
         name=name, question=experiment.question, article=experiment.article,
@@ -89,19 +89,19 @@ def _section(run: StudyRun, name: str, verdicts: Sequence[Verdict]) -> Experimen
 def _strip(run: StudyRun, experiment: str, cell: Cell) -> Strip:
     """Return base above LoRA at the same seeds; then whatever the experiment's claims compare this cell with."""
     columns = _columns(run, cell)
-    own = base_arm_of(run.plan.spec, cell.arm)
-    cells: dict[Cell, str] = {cell.on(own): own, cell: cell.arm}
+    own = base_of(run.plan.spec, cell.arm)
+    cells: dict[Cell, str] = {cell.on(own): str(own), cell: str(cell.arm)}
     for index, claim in enumerate(run.plan.spec.experiments[experiment].claims):
         if claim.cell != cell:
             continue
         versus = claim.versus_cell
-        if not is_base(versus.arm) and versus.arm != cell.arm and versus.prompt == cell.prompt:
-            theirs = base_arm_of(run.plan.spec, versus.arm)
-            cells.setdefault(versus.on(theirs), theirs)
-            cells.setdefault(versus, versus.arm)
-        for member in (member.arm for member in run.plan.spec.arms[cell.arm].stack if member.arm):
+        if not versus.is_base and versus.arm != cell.arm and versus.prompt == cell.prompt:
+            theirs = base_of(run.plan.spec, versus.arm)
+            cells.setdefault(versus.on(theirs), str(theirs))
+            cells.setdefault(versus, str(versus.arm))
+        for member in (member.arm for member in run.plan.spec.arms[str(cell.arm)].stack if member.arm):
             cells.setdefault(cell.on(member), f"{member} alone")
-        controls = run.plan.controls[experiment, index]
+        controls = run.plan.controls[QuestionId(experiment, "claim", index)]
         if controls.no_trigger is not None:
             cells.setdefault(controls.no_trigger, f"{cell.arm}, without its trigger")
         if controls.placebo is not None:
@@ -113,8 +113,8 @@ def _strip(run: StudyRun, experiment: str, cell: Cell) -> Strip:
 
 def _curve_strip(run: StudyRun, curve: CurveSpec, drawn: CurveCells) -> Strip:
     """Return the base and every dose below it, at the same seeds."""
-    own = base_arm_of(run.plan.spec, curve.cell.arm)
-    cells: dict[Cell, str] = {curve.cell.on(own): own}
+    own = base_of(run.plan.spec, curve.cell.arm)
+    cells: dict[Cell, str] = {curve.cell.on(own): str(own)}
     for dose, cell in zip(drawn.doses, drawn.cells, strict=True):
         cells.setdefault(cell, f"{curve.over} {dose:g}")
     return _make_strip(run, f"{curve.cell.arm} over {curve.over}", curve.cell, cells, _columns(run, curve.cell))
@@ -124,14 +124,14 @@ def _make_strip(run: StudyRun, title: str, cell: Cell, cells: Mapping[Cell, str]
     rows = [StripRow(label, tuple(_pictures(run, row, columns))) for row, label in cells.items()]
     return Strip(
         cell=title, prompt=cell.prompt, seeds=tuple(seed for _, seed in columns), rows=tuple(row for row in rows if row.pictures),
-        training=_training_pictures(run, cell.arm),
+        training=_training_pictures(run, str(cell.arm)),
         rule=f"the first picture of each of the first {len(columns)} trainings, the base's at the same seed; nothing was picked by hand",
     )  # fmt: skip
 
 
 def _columns(run: StudyRun, cell: Cell) -> list[tuple[int, int]]:
     """Return (replicate, seed) of the first picture of each replicate; with few replicates, of their first pictures in turn."""
-    replicates = sorted({block.replicate for block in run.blocks if block.arm == cell.arm})
+    replicates = sorted({block.replicate for block in run.blocks if block.who == cell.arm})
     n_seeds = run.plan.spec.sample.seeds
     turns = [(replicate, replicate * n_seeds + turn) for turn in range(n_seeds) for replicate in replicates]
     return sorted(turns[:STRIP_COLUMNS])
@@ -146,9 +146,7 @@ def _pictures(run: StudyRun, cell: Cell, columns: Sequence[tuple[int, int]]) -> 
 
 
 def _block_of(run: StudyRun, cell: Cell, replicate: int) -> KeyedBlock | None:
-    seeds = tuple(range(replicate * run.plan.spec.sample.seeds, (replicate + 1) * run.plan.spec.sample.seeds))
-    strength = 0.0 if is_base(cell.arm) else cell.strength
-    return run.blocks.get(BlockPlan(cell.arm, replicate, cell.prompt, strength, seeds, cell.step))
+    return run.blocks.get(block_of(cell, replicate, seeds_of(replicate, run.plan.spec.sample.seeds)))
 
 
 def _training_pictures(run: StudyRun, arm: str) -> tuple[Picture, ...]:
@@ -175,28 +173,28 @@ def png_bytes(image: np.ndarray) -> bytes:
 
 def _arm_summary(run: StudyRun, name: str) -> ArmSummary:
     arm, recipe = run.plan.spec.arms[name], train_spec_of(run.plan.spec, run.plan.spec.arms[name])
-    run_ids = [planned.run_id for planned in run.plan.runs if planned.arm == name]
+    sources = [planned.source for planned in run.plan.runs if planned.arm == name]
     text = f"rank {recipe.rank}, alpha {recipe.rank if recipe.alpha is None else recipe.alpha:g}, learning rate {recipe.lr:g}, "
     text += f"{recipe.steps} steps of {recipe.batch} pictures, AdamW, {recipe.schedule} schedule"
     if arm.stack:
         text = f"applied together: {'; '.join(map(str, arm.stack))}"
     if arm.adapters is not None:
         text = "trained elsewhere, one file a training: " + Path(arm.adapters).name  # a report carries no folder of this machine
-    if base_arm_of(run.plan.spec, name) != BASE_ARM:
+    if base_of(run.plan.spec, name) != BASE:
         text += f"; on a base of its own, {run.base_of(name).name}"
     return ArmSummary(
-        name=name, captions=arm.captions or "the data's own", data=arm.data, recipe=text, runs=len(run_ids),
-        failed_runs=sum(run_id in run.failures for run_id in run_ids), losses=tuple(_mean_losses(run, run_ids)),
+        name=name, captions=arm.captions or "the data's own", data=arm.data, recipe=text, runs=len(sources),
+        failed_runs=sum(source in run.failures for source in sources), losses=tuple(_mean_losses(run, sources)),
         training=_training_pictures(run, name),
     )  # fmt: skip
 
 
-def _mean_losses(run: StudyRun, run_ids: Sequence[str], points: int = 32) -> list[float]:
+def _mean_losses(run: StudyRun, sources: Sequence[AdapterSource], points: int = 32) -> list[float]:
     """Return the arm's training loss over steps, the mean over its runs, thinned to ``points`` means of neighbours."""
     curves = []
-    for run_id in run_ids:
-        rows = read_lines(run.store.path(ADAPTERS, run.run_keys[run_id]) / "losses.jsonl")
-        if run_id not in run.failures and rows:
+    for source in sources:
+        rows = read_lines(run.store.path(ADAPTERS, run.run_keys[source]) / "losses.jsonl")
+        if source not in run.failures and rows:
             curves.append([float(row["loss"]) for row in rows])
     if not curves:
         return []
@@ -208,7 +206,7 @@ def _cards(run: StudyRun) -> Iterator[CardSummary]:
     names = [(own, card_name(measure)) for own in run.plan.bases for measure in study_measures(run.plan.spec, own)]
     for own, name in dict.fromkeys(names):
         card, instrument = run.cards_of[own][name], TABLE[plain_measure(name)]
-        title = name if own == BASE_ARM else f"{name}, {own}"
+        title = name if own == BASE else f"{name}, {own}"
         yield CardSummary(
             name=title, unit=instrument.unit, says=instrument.says, carried=card.carried, note=card.note, bias=card.bias, error=card.error,
             n_images=card.n_images, not_measurable=card.not_measurable, sha256=card.sha256, pictures=(),
@@ -219,8 +217,8 @@ def _cards(run: StudyRun) -> Iterator[CardSummary]:
 
 
 def _exclusions(run: StudyRun) -> Iterator[str]:
-    for run_id, reason in run.failures.items():
-        yield f"LoRA {run_id} was not used: {reason}"
+    for source, reason in run.failures.items():
+        yield f"LoRA {source} was not used: {reason}"
     missing = run.readings.filter(run.readings["status"] == "not_measurable")
     counts = Counter(zip(missing["measure"].to_list(), missing["reason"].to_list(), strict=True))
     totals = Counter(run.readings["measure"].to_list())

@@ -16,9 +16,9 @@ from loralab.bases.text import same_length
 from loralab.crew import ALONE, Crew
 from loralab.engine.datasets import Dataset
 from loralab.engine.events import Event
-from loralab.engine.plan import RunPlan, StudyPlan, checkpoint_id, trains_alone
+from loralab.engine.plan import RunPlan, StudyPlan, trains_alone
 from loralab.errors import lab_error
-from loralab.spec import StudySpec, TrainSpec, base_arm_of
+from loralab.spec import AdapterSource, StudySpec, TrainSpec, base_of, slice_of
 from loralab.store import Store, artefact_key, canonical_json
 from loralab.train import Feed, TrainedRun, TrainRun, pack_runs, train_in_parts
 from loralab.train.null import make_null_twins
@@ -34,7 +34,7 @@ def adapter_key(base: Base, run: RunPlan, dataset: Dataset, study: StudySpec, st
 
     The number of replicates is no part of it, so that `full` builds on `quick`.
     """
-    train = run.train.model_dump(mode="json", exclude={"replicates"})
+    train = slice_of(run.train, exclude={"replicates"})
     spec_slice = {"train": train, "replicate": run.replicate, "root_seed": study.seed} | ({} if step is None else {"step": step})
     spec_slice |= {"clip_skip": study.sample.clip_skip} if study.sample.clip_skip != 1 else {}
     return artefact_key("train", TRAIN_VERSION, spec_slice, [dataset.key, base.fingerprint])
@@ -45,25 +45,23 @@ def train_runs(
     base: Base,
     plan: StudyPlan,
     datasets: Mapping[str, Dataset],
-    keys: Mapping[str, str],
-    wanted: Sequence[str],
+    keys: Mapping[AdapterSource, str],
+    wanted: Sequence[AdapterSource],
     crew: Crew = ALONE,
 ) -> Iterator[Event]:
     """Train one stack, the runs ``wanted``, and keep the checkpoints that the plan draws from; yields an event a step.
 
     A stack of which anything is missing is trained again as a whole: the same bytes come out, and what the store holds stays.
     """
-    planned = {run.run_id: run for run in plan.runs}
-    kept = {run_id: plan.kept_steps(planned[run_id].arm) for run_id in wanted}
-    needed = [checkpoint_id(run_id, step) for run_id in wanted for step in (None, *kept[run_id])]
-    if all(store.has(KIND, keys[name]) for name in needed):
+    planned = {run.source: run for run in plan.runs}
+    kept = {source: plan.kept_steps(source.arm) for source in wanted}
+    needed = [AdapterSource(source.arm, source.replicate, step) for source in wanted for step in (None, *kept[source])]
+    if all(store.has(KIND, keys[source]) for source in needed):
         return
-    recipes = {planned[run_id].arm: planned[run_id].train for run_id in wanted}
+    recipes = {source.arm: planned[source].train for source in wanted}
     inputs = {arm: _training_inputs(base, datasets[arm], recipe, plan.spec.sample.clip_skip) for arm, recipe in recipes.items()}
     _bring_to_one_length(base, inputs)
-    runs = [
-        TrainRun(run_id, planned[run_id].train, **inputs[planned[run_id].arm], replicate=planned[run_id].replicate) for run_id in wanted
-    ]
+    runs = [TrainRun(str(source), planned[source].train, **inputs[source.arm], replicate=source.replicate) for source in wanted]
     keep = {step for steps in kept.values() for step in steps}
     steps = train_in_parts(base, runs, crew, root_seed=plan.spec.seed, keep=keep, checkpointing=plan.sizes.checkpointing)
     n_steps = runs[0].spec.steps
@@ -73,24 +71,24 @@ def train_runs(
         except StopIteration as end:
             trained: list[TrainedRun] = end.value
             break
-        for run_id, adapter in zip(wanted, step.adapters, strict=False):  # no adapters at a step that is not kept
-            if step.step in kept[run_id]:
-                name = checkpoint_id(run_id, step.step)
-                _publish_checkpoint(store, base, plan, keys[name], planned[run_id], datasets[planned[run_id].arm], step.step, adapter)
+        for source, adapter in zip(wanted, step.adapters, strict=False):  # no adapters at a step that is not kept
+            if step.step in kept[source]:
+                key = keys[AdapterSource(source.arm, source.replicate, step.step)]
+                _publish_checkpoint(store, base, plan, key, planned[source], datasets[source.arm], step.step, adapter)
         yield Event("train", step.step, n_steps, f"{len(runs)} LoRAs together")
-    for run in trained:
-        _publish(store, base, plan, keys[run.run_id], planned[run.run_id], datasets[planned[run.run_id].arm], run)
+    for source, run in zip(wanted, trained, strict=True):
+        _publish(store, base, plan, keys[source], planned[source], datasets[source.arm], run)
 
 
-def stacks_of(plan: StudyPlan) -> list[list[str]]:
+def stacks_of(plan: StudyPlan) -> list[list[AdapterSource]]:
     """Return which runs are trained together: a function of the whole plan, so that a resumed study groups identically."""
-    alone = {run.run_id for run in plan.runs if trains_alone(plan.spec, run.arm)}
-    groups: dict[tuple[int, int], list[tuple[str, TrainSpec]]] = {}
+    alone = {run.source for run in plan.runs if trains_alone(plan.spec, run.arm)}
+    groups: dict[tuple[int, int], list[tuple[AdapterSource, TrainSpec]]] = {}
     for run in plan.runs:
         arm = plan.spec.arms[run.arm]
         origin = 2 if arm.stack else 1 if arm.adapters is not None else 0  # what several LoRAs are made of comes before them
-        place = plan.bases.index(base_arm_of(plan.spec, run.arm))
-        groups.setdefault((origin, place), []).append((run.run_id, run.train))
+        place = plan.bases.index(base_of(plan.spec, run.arm))
+        groups.setdefault((origin, place), []).append((run.source, run.train))
     return [stack for _, runs in sorted(groups.items()) for stack in pack_runs(runs, plan.sizes.stack, alone)]
 
 
@@ -138,7 +136,7 @@ def _bring_to_one_length(base: Base, inputs: dict[str, dict[str, Any]]) -> None:
 def _publish(store: Store, base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Dataset, trained: TrainedRun) -> None:
     if store.has(KIND, key):
         return
-    manifest = {"run_id": run.run_id, "initial_sha256": trained.initial_sha256, "failed": trained.failed, "data": dataset.key}
+    manifest = {"run_id": str(run.source), "initial_sha256": trained.initial_sha256, "failed": trained.failed, "data": dataset.key}
     with store.publish(KIND, key, manifest) as scratch:
         rows = [{"step": index + 1, "loss": loss} for index, loss in enumerate(trained.losses)]
         (scratch / "losses.jsonl").write_text("".join(canonical_json(row) + "\n" for row in rows), encoding="utf-8", newline="\n")
@@ -154,7 +152,7 @@ def _publish_checkpoint(
     if store.has(KIND, key):
         return
     failed = "the run had stopped before" if adapter is None else None
-    with store.publish(KIND, key, {"run_id": run.run_id, "step": step, "failed": failed, "data": dataset.key}) as scratch:
+    with store.publish(KIND, key, {"run_id": str(run.source), "step": step, "failed": failed, "data": dataset.key}) as scratch:
         if adapter is not None:
             metadata = _metadata(base, plan, key, run, dataset) | {"ss_steps": str(step)}
             save_adapter(scratch / "adapter.safetensors", adapter, metadata=metadata, family=base.family)
@@ -167,7 +165,7 @@ def _metadata(base: Base, plan: StudyPlan, key: str, run: RunPlan, dataset: Data
         for tag in caption.split(","):
             tags[tag.strip()] = tags.get(tag.strip(), 0) + 1
     return {
-        "ss_output_name": run.run_id,
+        "ss_output_name": str(run.source),
         "ss_sd_model_name": base.name,
         "ss_tag_frequency": canonical_json({f"1_{run.arm}": tags}),
         "ss_dataset_dirs": canonical_json({f"1_{run.arm}": {"n_repeats": 1, "img_count": len(dataset.captions)}}),

@@ -70,5 +70,5 @@ def _outcome(run: StudyRun, verdicts: list[Verdict], page: Path) -> Outcome:
         study=run.plan.spec.study, preset=run.loaded.preset or "none", verdicts=tuple(verdicts), report=page,
         stage_seconds=dict(run.clock.seconds), wall_seconds=run.clock.total_seconds,
         first_pictures_seconds=run.clock.first_pictures_seconds, n_images=run.plan.n_images, n_runs=len(run.plan.runs),
-        failures=dict(run.failures),
+        failures={str(source): reason for source, reason in run.failures.items()},
     )  # fmt: skip

@@ -19,8 +19,10 @@ from loralab.infer.decidable import runs_needed
 from loralab.infer.estimate import estimate_contrast, half_width_floor
 from loralab.infer.pairs import CellReadings, RunEffects, cell_readings, run_effects
 from loralab.infer.verdict import Contrast
-from loralab.spec.cells import BASE_ARM, Cell, is_base
+from loralab.spec.cells import Cell
 from loralab.spec.models import ClaimSpec
+from loralab.spec.questions import QuestionId
+from loralab.spec.sources import BASE, BaseSource, is_base
 
 DEFAULT_MARGIN = 0.25
 Weights = Sequence[float] | np.ndarray
@@ -76,14 +78,14 @@ class InstrumentFacts:
 
 @dataclass(frozen=True)
 class OwnBases:
-    """Arms on other bases than the study's: the name of each arm's base, and by base what the instruments' cards say there."""
+    """Arms on other bases than the study's: each arm's base, and by base what the instruments' cards say there."""
 
-    base_of: Mapping[str, str] = field(default_factory=dict)
-    instruments: Mapping[str, Mapping[str, InstrumentFacts]] = field(default_factory=dict)
+    base_of: Mapping[str, BaseSource] = field(default_factory=dict)
+    instruments: Mapping[BaseSource, Mapping[str, InstrumentFacts]] = field(default_factory=dict)
 
     def base(self, cell: Cell) -> Cell:
         """Return the cell of a cell's base at the same prompt; a base is its own."""
-        return cell.on(cell.arm if is_base(cell.arm) else self.base_of.get(cell.arm, BASE_ARM))
+        return cell.on(cell.arm if is_base(cell.arm) else self.base_of.get(str(cell.arm), BASE))
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,7 @@ class CurveCells:
 class Case:
     """One claim with everything that judging it reads."""
 
-    experiment: str
-    index: int
+    question: QuestionId
     claim: ClaimSpec
     readings: pl.DataFrame
     training_mean: float | None
@@ -132,7 +133,7 @@ class Case:
     def across_bases(self) -> bool:
         """Whether two arms on two bases are compared: each then against its own."""
         sides = self.claim.cell, self.claim.versus_cell
-        return not any(is_base(side.arm) for side in sides) and self.own.base(sides[0]).arm != self.own.base(sides[1]).arm
+        return not any(side.is_base for side in sides) and self.own.base(sides[0]).arm != self.own.base(sides[1]).arm
 
     @property
     def level(self) -> float:

@@ -107,7 +107,8 @@ def judge_curve(case: Case, curve: CurveSpec, cells: CurveCells, damage: Case | 
     first, last = (f"{name}, {words.dose_name(curve.over, dose)}" for dose in (cells.doses[0], cells.doses[-1]))
     measurable = [side.measurable_share for side in sides]
     return Verdict(
-        experiment=case.experiment, index=case.index, say=curve.say, measure=case.claim.measure, cell=last, versus=first,
+        experiment=case.question.experiment, kind=case.question.kind, index=case.question.index, say=curve.say,
+        measure=case.claim.measure, cell=last, versus=first,
         expect=curve.expect, article=curve.article, finding=finding, verdict=ruling, reason=reason, contrast=contrast, margin=gap.margin,
         margin_source=gap.margin_source, cell_mean=None if means is None else float(means[-2]),
         versus_mean=None if means is None else float(means[0]), training_mean=case.training_mean, gap=gap.gap, transfer=None,

@@ -35,8 +35,10 @@ from loralab.infer.decidable import MIN_RUNS
 from loralab.infer.estimate import estimate_contrast, finding_of, half_width_floor
 from loralab.infer.pairs import CellReadings, RunEffects, check_readings, replicates_of, run_effects
 from loralab.infer.verdict import Contrast, ControlCheck, ControlName, ControlStatus, Finding, Ruling, Verdict
-from loralab.spec.cells import Cell, is_base
+from loralab.spec.cells import Cell
 from loralab.spec.models import ClaimSpec, ExperimentSpec
+from loralab.spec.questions import QuestionId
+from loralab.spec.sources import is_base
 
 __all__ = ["DEFAULT_MARGIN", "ControlCells", "CurveCells", "InstrumentFacts", "OwnBases", "judge"]
 
@@ -50,16 +52,16 @@ def judge(
     *,
     training: Mapping[tuple[str, str], float | None],
     instruments: Mapping[str, InstrumentFacts],
-    controls: Mapping[tuple[str, int], ControlCells],
-    curves: Mapping[tuple[str, int], CurveCells] | None = None,
+    controls: Mapping[QuestionId, ControlCells],
+    curves: Mapping[QuestionId, CurveCells] | None = None,
     alpha: float = 0.05,
     own: OwnBases | None = None,
 ) -> list[Verdict]:
     """Return one verdict a claim and curve, in the order of the experiments, an experiment's claims before its curves.
 
     ``training`` maps (arm, measure) to the mean reading of the arm's training set, in the instrument's unit; ``controls``
-    maps (experiment, index of the claim) to its control cells, where a claim without an entry has none; ``curves`` maps
-    (experiment, index of the curve) to its cells, where a curve without an entry was not drawn and is left out. ``alpha`` is the
+    maps a claim to its control cells, where a claim without an entry has none; ``curves`` maps a curve to its cells, where a curve
+    without an entry was not drawn and is left out. ``alpha`` is the
     error rate of one experiment, shared by its claims and curves. ``own`` says which arms have a base of their own: what is said here
     of the base is then said of theirs, and two arms on two bases are compared by what each changes on its own. Raises
     LabError("measurement") for readings that break the contract, or an instrument without facts. Source: ``docs/method.md``.
@@ -67,14 +69,16 @@ def judge(
     check_readings(readings)
     verdicts = []
     for name, experiment in experiments.items():
-        drawn = {i: cells for (owner, i), cells in (curves or {}).items() if owner == name}
+        drawn = {question: cells for question, cells in (curves or {}).items() if question.experiment == name}
         shared = _Shared(name, readings, training, instruments, alpha, len(experiment.claims) + len(drawn), own or OwnBases())
         for index, claim in enumerate(experiment.claims):
-            verdicts.append(_judge_claim(shared.case(index, claim, controls.get((name, index), ControlCells(None, None)))))
-        for index, (i, cells) in enumerate(sorted(drawn.items()), start=len(experiment.claims)):
-            claim = experiment.curves[i].as_claim(cells.cells[-1])
-            damage = shared.case(index, claim.model_copy(update={"measure": experiment.curves[i].damage})) if cells.unrelated else None
-            verdicts.append(judge_curve(shared.case(index, claim), experiment.curves[i], cells, damage))
+            question = QuestionId(name, "claim", index)
+            verdicts.append(_judge_claim(shared.case(question, claim, controls.get(question, ControlCells(None, None)))))
+        for question, cells in sorted(drawn.items(), key=lambda item: item[0].index):
+            curve = experiment.curves[question.index]
+            claim = curve.as_claim(cells.cells[-1])
+            damage = shared.case(question, claim.model_copy(update={"measure": curve.damage})) if cells.unrelated else None
+            verdicts.append(judge_curve(shared.case(question, claim), curve, cells, damage))
     return verdicts
 
 
@@ -92,8 +96,8 @@ class _Shared:
 
     def facts(self, claim: ClaimSpec) -> InstrumentFacts:
         """Return what the cards say on the bases of both sides, the worse of two."""
-        arms = [cell for cell in (claim.cell, claim.versus_cell) if not is_base(cell.arm)] or [claim.cell]
-        bases = dict.fromkeys(self.own.base(cell).arm for cell in arms)
+        arms = [cell for cell in (claim.cell, claim.versus_cell) if not cell.is_base] or [claim.cell]
+        bases = dict.fromkeys(beneath for cell in arms if is_base(beneath := self.own.base(cell).arm))
         tables = [self.own.instruments.get(base, self.instruments) for base in bases]
         if any(claim.measure not in table for table in tables):
             expected = "one of " + ", ".join(self.instruments)
@@ -102,14 +106,13 @@ class _Shared:
         worst = max(found, key=lambda facts: (not facts.carried, facts.smallest_gap))
         return replace(worst, error=max(facts.error for facts in found), bias=max((facts.bias for facts in found), key=abs))
 
-    def case(self, index: int, claim: ClaimSpec, controls: ControlCells | None = None) -> Case:
+    def case(self, question: QuestionId, claim: ClaimSpec, controls: ControlCells | None = None) -> Case:
         measure = claim.measure
         return Case(
-            experiment=self.experiment,
-            index=index,
+            question=question,
             claim=claim,
             readings=self.readings.filter(pl.col("measure") == measure),
-            training_mean=self.training.get((claim.cell.arm, measure)),
+            training_mean=self.training.get((str(claim.cell.arm), measure)),
             facts=self.facts(claim),
             controls=controls or ControlCells(None, None),
             alpha=self.alpha,
@@ -132,12 +135,14 @@ def _judge_claim(case: Case) -> Verdict:
     finding, verdict, reason, more = _rule(case, runs, weights, contrast, gap, refusal, raw, checks)
     means = [float(np.mean(side)) for side in runs.side_means] if runs.n_runs else [None, None]
     return Verdict(
-        experiment=case.experiment,
-        index=case.index,
+        experiment=case.question.experiment,
+        kind=case.question.kind,
+        index=case.question.index,
         say=case.claim.say,
         measure=case.claim.measure,
         cell=str(case.claim.cell),
         versus=str(case.claim.versus_cell),
+        versus_base=str(case.claim.versus_cell.arm) if case.claim.versus_cell.is_base else None,
         expect=case.claim.expect,
         article=case.claim.article,
         finding=finding,
@@ -173,7 +178,7 @@ def _control_checks(case: Case, sides: tuple[CellReadings, CellReadings], direct
     """Return the checks that apply: those that the claim needs, run or not, and the others where their pictures exist."""
     claim, cells = case.claim, case.controls
     versus = claim.versus_cell
-    learned = is_base(versus.arm) and claim.expect != "no change"
+    learned = versus.is_base and claim.expect != "no change"
     checks = []
     own = cells.placebo is not None and cells.placebo.arm in (claim.cell.arm, versus.arm)  # the placebo is itself a side of the claim
     if not own and (learned or cells.placebo is not None):

@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 
 from loralab.errors import lab_error
-from loralab.spec.cells import Cell, is_base
+from loralab.spec.cells import Cell
+from loralab.spec.sources import Who, is_base
 
 COLUMNS = ("arm", "replicate", "prompt", "strength", "step", "seed", "measure", "value", "status", "reason")
 STATUSES = ("measured", "not_measurable")
@@ -76,17 +77,33 @@ def check_readings(readings: pl.DataFrame) -> None:
         )
 
 
+def with_sources(readings: pl.DataFrame) -> pl.DataFrame:
+    """Return readings with the column ``is_base``: whether a base drew the picture, as it is.
+
+    Frames that were written before there was this column are read by their names, under which no arm could go then.
+    """
+    if "is_base" in readings.columns:
+        return readings
+    named = (pl.col("arm") == "base") | pl.col("arm").str.starts_with("base of ")
+    return readings.with_columns(named.alias("is_base"))
+
+
+def drawn_by(who: Who) -> pl.Expr:
+    """Return which rows of readings (with ``is_base``) are of an arm's pictures, or of a base's."""
+    return (pl.col("arm") == str(who)) & (pl.col("is_base") == is_base(who))
+
+
 def cell_readings(readings: pl.DataFrame, cell: Cell, measure: str) -> CellReadings:
     """Return the readings of ``cell`` by the instrument ``measure``; empty where no run of it was read.
 
     The base has neither strength nor step, so those columns are not compared there. Raises LabError("measurement")
     where a picture was read twice: the pairs would no longer be pairs.
     """
-    chosen = (pl.col("arm") == cell.arm) & (pl.col("prompt") == cell.prompt) & (pl.col("measure") == measure)
-    if not is_base(cell.arm):
+    chosen = drawn_by(cell.arm) & (pl.col("prompt") == cell.prompt) & (pl.col("measure") == measure)
+    if not cell.is_base:
         step = pl.col("step").is_null() if cell.step is None else pl.col("step") == cell.step
         chosen = chosen & ((pl.col("strength") - cell.strength).abs() < 1e-9) & step
-    rows = readings.filter(chosen).sort("replicate", "seed")
+    rows = with_sources(readings).filter(chosen).sort("replicate", "seed")
     if rows.select("replicate", "seed").is_duplicated().any():
         raise lab_error(
             "measurement", f"{cell}: a picture has two readings of {measure}", "one reading a picture", "measure the cell again"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from loralab.infer.decidable import MIN_RUNS, decidable_effect, decidable_no_cha
 from loralab.infer.estimate import half_width_floor
 from loralab.infer.judge import DEFAULT_MARGIN, InstrumentFacts
 from loralab.infer.words import amount, gap_too_small, margin_in_error, not_carried
-from loralab.spec.cells import is_base
 from loralab.spec.models import ClaimSpec, ExperimentSpec
+from loralab.spec.questions import QuestionId
 
 __all__ = ["ClaimPlan", "RunSd", "decidable_effect", "decidable_no_change", "load_run_sds", "plan_claims", "runs_needed"]
 
@@ -70,6 +70,7 @@ class ClaimPlan:
     decidable: bool
     reason: str
     anyway: bool = False
+    kind: Literal["claim", "curve"] = "claim"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -88,14 +89,14 @@ def plan_claims(
     replicates: Mapping[str, int],
     seeds: int,
     instruments: Mapping[str, InstrumentFacts],
-    gaps: Mapping[tuple[str, int], float | None] | None = None,
+    gaps: Mapping[QuestionId, float | None] | None = None,
     run_sds: Mapping[str, RunSd] | None = None,
     alpha: float = 0.05,
     power: float = 0.8,
 ) -> list[ClaimPlan]:
     """Return what ``replicates`` (runs of each arm) and ``seeds`` (pictures a run) can decide of each claim, in order.
 
-    ``gaps`` maps (experiment, index) to training set - base where that is known before the run; ``run_sds`` replaces the
+    ``gaps`` maps a question to training set - base where that is known before the run; ``run_sds`` replaces the
     shipped spreads. A claim that leans on controls must pass each of them too: the allowed failure (1 - power) is shared
     among the claim and its controls. A difference of two trained cells (a control's, or a claim's between arms or prompts) is taken to
     spread sqrt(2) times as much as one from the base: as if both trainings were independent. An experiment's curves
@@ -104,33 +105,40 @@ def plan_claims(
     spreads = load_run_sds() if run_sds is None else run_sds
     plans = []
     for name, experiment in experiments.items():
-        curves = [
-            (curve.as_claim(curve.cell), float(np.linalg.norm(trend_weights(len(curve.at))))) for curve in experiment.curves if curve.at
-        ]
-        asked = [*((claim, _widening(claim)) for claim in experiment.claims), *(curve for curve in curves if curve[1] > 0)]
-        for index, (claim, widening) in enumerate(asked):
-            arms = [cell.arm for cell in (claim.cell, claim.versus_cell) if not is_base(cell.arm)]
+        asked = list(_asked(name, experiment))
+        for question, claim, widening in asked:
+            arms = [str(cell.arm) for cell in (claim.cell, claim.versus_cell) if not cell.is_base]
             n_runs = min((replicates[arm] for arm in arms), default=0)
             facts, spread = instruments.get(claim.measure), spreads.get(claim.measure.partition("[")[0])
-            own = index >= len(experiment.claims)  # a curve is its own control
+            own = question.kind == "curve"  # its own control
             budget = _Budget(
                 n_runs=n_runs,
                 n_images=n_runs * seeds,
                 m_claims=len(asked),
-                n_controls=0 if own else int(is_base(claim.versus_cell.arm) and claim.expect != "no change") + int(claim.needs_trigger),
+                n_controls=0 if own else int(claim.versus_cell.is_base and claim.expect != "no change") + int(claim.needs_trigger),
                 sd_runs=widening * spread.at(seeds) if spread else None,
                 class_span=facts.span if facts and spread and spread.classes else 0.0,
                 alpha=alpha,
                 power=power,
             )
-            gap = (gaps or {}).get((name, index))
-            plans.append(_plan_claim(name, index, claim, budget, spread.source if spread else "", facts, gap))
+            gap = (gaps or {}).get(question)
+            plans.append(_plan_claim(question, claim, budget, spread.source if spread else "", facts, gap))
     return plans
+
+
+def _asked(name: str, experiment: ExperimentSpec) -> Iterator[tuple[QuestionId, ClaimSpec, float]]:
+    """Yield the experiment's claims, then the curves that have doses enough for a trend, each with its widening."""
+    for index, claim in enumerate(experiment.claims):
+        yield QuestionId(name, "claim", index), claim, _widening(claim)
+    for index, curve in enumerate(experiment.curves):
+        widening = float(np.linalg.norm(trend_weights(len(curve.at))))
+        if widening > 0:
+            yield QuestionId(name, "curve", index), curve.as_claim(curve.cell), widening
 
 
 def _widening(claim: ClaimSpec) -> float:
     """Return how much more a difference is taken to spread than one from the base, which is what the shipped spreads are of."""
-    return math.sqrt(sum(not is_base(cell.arm) for cell in (claim.cell, claim.versus_cell)) or 1)
+    return math.sqrt(sum(not cell.is_base for cell in (claim.cell, claim.versus_cell)) or 1)
 
 
 @dataclass(frozen=True)
@@ -169,15 +177,16 @@ class _Budget:
 
 
 def _plan_claim(
-    experiment: str, index: int, claim: ClaimSpec, budget: _Budget, source: str, facts: InstrumentFacts | None, gap: float | None
+    question: QuestionId, claim: ClaimSpec, budget: _Budget, source: str, facts: InstrumentFacts | None, gap: float | None
 ) -> ClaimPlan:
     share = DEFAULT_MARGIN if claim.margin is None else claim.margin
     margin = claim.margin_absolute if claim.margin_absolute is not None else None if gap is None else share * abs(gap)
     effect, smallest_gap = _decidable(claim, budget, share, margin)
     decidable, reason = _verdict(claim, budget, facts, gap, margin, effect, smallest_gap)
     return ClaimPlan(
-        experiment=experiment,
-        index=index,
+        experiment=question.experiment,
+        kind=question.kind,
+        index=question.index,
         say=claim.say,
         measure=claim.measure,
         expect=claim.expect,

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from loralab.spec.questions import QuestionId
+
 Finding = Literal["higher", "lower", "no change", "unclear"]
 Ruling = Literal["supported", "contradicted", "inconclusive", "not_measurable"]
 ControlName = Literal["placebo", "null", "trigger"]
@@ -104,6 +106,13 @@ class Verdict:
     more_runs: int | None
     exploratory: bool = False
     curve: DoseCurve | None = None
+    kind: Literal["claim", "curve"] = "claim"
+    versus_base: str | None = None  # what the base that the claim compares with is called; None where it compares with another arm
+
+    @property
+    def question(self) -> QuestionId:
+        """Which of the study's questions this answers."""
+        return QuestionId(self.experiment, self.kind, self.index)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values (numbers, strings, lists, objects, null); ``verdict_from_json`` reads them back."""

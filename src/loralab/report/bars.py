@@ -125,7 +125,7 @@ def check_agreement(verdict: Verdict) -> None:
 
 
 def _disagree(verdict: Verdict, what: str) -> None:
-    where = f"{verdict.experiment}, claim {verdict.index + 1}"
+    where = f"{verdict.experiment}, {verdict.kind} {verdict.index + 1}"
     raise lab_error("measurement", what, "verdict and figure from the same interval", "judge the study again", where)
 
 

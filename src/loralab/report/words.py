@@ -126,11 +126,9 @@ def reason_sentence(verdict: Verdict) -> str:
     return reason[:1].upper() + reason[1:] + ("" if reason.endswith((".", "!", "?")) or not reason else ".")
 
 
-def versus_words(versus: str) -> str:
+def versus_words(verdict: Verdict) -> str:
     """Return what zero stands for: the base, or the cell that the claim compares with."""
-    if versus == "base" or versus.startswith("base @"):
-        return "the base"
-    return f"the {versus.split(' @ ')[0]}" if versus.startswith("base of ") else versus
+    return verdict.versus if verdict.versus_base is None else f"the {verdict.versus_base}"
 
 
 def without_paths(text: str) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-Group = tuple[str | None, float]
+#: what an adapter goes by (None: the base itself), and its strength
+Group = tuple[Hashable, float]
 Item = tuple[str, int]
 
 
 @dataclass(frozen=True)
 class ImageBlock:
-    """Pictures of one run (None = the base) at one prompt and strength, one a seed."""
+    """Pictures of one adapter (by what it goes by; None = the base) at one prompt and strength, one a seed."""
 
-    run_id: str | None
+    adapter: Hashable
     prompt: str
     strength: float
     seeds: tuple[int, ...]
@@ -22,7 +23,7 @@ class ImageBlock:
 
 @dataclass(frozen=True)
 class Batch:
-    """K groups (run, strength) of B pictures (prompt, seed) each; B is the same for all groups."""
+    """K groups (adapter, strength) of B pictures (prompt, seed) each; B is the same for all groups."""
 
     groups: tuple[Group, ...]
     items: tuple[tuple[Item, ...], ...]
@@ -40,7 +41,7 @@ def plan_batches(blocks: Sequence[ImageBlock], batch_size: int) -> list[Batch]:
     """
     waiting: dict[Group, list[Item]] = {}
     for block in (block for block in blocks if block.seeds):
-        waiting.setdefault((block.run_id, block.strength), []).extend((block.prompt, seed) for seed in block.seeds)
+        waiting.setdefault((block.adapter, block.strength), []).extend((block.prompt, seed) for seed in block.seeds)
     by_length: dict[int, list[tuple[Group, tuple[Item, ...]]]] = {}
     for group, items in waiting.items():
         for part in _cut(items, batch_size):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from loralab.spec.models import SampleSpec
 
 
 def sample_batches(
-    base: Base, batches: Sequence[Batch], adapters: Mapping[str, Adapter], spec: SampleSpec, embeddings: Mapping[str, torch.Tensor],
+    base: Base, batches: Sequence[Batch], adapters: Mapping[Any, Adapter], spec: SampleSpec, embeddings: Mapping[str, torch.Tensor],
     crew: Crew,
 ) -> Iterator[np.ndarray]:  # fmt: skip
     """Yield the pictures (K, B, H, W, 3) uint8 of each batch; processes of the crew draw one each at a time.
@@ -28,6 +29,6 @@ def sample_batches(
         yield from drawn
 
 
-def _adapters_of(batch: Batch, adapters: Mapping[str, Adapter]) -> dict[str, Adapter]:
+def _adapters_of(batch: Batch, adapters: Mapping[Any, Adapter]) -> dict[Any, Adapter]:
     named = (adapter_id for adapter_id, *_ in batch.groups if adapter_id is not None)
     return {name: adapters[name] for name in named if name in adapters}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ def guide(unconditional: torch.Tensor, conditional: torch.Tensor, scale: float) 
 
 @torch.inference_mode()
 def sample_batch(
-    base: Base, batch: Batch, adapters: Mapping[str, Adapter], spec: SampleSpec, embeddings: Mapping[str, torch.Tensor]
+    base: Base, batch: Batch, adapters: Mapping[Any, Adapter], spec: SampleSpec, embeddings: Mapping[str, torch.Tensor]
 ) -> np.ndarray:
     """Return the batch's pictures (K, B, H, W, 3) uint8.
 
@@ -32,7 +33,7 @@ def sample_batch(
     lie inside each group, (K, 2, B), so that a group stays one run of the batch.
     """
     k, b = len(batch.groups), len(batch.items[0])
-    stack = AdapterStack(base, [None if run_id is None else adapters[run_id] for run_id, _ in batch.groups])
+    stack = AdapterStack(base, [None if name is None else adapters[name] for name, _ in batch.groups])
     texts = [_group_text(base, batch, group, adapters, spec, embeddings) for group in range(k)]
     text = torch.stack(same_length(base, texts))  # (K, B or 2B, T, D)
     seeds = [seed for items in batch.items for _, seed in items]
@@ -47,13 +48,13 @@ def sample_batch(
 
 
 def _group_text(
-    base: Base, batch: Batch, k: int, adapters: Mapping[str, Adapter], spec: SampleSpec, embeddings: Mapping[str, torch.Tensor]
+    base: Base, batch: Batch, k: int, adapters: Mapping[Any, Adapter], spec: SampleSpec, embeddings: Mapping[str, torch.Tensor]
 ) -> torch.Tensor:
     """Return the embeddings of group ``k``: (B, T, D), and with guidance those of the negative prompt before them, (2B, T, D)."""
-    (run_id, strength), prompts = batch.groups[k], [prompt for prompt, _ in batch.items[k]]
+    (name, strength), prompts = batch.groups[k], [prompt for prompt, _ in batch.items[k]]
     if spec.guidance != 1:
         prompts = [spec.negative] * len(prompts) + prompts
-    adapter = None if run_id is None else adapters[run_id]
+    adapter = None if name is None else adapters[name]
     if adapts_text(adapter) and strength != 0:
         different = list(dict.fromkeys(prompts))
         with AdapterStack(base, [adapter]).attached([strength]):  # alone: what it embeds must not depend on its company in the batch

@@ -1,6 +1,6 @@
 """What the user asks: the study file as frozen, checked values."""
 
-from loralab.spec.cells import BASE_ARM, Cell, is_base, parse_cell
+from loralab.spec.cells import Cell, parse_cell
 from loralab.spec.load import Loaded, load_study
 from loralab.spec.models import (
     ArmSpec,
@@ -19,10 +19,12 @@ from loralab.spec.models import (
     StudySpec,
     TrainSpec,
 )
-from loralab.spec.own_bases import base_arm_of, base_arms
+from loralab.spec.own_bases import base_of, bases_of
+from loralab.spec.slices import slice_of
+from loralab.spec.sources import BASE, AdapterSource, BaseSource, Source, Who, is_base
 
 __all__ = [
-    "BASE_ARM", "ArmSpec", "Cell", "ClaimSpec", "CurveSpec", "DataSpec", "ExperimentSpec", "FolderData", "GridsData", "ImagesOfData",
-    "LoadSpec", "Loaded", "PresetSpec", "SampleSpec", "ShapesData", "StackedLora", "StudySpec", "TrainSpec", "base_arm_of", "base_arms",
-    "is_base", "load_study", "parse_cell",
+    "BASE", "AdapterSource", "ArmSpec", "BaseSource", "Cell", "ClaimSpec", "CurveSpec", "DataSpec", "ExperimentSpec", "FolderData",
+    "GridsData", "ImagesOfData", "LoadSpec", "Loaded", "PresetSpec", "SampleSpec", "ShapesData", "Source", "StackedLora", "StudySpec",
+    "TrainSpec", "Who", "base_of", "bases_of", "is_base", "load_study", "parse_cell", "slice_of",
 ]  # fmt: skip

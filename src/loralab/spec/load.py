@@ -19,12 +19,11 @@ from loralab.spec.elsewhere import adapter_files
 from loralab.spec.mistakes import problem_of
 from loralab.spec.models import ArmSpec, ExperimentSpec, LoadSpec, PresetSpec, SampleSpec, StudySpec, TrainSpec
 from loralab.spec.own_bases import with_own_bases
-from loralab.spec.questions import fingerprints
+from loralab.spec.questions import QuestionId, fingerprints
 from loralab.spec.references import Names, change_errors, changes_of, find_mistakes, step_findings
+from loralab.spec.slices import slice_of
 from loralab.spec.tree import Location, parse_yaml, read_text, where
 
-#: where and in how much memory the work is done: no part of the question
-WHERE_ONLY = ("device", "memory_gib", "gradient_checkpointing", "side_by_side")
 Model = TypeVar("Model", TrainSpec, SampleSpec)
 
 
@@ -39,27 +38,14 @@ class Loaded:
     text: str
     folder: Path
     preset: str | None
-    questions: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
+    questions: Mapping[QuestionId, str] = field(default_factory=dict)
     options: tuple[str, ...] = ()  # what the command line changed of the question, as it stood there
     file: str = ""  # its path as it was given; of an absolute one the name alone
 
     @property
     def sha256(self) -> str:
         """Hash of the resolved study (the preset applied), not of its comments or layout."""
-        content = self.spec.model_dump(mode="json", exclude={"presets": True, "load": set(WHERE_ONLY)})
-        # what a study says nothing of leaves it the hash that it had before it could be said
-        if content["load"]["vae"] is None:
-            del content["load"]["vae"]
-        if content["load"] == LoadSpec().model_dump(mode="json", exclude={*WHERE_ONLY, "vae"}):
-            del content["load"]
-        for experiment in content["experiments"].values():
-            if not experiment["curves"]:
-                del experiment["curves"]
-        for arm in content["arms"].values():
-            for later in ("stack", "base", "trigger"):
-                if not arm[later]:
-                    del arm[later]
-        resolved = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        resolved = json.dumps(slice_of(self.spec), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(resolved.encode()).hexdigest()
 
 

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from loralab.spec.cells import BASE_ARM, Cell, parse_cell
+from loralab.spec.cells import Cell, parse_cell, with_base_as_arm
 from loralab.spec.data_kinds import COLOURS, SHAPES, DataSpec, FolderData, GridsData, ImagesOfData, ShapesData
 from loralab.spec.recipes import LoadSpec, SampleSpec, TrainSpec
+from loralab.spec.sources import BASE
 from loralab.spec.strict import Strict
 
 #: what other packages find here; data and recipes have files of their own
@@ -124,7 +125,7 @@ class ClaimSpec(Strict):
     @field_validator("versus", mode="before")
     @classmethod
     def _versus(cls, value: Any) -> Any:
-        return parse_cell(value) if isinstance(value, str) and value != BASE_ARM else value
+        return parse_cell(value) if isinstance(value, str) and value != "base" else value
 
     @model_validator(mode="after")
     def _one_margin(self) -> ClaimSpec:
@@ -135,7 +136,7 @@ class ClaimSpec(Strict):
     @property
     def versus_cell(self) -> Cell:
         """The cell that the claim compares with; `base` means the base at the same prompt."""
-        return self.versus if isinstance(self.versus, Cell) else self.cell.on(BASE_ARM)
+        return self.versus if isinstance(self.versus, Cell) else self.cell.on(BASE)
 
 
 class CurveSpec(Strict):
@@ -169,7 +170,7 @@ class CurveSpec(Strict):
     def _doses(self) -> CurveSpec:
         if self.margin is not None and self.margin_absolute is not None:
             raise ValueError("give `margin` (share of the gap) or `margin_absolute` (the instrument's unit), not both")
-        if self.cell.arm == BASE_ARM or self.cell.strength != 1.0 or self.cell.step is not None:
+        if self.cell.is_base or self.cell.strength != 1.0 or self.cell.step is not None:
             raise ValueError(f"a curve's cell is an arm at a prompt, without strength or step: {self.cell}")
         for dose in (*self.at, *(dose for doses in self.more.values() for dose in doses)):
             if not 0 <= dose <= (MAX_STRENGTH if self.over == "strength" else math.inf) or (self.over == "step" and dose != int(dose)):
@@ -232,3 +233,11 @@ class StudySpec(Strict):
     presets: dict[Literal["smoke", "quick", "full"], PresetSpec] = Field(default_factory=dict, description="Budgets by name.")
     arms: dict[str, ArmSpec] = Field(min_length=1, description="The arms by name.")
     experiments: dict[str, ExperimentSpec] = Field(min_length=1, description="The experiments by name.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _arm_called_base(cls, value: Any) -> Any:
+        """Let `base @ ...` be the arm of that name in a study that has one; `versus: base` is the base in every study."""
+        if not isinstance(value, dict) or not isinstance(value.get("arms"), dict) or "base" not in value["arms"]:
+            return value
+        return {**value, "experiments": with_base_as_arm(value.get("experiments"))}

@@ -8,30 +8,49 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from loralab.spec.models import StudySpec
+from loralab.spec.models import ClaimSpec, CurveSpec, StudySpec
+from loralab.spec.slices import slice_of
 
 Records = Sequence[Mapping[str, Any]]
 #: words that may be corrected without asking something else; doses differ between presets.
 WORDING = frozenset({"say", "article", "anyway", "at", "more"})
 
 
-def question_fingerprint(question: Mapping[str, Any]) -> str:
-    """Return the fingerprint of a claim or curve (as plain values): cells, instrument, expectation and margin, not its wording."""
-    asked = {name: value for name, value in question.items() if name not in WORDING}
+@dataclass(frozen=True, order=True)
+class QuestionId:
+    """Which claim or curve of a study: ``index`` counts the experiment's claims, or its curves, from 0."""
+
+    experiment: str
+    kind: Literal["claim", "curve"]
+    index: int
+
+
+def question_ids(spec: StudySpec) -> Iterator[QuestionId]:
+    """Yield every question of a study, an experiment's claims before its curves."""
+    for name, experiment in spec.experiments.items():
+        yield from (QuestionId(name, "claim", index) for index in range(len(experiment.claims)))
+        yield from (QuestionId(name, "curve", index) for index in range(len(experiment.curves)))
+
+
+def question_of(spec: StudySpec, question: QuestionId) -> ClaimSpec | CurveSpec:
+    """Return the claim or the curve that ``question`` names."""
+    experiment = spec.experiments[question.experiment]
+    return experiment.claims[question.index] if question.kind == "claim" else experiment.curves[question.index]
+
+
+def question_fingerprint(question: ClaimSpec | CurveSpec) -> str:
+    """Return the fingerprint of a claim or curve: cells, instrument, expectation and margin, not its wording."""
+    asked = slice_of(question, exclude=WORDING)
     return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
 
 
-def fingerprints(spec: StudySpec) -> dict[tuple[str, str, int], str]:
-    """Return the fingerprint of every claim and curve, by (experiment, "claim" or "curve", index)."""
-    found = {}
-    for name, experiment in spec.experiments.items():
-        for kind, questions in (("claim", experiment.claims), ("curve", experiment.curves)):
-            for index, question in enumerate(questions):
-                found[name, kind, index] = question_fingerprint(question.model_dump(mode="json"))
-    return found
+def fingerprints(spec: StudySpec) -> dict[QuestionId, str]:
+    """Return the fingerprint of every claim and curve."""
+    return {question: question_fingerprint(question_of(spec, question)) for question in question_ids(spec)}
 
 
 def planned_fingerprints(records: Records) -> frozenset[str] | None:

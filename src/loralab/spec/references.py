@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from loralab.spec.cells import BASE_ARM, Cell, is_base
+from loralab.spec.cells import Cell
 from loralab.spec.models import NAME, RESERVED_NAMES, ArmSpec, FolderData, ImagesOfData, StudySpec
-from loralab.spec.own_bases import base_arm_of
+from loralab.spec.own_bases import base_of
 from loralab.spec.prompts import parse_prompt
 from loralab.spec.tree import Location
 
-NAME_RULE = "lower-case letters, digits and dashes, at most 41, not a reserved name (base, con, nul, ...)"
+NAME_RULE = "lower-case letters, digits and dashes, at most 41, not a reserved name (con, nul, ...)"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def _name_findings(spec: StudySpec) -> Iterator[Finding]:
     places: list[tuple[Location, str]] = [(("study",), spec.study)]
     places += [((part, name), name) for part in ("data", "arms", "experiments") for name in getattr(spec, part)]
     for place, name in places:
-        if not NAME.match(name) or name in RESERVED_NAMES or (place[0] == "arms" and name == BASE_ARM):
+        if not NAME.match(name) or name in RESERVED_NAMES:
             yield Finding(place, f"{name!r} cannot be a name", NAME_RULE, "rename it")
 
 
@@ -83,8 +83,8 @@ def _stack_findings(spec: StudySpec, names: Names, name: str, arm: ArmSpec) -> I
 
 
 def _placebo_findings(spec: StudySpec) -> Iterator[Finding]:
-    for own in dict.fromkeys(base_arm_of(spec, name) for name in spec.arms):
-        placebos = [name for name, arm in spec.arms.items() if arm.control == "placebo" and base_arm_of(spec, name) == own]
+    for own in dict.fromkeys(base_of(spec, name) for name in spec.arms):
+        placebos = [name for name, arm in spec.arms.items() if arm.control == "placebo" and base_of(spec, name) == own]
         if len(placebos) > 1:
             yield Finding(("arms", placebos[1], "control"), f"two placebos: {', '.join(placebos)}", "one placebo of a base")
 
@@ -92,10 +92,10 @@ def _placebo_findings(spec: StudySpec) -> Iterator[Finding]:
 def _cell_findings(spec: StudySpec, names: Names) -> Iterator[Finding]:
     told: set[tuple[Location, str]] = set()
     for place, cell in claim_cells(spec):
-        if cell.arm != BASE_ARM and cell.arm not in names.arms and (place[:-1], cell.arm) not in told:
-            told.add((place[:-1], cell.arm))  # `versus: base` repeats the cell
+        if not cell.is_base and cell.arm not in names.arms and (place[:-1], str(cell.arm)) not in told:
+            told.add((place[:-1], str(cell.arm)))  # `versus: base` repeats the cell
             yield Finding(place, f"unknown arm {cell.arm!r} in {cell}", f"one of base, {', '.join(sorted(names.arms))}")
-        elif cell.arm == BASE_ARM and (cell.strength != 1.0 or cell.step is not None):
+        elif cell.is_base and (cell.strength != 1.0 or cell.step is not None):
             yield Finding(place, f"the base has no strength and no step: {cell}", 'base @ "prompt"')
 
 
@@ -146,9 +146,9 @@ def claim_cells(spec: StudySpec) -> Iterator[tuple[Location, Cell]]:
 def step_findings(spec: StudySpec, steps_of: Mapping[str, int]) -> Iterator[Finding]:
     """Check the steps that cells and curves name against the recipes as they will be trained; ``steps_of`` each arm."""
     for place, cell in claim_cells(spec):
-        if cell.step is None or is_base(cell.arm) or cell.arm not in steps_of:
+        if cell.step is None or cell.is_base or cell.arm not in steps_of:
             continue
-        arm, steps = spec.arms[cell.arm], steps_of[cell.arm]
+        arm, steps = spec.arms[str(cell.arm)], steps_of[str(cell.arm)]
         if not arm.trained_here:
             why = "several LoRAs are applied together" if arm.stack else "the training was elsewhere"
             yield Finding(place, f"{cell}, where {why}", "a cell without `step`", "an arm for each epoch's files")
@@ -160,10 +160,10 @@ def step_findings(spec: StudySpec, steps_of: Mapping[str, int]) -> Iterator[Find
             place = ("experiments", name, "curves", index, "at")
             if curve.over != "step" or curve.cell.arm not in steps_of:
                 continue
-            if not spec.arms[curve.cell.arm].trained_here:
+            if not spec.arms[str(curve.cell.arm)].trained_here:
                 yield Finding(place, f"a curve over the steps of {curve.cell.arm!r}, which is not trained here", "a curve over strength")
-            elif max(curve.at, default=0) > steps_of[curve.cell.arm]:
-                steps = steps_of[curve.cell.arm]
+            elif max(curve.at, default=0) > steps_of[str(curve.cell.arm)]:
+                steps = steps_of[str(curve.cell.arm)]
                 yield Finding(place, f"step {max(curve.at):g}, where the training has {steps} steps", f"steps up to {steps}")
 
 

@@ -79,6 +79,12 @@ class Store:
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
 
+    def drop(self, kind: str, key: str) -> None:
+        """Remove an artefact; its manifest goes first, so that it is absent as soon as it is not whole."""
+        with disk_errors(f"removing {kind}"):
+            (self.path(kind, key) / MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(self.path(kind, key), ignore_errors=True)
+
     def _seal(self, scratch: Path, manifest: dict[str, Any]) -> None:
         for path in scratch.rglob("*"):
             (flush_folder if path.is_dir() else flush_file)(path)

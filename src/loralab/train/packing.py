@@ -1,26 +1,29 @@
-"""Which runs are trained together: recipes of the whole plan in, stacks of run names out."""
+"""Which runs are trained together: recipes of the whole plan in, stacks of what they go by out."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
+from typing import TypeVar
 
 from loralab.spec.models import TrainSpec
 
+Name = TypeVar("Name", bound=Hashable)
 
-def pack_runs(runs: Sequence[tuple[str, TrainSpec]], max_stack: int, alone: Collection[str] = ()) -> list[list[str]]:
+
+def pack_runs(runs: Sequence[tuple[Name, TrainSpec]], max_stack: int, alone: Collection[Name] = ()) -> list[list[Name]]:
     """Return stacks of at most ``max_stack`` runs with equal shape signatures, in the order of the plan.
 
     Runs in ``alone`` get a stack each: on several resolutions, no two runs have the same one at the same step. A pure function of the
     whole plan, never of what is still to do: a resumed study groups as it did at first.
     """
-    groups: dict[tuple[object, ...], list[list[str]]] = {}
-    order: list[list[str]] = []
-    for run_id, spec in runs:
-        stacks = groups.setdefault((run_id,) if run_id in alone else shape_signature(spec), [])
+    groups: dict[tuple[object, ...], list[list[Name]]] = {}
+    order: list[list[Name]] = []
+    for name, spec in runs:
+        stacks = groups.setdefault((name,) if name in alone else shape_signature(spec), [])
         if not stacks or len(stacks[-1]) == max_stack:
             stacks.append([])
             order.append(stacks[-1])
-        stacks[-1].append(run_id)
+        stacks[-1].append(name)
     return order
 
 

@@ -21,6 +21,7 @@ from loralab.measure import make_cards, measure_images
 from loralab.measure.concept import NO_ENCODER
 from loralab.petri.draw import make_picture
 from loralab.petri.truth import make_truth
+from loralab.spec import AdapterSource
 
 STUDY = """
 study: tiny
@@ -67,7 +68,7 @@ def test_a_base_without_an_encoder_gets_a_reason():
 
 
 def test_the_encoder_is_part_of_the_key_of_what_it_reads_and_of_nothing_else():
-    block = KeyedBlock(BlockPlan("a", 0, "monster", 1.0, (0, 1)), "k")
+    block = KeyedBlock(BlockPlan(AdapterSource("a", 0), 0, "monster", 1.0, (0, 1)), "k")
     one, other = petri_companion(), replace(petri_companion(), sha256="another")
     keys = {
         measure: {_readings_key(block, block, {}, [measure], companion) for companion in (None, one, other)}

@@ -15,7 +15,7 @@ from loralab.engine import memory
 from loralab.engine.memory import Demand, LivePeak, fit, train_demand, train_peak_bytes
 from loralab.engine.plan import Sizes, make_plan
 from loralab.errors import LabError
-from loralab.spec import BASE_ARM, SampleSpec, TrainSpec, load_study
+from loralab.spec import BASE, SampleSpec, TrainSpec, load_study
 from loralab.train import TrainRun, train_stack
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -90,7 +90,7 @@ def test_there_are_as_many_processes_as_have_room() -> None:
 def test_petris_processes_need_room_too(tiny_base: Base, gib: int, processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "room_bytes", lambda load, device: gib * 2**30)
     monkeypatch.setattr(memory, "processes_for", lambda plan, bases: 8)
-    plan = memory.sized(make_plan(load_study(ARTICLE, "quick").spec), {BASE_ARM: replace(tiny_base, name="petri")})
+    plan = memory.sized(make_plan(load_study(ARTICLE, "quick").spec), {BASE: replace(tiny_base, name="petri")})
     assert (plan.sizes.processes, plan.sizes.stack) == (processes, processes * memory.MAX_STACK)
 
 

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 from loralab.engine.plan import control_cells, differences, make_plan, prompt_without_trigger, seeds_of
-from loralab.spec import Cell, load_study
+from loralab.spec import AdapterSource, Cell, load_study
+from loralab.spec.questions import QuestionId
 
 ARTICLE = Path(__file__).parents[3] / "studies" / "article.yaml"
 QUICK = load_study(ARTICLE, "quick").spec
@@ -25,7 +26,7 @@ def test_replicates_own_disjoint_blocks_of_literal_seeds():
 
 def test_base_and_arms_draw_the_same_seeds_in_each_replicate():
     plan = make_plan(QUICK)
-    seeds = {(block.arm, block.prompt, block.replicate): block.seeds for block in plan.blocks}
+    seeds = {(str(block.who), block.prompt, block.replicate): block.seeds for block in plan.blocks}
     for (arm, prompt, replicate), block in seeds.items():
         assert seeds["base", prompt, replicate] == block, arm
 
@@ -38,7 +39,7 @@ def test_each_block_is_planned_once_and_the_base_stands_at_every_prompt():
 
 
 def test_the_first_stack_holds_one_training_of_every_arm():
-    assert [run.run_id for run in make_plan(QUICK).runs[:8]] == [f"{arm}-r0" for arm in QUICK.arms]
+    assert [run.source for run in make_plan(QUICK).runs[:8]] == [AdapterSource(arm, 0) for arm in QUICK.arms]
 
 
 def test_claims_of_learning_get_both_controls_and_comparisons_of_arms_get_none():
@@ -66,33 +67,33 @@ def test_a_pair_that_differs_in_more_than_one_thing_is_noted():
 
 def test_more_replicates_keep_the_runs_that_were_planned_before():
     few, many = make_plan(QUICK), make_plan(load_study(ARTICLE, "full").spec)
-    assert {run.run_id for run in few.runs} < {run.run_id for run in many.runs}
+    assert {run.source for run in few.runs} < {run.source for run in many.runs}
 
 
 def test_a_curve_over_steps_draws_checkpoints_of_the_same_runs():
     plan = make_plan(QUICK)
-    cells = plan.curves["overfit", 0]
+    cells = plan.curves[QuestionId("overfit", "curve", 0)]
     assert cells.doses == (8, 64)
     assert cells.cells == (Cell("hot", "myshape", 1.0, 8), Cell("hot", "myshape"))  # the last step is the end of the training
     assert plan.kept_steps("hot") == (8,)
     assert plan.kept_steps("primary") == ()
-    assert ("overfit", 1) not in plan.curves  # a curve without doses in this preset
+    assert QuestionId("overfit", "curve", 1) not in plan.curves  # a curve without doses in this preset
     blocks = [block for block in plan.blocks if block.step == 8 and block.replicate == 3]
     assert {block.prompt for block in blocks} == {"myshape", "cat, white background"}
-    assert {(block.run_id, block.adapter_id) for block in blocks} == {("hot-r3", "hot-r3-step8")}
+    assert {block.source for block in blocks} == {AdapterSource("hot", 3, 8)}
     assert {block.seeds for block in blocks} == {seeds_of(3, 6)}
 
 
 def test_the_full_preset_draws_the_longer_curves():
     plan = make_plan(load_study(ARTICLE, "full").spec)
-    assert plan.curves["overfit", 0].doses == (4, 8, 16, 32, 48, 64)
-    assert plan.curves["overfit", 1].cells[0] == Cell("primary", "myshape", 0.25)
-    assert plan.curves["overfit", 1].damage_cells(4) == (Cell("primary", "cat, white background", 1.25),)
+    assert plan.curves[QuestionId("overfit", "curve", 0)].doses == (4, 8, 16, 32, 48, 64)
+    assert plan.curves[QuestionId("overfit", "curve", 1)].cells[0] == Cell("primary", "myshape", 0.25)
+    assert plan.curves[QuestionId("overfit", "curve", 1)].damage_cells(4) == (Cell("primary", "cat, white background", 1.25),)
 
 
 def test_a_shortened_training_ends_where_it_ends():
     plan = make_plan(load_study(ARTICLE, "smoke").spec)
-    assert plan.curves["overfit", 0].cells == (Cell("hot", "myshape"),)
+    assert plan.curves[QuestionId("overfit", "curve", 0)].cells == (Cell("hot", "myshape"),)
     assert not any(block.step for block in plan.blocks)
 
 

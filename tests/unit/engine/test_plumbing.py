@@ -9,10 +9,11 @@ import torch
 from loralab.adapters import Adapter, make_adapter
 from loralab.bases import embed_prompts
 from loralab.engine import plumbing
-from loralab.spec import SampleSpec, TrainSpec
+from loralab.spec import AdapterSource, SampleSpec, TrainSpec
 from loralab.store import Store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+BUSY, IDLE = AdapterSource("busy", 0), AdapterSource("idle", 0)
 SAMPLE = SampleSpec(steps=2, guidance=3, seeds=2)
 
 
@@ -22,15 +23,15 @@ def checked(base, folder) -> plumbing.Plumbing:
     generator = torch.Generator().manual_seed(3)
     busy = Adapter({p: (down, torch.randn(up.shape, generator=generator)) for p, (down, up) in idle.weights.items()}, 2.0, 2)
     embeddings = dict(zip(["ab", ""], embed_prompts(base, ["ab", ""]), strict=True))
-    keys = {"busy-r0": "k1", "idle-r0": "k2"}
-    return plumbing.check_plumbing(Store(folder), base, SAMPLE, {"busy-r0": busy, "idle-r0": idle}, keys, "ab", embeddings)
+    keys = {BUSY: "k1", IDLE: "k2"}
+    return plumbing.check_plumbing(Store(folder), base, SAMPLE, {BUSY: busy, IDLE: idle}, keys, "ab", embeddings)
 
 
 def test_strength_0_is_the_base_and_strength_1_is_not(tiny_base, tmp_path):
     found = checked(tiny_base, tmp_path)
-    assert found.same_at_zero == {"busy-r0": True, "idle-r0": True}
-    assert found.moved_at_one["busy-r0"] > 0
-    assert found.moved_at_one["idle-r0"] == 0
+    assert found.same_at_zero == {BUSY: True, IDLE: True}
+    assert found.moved_at_one[BUSY] > 0
+    assert found.moved_at_one[IDLE] == 0
     assert checked(tiny_base, tmp_path) == found  # read back from the store
 
 
@@ -39,8 +40,8 @@ def test_an_adapter_that_leaks_at_strength_0_is_caught(tiny_base, tmp_path, monk
 
     def leaking(base, batch, *rest) -> np.ndarray:
         images = right(base, batch, *rest)
-        images[[k for k, (name, strength) in enumerate(batch.groups) if name == "busy-r0" and strength == 0]] ^= 1
+        images[[k for k, (name, strength) in enumerate(batch.groups) if name == BUSY and strength == 0]] ^= 1
         return images
 
     monkeypatch.setattr(plumbing, "sample_batch", leaking)
-    assert checked(tiny_base, tmp_path).same_at_zero == {"busy-r0": False, "idle-r0": True}
+    assert checked(tiny_base, tmp_path).same_at_zero == {BUSY: False, IDLE: True}

@@ -14,10 +14,12 @@ from loralab.bases import model_hashes
 from loralab.engine import training
 from loralab.engine.datasets import Dataset
 from loralab.engine.plan import make_plan
+from loralab.spec import AdapterSource
 from loralab.spec.models import StudySpec
 from loralab.store import Store
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+PLAIN, TEXT = AdapterSource("plain", 0), AdapterSource("text", 0)
 SPEC = StudySpec.model_validate({
     "study": "tiny", "data": {"grey": {"generate": "shapes", "shapes": ["circle"]}},
     "train": {"rank": 2, "steps": 2, "batch": 1, "replicates": 1},
@@ -47,14 +49,14 @@ def dataset(tmp_path: Path) -> Dataset:
 def test_runs_with_a_text_encoder_and_without_become_files_that_say_what_they_are(tiny_base, dataset, tmp_path):
     store, plan = Store(tmp_path / "store"), make_plan(SPEC)
     datasets = {"plain": dataset, "text": dataset}
-    keys = {run.run_id: training.adapter_key(tiny_base, run, dataset, plan.spec) for run in plan.runs}
-    assert sorted(training.stacks_of(plan)) == [["plain-r0"], ["text-r0"]]
+    keys = {run.source: training.adapter_key(tiny_base, run, dataset, plan.spec) for run in plan.runs}
+    assert sorted(training.stacks_of(plan), key=str) == [[PLAIN], [TEXT]]
     for stack in training.stacks_of(plan):
         assert len(list(training.train_runs(store, tiny_base, plan, datasets, keys, stack))) == 2
         assert list(training.train_runs(store, tiny_base, plan, datasets, keys, stack)) == []
-    for run_id, with_text in (("plain-r0", False), ("text-r0", True)):
-        assert adapts_text(training.load_run(store, tiny_base, keys[run_id])) == with_text
-        with safe_open(training.adapter_file(store, keys[run_id]), "pt") as file:
+    for source, with_text in ((PLAIN, False), (TEXT, True)):
+        assert adapts_text(training.load_run(store, tiny_base, keys[source])) == with_text
+        with safe_open(training.adapter_file(store, keys[source]), "pt") as file:
             metadata, names = file.metadata(), list(file.keys())
         assert [name for name in WANTED if name not in metadata] == []
         hashes = model_hashes(tiny_base)

@@ -14,7 +14,7 @@ from loralab.spec.models import ExperimentSpec
 
 SCHEMA = {
     "arm": pl.String, "replicate": pl.Int64, "prompt": pl.String, "strength": pl.Float64, "step": pl.Int64, "seed": pl.Int64,
-    "measure": pl.String, "value": pl.Float64, "status": pl.String, "reason": pl.String,
+    "measure": pl.String, "value": pl.Float64, "status": pl.String, "reason": pl.String, "is_base": pl.Boolean,
 }  # fmt: skip
 
 Frame = Callable[..., pl.DataFrame]
@@ -29,8 +29,8 @@ def _frame(cells: Mapping[str, Sequence[Sequence[float | None] | None]], measure
         for replicate, run in enumerate(runs):
             for i, value in enumerate(run or ()):
                 status = "not_measurable" if value is None else "measured"
-                key = (cell.arm, replicate, cell.prompt, cell.strength, cell.step, replicate * n_seeds + i)
-                rows.append((*key, measure, value, status, "" if value is not None else "no subject"))
+                key = (str(cell.arm), replicate, cell.prompt, cell.strength, cell.step, replicate * n_seeds + i)
+                rows.append((*key, measure, value, status, "" if value is not None else "no subject", cell.is_base))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 

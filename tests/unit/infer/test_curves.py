@@ -14,8 +14,10 @@ from loralab.infer.curves import estimate_half_dose, reference_dose, trend_weigh
 from loralab.infer.judge import judge
 from loralab.infer.power import RunSd, plan_claims
 from loralab.infer.verdict import verdict_from_json
+from loralab.spec import BASE
 from loralab.spec.cells import Cell
 from loralab.spec.models import CurveSpec, ExperimentSpec
+from loralab.spec.questions import QuestionId
 
 RUNS = 4
 
@@ -30,7 +32,7 @@ def experiment_of(**changes: object) -> ExperimentSpec:
 
 
 def cells_of(doses: Sequence[float], unrelated: tuple[str, ...] = ()) -> CurveCells:
-    return CurveCells(tuple(doses), tuple(Cell("arm", "p", dose) if dose else Cell("base", "p") for dose in doses), unrelated)
+    return CurveCells(tuple(doses), tuple(Cell("arm", "p", dose) if dose else Cell(BASE, "p") for dose in doses), unrelated)
 
 
 def judged(frame, facts, by_dose, *, training=None, extra=None, unrelated=(), alpha=0.05, fact=None, **changes):
@@ -46,10 +48,10 @@ def judged(frame, facts, by_dose, *, training=None, extra=None, unrelated=(), al
         training={} if training is None else {("arm", "m"): training},
         instruments={"m": fact or facts(), "change": facts("change")},
         controls={},
-        curves={("exp", 0): cells_of(doses, unrelated)},
+        curves={QuestionId("exp", "curve", 0): cells_of(doses, unrelated)},
         alpha=alpha,
     )
-    assert [verdict.index for verdict in verdicts] == [0, 1]
+    assert [verdict.question for verdict in verdicts] == [QuestionId("exp", "claim", 0), QuestionId("exp", "curve", 0)]
     return verdicts[1]
 
 

@@ -15,6 +15,7 @@ from loralab.infer.judge import ControlCells, judge
 from loralab.infer.pairs import CellReadings, RunEffects, run_effects
 from loralab.infer.verdict import Contrast
 from loralab.spec.cells import Cell
+from loralab.spec.questions import QuestionId
 
 ROOT = 20_260_711
 ARM, BASE, PLACEBO = 'arm @ "p"', 'base @ "p"', 'placebo @ "p"'
@@ -31,7 +32,7 @@ def decide(frame, experiment, facts):
             readings,
             training={},
             instruments={"m": measure_facts or facts(low=-500.0, high=500.0)},
-            controls={("exp", 0): ControlCells(Cell("placebo", "p"), None)},
+            controls={QuestionId("exp", "claim", 0): ControlCells(Cell("placebo", "p"), None)},
         )[0]
 
     return decide

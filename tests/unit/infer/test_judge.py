@@ -9,6 +9,7 @@ import pytest
 from loralab.errors import LabError
 from loralab.infer.judge import ControlCells, InstrumentFacts, judge
 from loralab.spec.cells import Cell
+from loralab.spec.questions import QuestionId
 
 ARM, BASE, PLACEBO = 'arm @ "p"', 'base @ "p"', 'placebo @ "p"'
 PLACEBO_CELL = Cell("placebo", "p")
@@ -36,7 +37,7 @@ def decide(frame, experiment, facts):
             frame(cells),
             training={} if training is None else {("arm", "m"): training},
             instruments={"m": facts(**instrument)},
-            controls={("exp", 0): ControlCells(placebo, no_trigger)},
+            controls={QuestionId("exp", "claim", 0): ControlCells(placebo, no_trigger)},
             alpha=alpha,
         )[0]
 
@@ -113,7 +114,7 @@ def test_an_effect_as_large_as_the_margin_is_hopeless(decide):
 def test_level_is_shared_by_the_claims_of_the_experiment(frame, experiment, facts):
     readings = frame(cells(5))
     for n_claims in (1, 3):
-        controls = {("exp", 0): ControlCells(PLACEBO_CELL, None)}
+        controls = {QuestionId("exp", "claim", 0): ControlCells(PLACEBO_CELL, None)}
         claims = experiment(*[{}] * n_claims)
         verdicts = judge(claims, readings, training={}, instruments={"m": facts()}, controls=controls, alpha=0.03)
         assert [v.contrast.level for v in verdicts] == [pytest.approx(1 - 0.03 / n_claims)] * n_claims
@@ -378,7 +379,7 @@ def test_facts_must_be_numbers(facts, broken):
 
 def test_other_instruments_and_prompts_do_not_leak_in(decide, frame, experiment, facts):
     readings = pl.concat([frame(cells(5)), frame(cells(-40), measure="n"), frame({'arm @ "other"': runs(99)})])
-    args = {"training": {}, "instruments": {"m": facts()}, "controls": {("exp", 0): ControlCells(PLACEBO_CELL, None)}}
+    args = {"training": {}, "instruments": {"m": facts()}, "controls": {QuestionId("exp", "claim", 0): ControlCells(PLACEBO_CELL, None)}}
     assert judge(experiment({}), readings, **args) == judge(experiment({}), frame(cells(5)), **args)
 
 
@@ -421,7 +422,11 @@ def test_a_run_that_both_arms_lost_is_counted_through_the_base(decide):
 
 def test_the_estimate_of_runs_exceeds_those_already_there_and_knows_the_other_claims(frame, experiment, facts):
     # at an effect of 1.86 the low end, 1.86 - .8654 = .995, is just not beyond the margin of 1
-    args = {"training": {}, "instruments": {"m": facts()}, "controls": {("exp", i): ControlCells(PLACEBO_CELL, None) for i in range(4)}}
+    args = {
+        "training": {},
+        "instruments": {"m": facts()},
+        "controls": {QuestionId("exp", "claim", i): ControlCells(PLACEBO_CELL, None) for i in range(4)},
+    }
     near = judge(experiment({}), frame(cells(1.86)), **args)[0]
     assert near.verdict == "inconclusive"
     assert near.more_runs > 8

@@ -6,9 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loralab.infer.judge import ControlCells, OwnBases, judge
+from loralab.infer.judge import OwnBases, judge
+from loralab.spec import BASE, BaseSource
 from loralab.spec.cells import Cell
 
+FAR = BaseSource("far")
 #: run effects for 8 runs: sum of squares 7.5, standard error .3660; with t(7) = 2.3646 a half width of .8654.
 WOBBLE = np.array([-1.5, -1, -0.5, -0.5, 0.5, 0.5, 1, 1.5])
 
@@ -25,14 +27,14 @@ def readings(frame):
     cells = {
         'near @ "p"': runs(35, WOBBLE), 'base @ "p"': runs(30, flat), 'far @ "p"': runs(52, flat), 'theirs @ "p"': runs(50, flat),
     }  # fmt: skip
-    return frame(cells).with_columns(pl.col("arm").replace({"theirs": "base of far"}))
+    return frame(cells).with_columns(pl.col("arm").replace({"theirs": "base of far"}), is_base=pl.col("arm").is_in(["base", "theirs"]))
 
 
 def decide(readings, experiment, instruments, **claim):
-    own = OwnBases({"near": "base", "far": "base of far"}, {"base": instruments[0], "base of far": instruments[1]})
+    own = OwnBases({"near": BASE, "far": FAR}, {BASE: instruments[0], FAR: instruments[1]})
     return judge(
         experiment(claim), readings, training={("far", "m"): 60.0}, instruments=instruments[0],
-        controls={("exp", 0): ControlCells(None, None)}, own=own,
+        controls={}, own=own,
     )[0]  # fmt: skip
 
 
@@ -49,8 +51,8 @@ def test_two_arms_on_two_bases_are_compared_by_what_each_changes(readings, exper
 
 def test_gap_and_difference_are_those_of_the_arms_own_base(readings, experiment, facts):
     tables = ({"m": facts()}, {"m": facts()})
-    claim = experiment({"cell": 'far @ "p"', "expect": "higher"})["exp"].claims[0].model_copy(update={"versus": Cell("base of far", "p")})
-    own = OwnBases({"far": "base of far"}, {"base of far": tables[1]})
+    claim = experiment({"cell": 'far @ "p"', "expect": "higher"})["exp"].claims[0].model_copy(update={"versus": Cell(FAR, "p")})
+    own = OwnBases({"far": FAR}, {FAR: tables[1]})
     spec = {"exp": experiment()["exp"].model_copy(update={"claims": (claim,)})}
     verdict = judge(spec, readings, training={("far", "m"): 60.0}, instruments={}, controls={}, own=own)[0]
     assert verdict.contrast.effect == pytest.approx(2)

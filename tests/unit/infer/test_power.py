@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from loralab.infer.power import RunSd, decidable_effect, decidable_no_change, load_run_sds, plan_claims
+from loralab.spec.questions import QuestionId
 
 SD = {"m": RunSd(2.0, 4, 0, "assumed")}
 REPLICATES = {"arm": 8, "other": 6, "placebo": 8}
@@ -23,7 +24,7 @@ def plan(experiment, facts):
             replicates=replicates,
             seeds=seeds,
             instruments={"m": facts(**instrument)},
-            gaps={("exp", 0): gap},
+            gaps={QuestionId("exp", "claim", 0): gap},
             run_sds=spread,
         )[0]
 

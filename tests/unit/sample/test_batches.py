@@ -14,7 +14,7 @@ blocks = st.lists(
         st.sets(st.integers(0, 40), min_size=1, max_size=9).map(lambda seeds: tuple(sorted(seeds))),
     ),
     max_size=12,
-    unique_by=lambda block: (block.run_id, block.prompt, block.strength),
+    unique_by=lambda block: (block.adapter, block.prompt, block.strength),
 )
 
 
@@ -23,7 +23,7 @@ blocks = st.lists(
 def test_every_picture_once_in_groups_of_equal_length_that_fit(wanted: list[ImageBlock], size: int):
     batches = plan_batches(wanted, size)
     drawn = [(group, item) for batch in batches for group, items in zip(batch.groups, batch.items, strict=True) for item in items]
-    asked = [((block.run_id, block.strength), (block.prompt, seed)) for block in wanted for seed in block.seeds]
+    asked = [((block.adapter, block.strength), (block.prompt, seed)) for block in wanted for seed in block.seeds]
     assert sorted(drawn, key=str) == sorted(asked, key=str)
     for batch in batches:
         assert len({len(items) for items in batch.items}) == 1

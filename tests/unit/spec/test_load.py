@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from loralab.errors import LabError
-from loralab.spec import Cell, load_study, parse_cell
+from loralab.spec import BASE, Cell, load_study, parse_cell
 from loralab.spec.load import held_as, run_name, train_spec_of
 
 ARTICLE = Path(__file__).parents[3] / "studies" / "article.yaml"
@@ -120,7 +120,7 @@ def test_a_missing_file_names_the_studies_beside_it(tmp_path: Path):
 def test_cells_read_back_as_they_print():
     for text in ('a @ "red monster"', 'a @ "x, y", strength 0.5', 'a @ ""', 'a @ "x", strength 0.25, step 32'):
         assert str(parse_cell(text)) == text
-    assert parse_cell('hot @ "cat"').on("base") == Cell("base", "cat")
+    assert parse_cell('hot @ "cat"').on(BASE) == Cell(BASE, "cat")
 
 
 def test_a_study_is_run_again_by_its_name_only_where_that_name_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

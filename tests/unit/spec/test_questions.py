@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loralab.spec import load_study
+from loralab.spec import Cell, ClaimSpec, load_study
 from loralab.spec.questions import (
     fingerprints,
     is_exploratory,
@@ -32,11 +32,11 @@ def test_questions_of_the_first_run_with_verdicts_are_the_planned_ones():
 
 
 def test_wording_may_be_corrected_and_what_is_asked_may_not():
-    claim = {"say": "grey is learned", "measure": "chroma", "expect": "lower", "margin": None, "article": ""}
-    same = question_fingerprint(claim | {"say": "grey sticks", "article": "learned"})
+    claim = ClaimSpec(say="grey is learned", measure="chroma", cell='grey @ "myshape"', expect="lower")
+    same = question_fingerprint(claim.model_copy(update={"say": "grey sticks", "article": "learned"}))
     assert same == question_fingerprint(claim)
-    for change in ({"expect": "higher"}, {"margin": 0.1}, {"measure": "grey_share"}):
-        assert question_fingerprint(claim | change) != same
+    for change in ({"expect": "higher"}, {"margin": 0.1}, {"measure": "grey_share"}, {"cell": Cell("grey", "cat")}):
+        assert question_fingerprint(claim.model_copy(update=change)) != same
 
 
 def test_quick_and_full_ask_the_same_questions():

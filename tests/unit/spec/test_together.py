@@ -8,7 +8,7 @@ import pytest
 
 from loralab.engine.plan import control_cells, differences, make_plan, placebo_of
 from loralab.errors import LabError
-from loralab.spec import Cell, base_arm_of, base_arms, load_study
+from loralab.spec import BASE, BaseSource, Cell, base_of, bases_of, load_study
 
 STUDY = """
 study: mine
@@ -54,28 +54,28 @@ def test_an_arm_of_several_has_the_data_and_captions_of_its_first(tmp_path: Path
 def test_what_is_stacked_is_trained_though_no_claim_names_it(tmp_path: Path):
     plan = make_plan(load(tmp_path))
     assert "style" in plan.arms
-    assert not any(block.arm == "style" for block in plan.blocks)
+    assert not any(block.who == "style" for block in plan.blocks)
     assert {run.arm for run in plan.runs} == {"shape", "style", "both", "far", "moved", "far-placebo"}
 
 
 def test_each_arm_is_compared_with_its_own_base_at_the_same_seeds(tmp_path: Path):
     spec = load(tmp_path)
-    assert base_arms(spec) == {"base": "petri", "base of far": "other"}
-    assert [base_arm_of(spec, arm) for arm in ("shape", "far", "moved", "base")] == ["base", "base of far", "base of far", "base"]
+    assert bases_of(spec) == {BASE: "petri", BaseSource("far"): "other"}
+    assert [base_of(spec, arm) for arm in ("shape", "far", "moved", BASE)] == [BASE, BaseSource("far"), BaseSource("far"), BASE]
     learned = spec.experiments["one"].claims[1]
-    assert learned.versus_cell == Cell("base of far", "myshape")
+    assert learned.versus_cell == Cell(BaseSource("far"), "myshape")
     assert control_cells(spec, learned).placebo == Cell("far-placebo", "myshape")
     assert placebo_of(spec) == "placebo"
     plan = make_plan(spec)
-    assert plan.bases == ("base", "base of far")
-    seeds = {(block.arm, block.replicate): block.seeds for block in plan.blocks if block.prompt == "myshape"}
+    assert plan.bases == (BASE, BaseSource("far"))
+    seeds = {(str(block.who), block.replicate): block.seeds for block in plan.blocks if block.prompt == "myshape"}
     assert seeds["base of far", 2] == seeds["far", 2] == seeds["base", 2] == seeds["both", 2] == (4, 5)
 
 
 def test_naming_the_studys_own_base_changes_nothing(tmp_path: Path):
     text = STUDY.replace("other", "petri").replace("  far-placebo", "  unused").replace(", control: placebo, base: petri", "")
     spec = load(tmp_path, text)
-    assert base_arms(spec) == {"base": "petri"}
+    assert bases_of(spec) == {BASE: "petri"}
     assert spec.experiments["one"].claims[1].versus == "base"
 
 

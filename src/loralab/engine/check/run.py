@@ -23,12 +23,12 @@ from loralab.engine.check.prompts import Prompts, Trigger, find_trigger, make_pr
 from loralab.engine.check.request import STRENGTHS, CheckRequest
 from loralab.engine.check.scores import Scores, copy_threshold, moved, nearest_distance, resemblance, worth_keeping
 from loralab.engine.events import Event
-from loralab.engine.images import KeyedBlock, block_key, draw_blocks, load_images
+from loralab.engine.images import KeyedBlock, block_key, draw_blocks, drop_mistaken, load_images
 from loralab.engine.memory import image_batch
-from loralab.engine.plan import BlockPlan, run_id_of
+from loralab.engine.plan import BlockPlan
 from loralab.errors import LabError, Problem, lab_error
 from loralab.sample import ImageBlock, plan_batches, sample_batch
-from loralab.spec import BASE_ARM, SampleSpec
+from loralab.spec import BASE, AdapterSource, SampleSpec, Source
 from loralab.store import Store
 
 SEEDS_A_BLOCK = 4
@@ -40,7 +40,8 @@ DRAWING_SHARE = 0.9
 CALIBRATION_SEED = 10**6
 Listener = Callable[[Event], None]
 #: (file or base, owner of the seeds, strength) -> prompt -> features (S, D)
-Features = dict[tuple[str, int, float], dict[str, np.ndarray]]
+Drawn = tuple[Source, int, float]
+Features = dict[Drawn, dict[str, np.ndarray]]
 
 
 @dataclass
@@ -68,6 +69,10 @@ class Checked:
     training_copy_features: np.ndarray | None = None
     features: Features = field(default_factory=dict)
     copy_features: Features = field(default_factory=dict)  # the same where copies are told by other features; else the very same arrays
+
+    def source(self, index: int | None) -> Source:
+        """Return what draws the pictures of a file; None is the base."""
+        return BASE if index is None else AdapterSource(self.files[index].label, 0)
 
     def first_seed(self, index: int) -> int:
         """Return where the file's block of seeds begins: files of one training share seeds, replicates own theirs."""
@@ -124,6 +129,8 @@ def check_files(request: CheckRequest, lab: Path, listen: Listener) -> CheckOutc
 def open_check(request: CheckRequest, lab: Path) -> Checked:
     """Return the check ready to draw: everything loaded, every problem with the input raised."""
     role, files, adapters, base, notes = _opened(request)
+    store = Store(lab / "store")
+    drop_mistaken(store)
     contents = read_folder(request.dataset, base.size_px) if request.dataset is not None else None
     captions = [example.caption for example in contents.examples] if contents else []
     trigger = find_trigger(request.trigger, captions, files[-1].metadata)
@@ -134,7 +141,7 @@ def open_check(request: CheckRequest, lab: Path) -> Checked:
     embeddings = dict(zip(texts, embed_captions(base, texts), strict=True))
     training = np.stack([example.image for example in contents.examples]) if contents else None
     return Checked(
-        request, role, files, base, Store(lab / "store"), adapters, training, trigger, prompts, load_embedder(request.embedder, base),
+        request, role, files, base, store, adapters, training, trigger, prompts, load_embedder(request.embedder, base),
         sample, embeddings, notes, image_batch(base, sample, request.load, max(adapter.rank for adapter in adapters.values())),
     )  # fmt: skip
 
@@ -164,13 +171,13 @@ def _opened(request: CheckRequest) -> tuple[Role, list[CheckedFile], dict[str, A
 
 
 def _blocks(check: Checked, index: int | None, strength: float, seeds: Sequence[int]) -> list[KeyedBlock]:
-    label = BASE_ARM if index is None else check.files[index].label
-    source = check.base.fingerprint if index is None else adapter_sha256(check.adapters[label])
+    source = check.source(index)
+    drawn_by = check.base.fingerprint if index is None else adapter_sha256(check.adapters[check.files[index].label])
     blocks = []
     for start in range(0, len(seeds), SEEDS_A_BLOCK):
         for prompt in check.prompts.all:
-            plan = BlockPlan(label, 0, prompt, 0.0 if index is None else strength, tuple(seeds[start : start + SEEDS_A_BLOCK]))
-            blocks.append(KeyedBlock(plan, block_key(check.sample, plan, source)))
+            plan = BlockPlan(source, 0, prompt, 0.0 if index is None else strength, tuple(seeds[start : start + SEEDS_A_BLOCK]))
+            blocks.append(KeyedBlock(plan, block_key(check.sample, plan, drawn_by)))
     return blocks
 
 
@@ -183,12 +190,13 @@ def _draw(check: Checked, index: int | None, strength: float, listen: Listener) 
     owners = range(len(check.files)) if index is None and check.role == "seeds" else [index or 0]
     for owner in owners:
         blocks = _blocks(check, index, strength, _seeds(check, owner))
-        name = BASE_ARM if index is None else check.files[index].label
-        adapters = {} if index is None else {run_id_of(name, 0): check.adapters[name]}
+        source = check.source(index)
+        adapters = {source: check.adapters[source.arm]} if isinstance(source, AdapterSource) else {}
+        name = "" if index is None else check.files[index].label
         for done, total in draw_blocks(check.store, check.base, check.sample, blocks, adapters, check.embeddings, check.batch_images):
             listen(Event("draw", done, total, f"{name}, strength {strength:g}" if index is not None else "the base's pictures"))
         images = _images_by_prompt(check, blocks)
-        key, embedder = (name, owner, strength), check.embedder
+        key, embedder = (source, owner, strength), check.embedder
         check.features[key] = {prompt: embedder.embed(of_prompt) for prompt, of_prompt in images.items()}
         apart = embedder.copies is not None
         check.copy_features[key] = (
@@ -260,11 +268,11 @@ def _learn_training_set(check: Checked) -> None:
 
 
 def _base_distances(check: Checked) -> list[tuple[int, np.ndarray]]:
-    owners = sorted(owner for name, owner, _ in check.features if name == BASE_ARM)
-    return [(owner, _copy_distance(check, (BASE_ARM, owner, 1.0))) for owner in owners]
+    owners = sorted(owner for source, owner, _ in check.features if source == BASE)
+    return [(owner, _copy_distance(check, (BASE, owner, 1.0))) for owner in owners]
 
 
-def _copy_distance(check: Checked, key: tuple[str, int, float]) -> np.ndarray:
+def _copy_distance(check: Checked, key: Drawn) -> np.ndarray:
     """Return the distance (P, S) of pictures at the trigger's prompts from the nearest training picture, as copies are told."""
     assert check.training_copy_features is not None  # callers have a training set
     return nearest_distance(_stacked(check.copy_features[key], check.prompts.trigger), check.training_copy_features)
@@ -276,8 +284,8 @@ def _stacked(found: Mapping[str, np.ndarray], prompts: Sequence[str]) -> np.ndar
 
 def score(check: Checked, index: int, strength: float) -> Scores:
     """Return what a file does at a strength, one value an image seed."""
-    name, owner = check.files[index].label, index if check.role == "seeds" else 0
-    lora_key, base_key = (name, index, strength), (BASE_ARM, owner, 1.0)
+    owner = index if check.role == "seeds" else 0
+    lora_key, base_key = (check.source(index), index, strength), (BASE, owner, 1.0)
 
     def both(prompts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         return _stacked(check.features[lora_key], prompts), _stacked(check.features[base_key], prompts)
