@@ -1,6 +1,6 @@
 """How often the rule is right, by simulation, over more designs than the tests have time for; each rate with its binomial bounds.
 
-    python benchmarks/infer_rates.py [--studies 20000] [--only alarms coverage power power_curve curves skew]
+    python benchmarks/infer_rates.py [--studies 20000] [--only alarms coverage curves skew]
 
 Prints Markdown tables. Bounds are Clopper and Pearson's at 95 % for the rate that came out. Normal, heavy-tailed (Student t, 3 degrees of
 freedom), skewed (exponential) and few-valued (a circle or none) run effects; every interval is the lab's own. The suite `skew` holds it
@@ -17,8 +17,8 @@ import numpy as np
 from scipy import stats
 
 from loralab.infer.curves import estimate_half_dose, trend_weights
-from loralab.infer.decidable import decidable_effect, decidable_no_change, power_beyond
-from loralab.infer.estimate import estimate_contrast, finding_of, half_width_floor, t_critical
+from loralab.infer.estimate import estimate_contrast, half_width_floor, t_critical
+from loralab.infer.findings import zone_of
 
 ROOT = 20_261_123
 Row = tuple[str, str, int, int]
@@ -39,7 +39,7 @@ def bounds(hits: int, n: int) -> tuple[float, float]:
 
 def judged(effects: Sequence[float], level: float, margin: float, floor: float = 1e-9) -> str:
     """Return the lab's finding on one study's run effects."""
-    return finding_of(estimate_contrast(np.asarray(effects), n_images=len(effects), level=level, floor=floor), margin)
+    return zone_of(estimate_contrast(np.asarray(effects), n_images=len(effects), level=level, floor=floor), margin)
 
 
 def alarms(n: int) -> Iterator[Row]:
@@ -73,27 +73,6 @@ def coverage(n: int) -> Iterator[Row]:
 
 def _contrasts(effects: np.ndarray, level: float, floor: float = 1e-9):  # type: ignore[no-untyped-def]
     return (estimate_contrast(row, n_images=row.size, level=level, floor=floor) for row in effects)
-
-
-def power(n: int) -> Iterator[Row]:
-    """Power at the effects that the plan promises, three claims."""
-    for n_runs in (4, 6, 8, 16):
-        rng, level = np.random.default_rng([ROOT, 5, n_runs]), 1 - 0.05 / 3
-        effect, room = decidable_effect(1.0, n_runs, 3, 0.5), decidable_no_change(1.0, n_runs, 3)
-        found = [judged(effect + row, level, 0.5) for row in rng.normal(0, 1, (n, n_runs))]
-        yield f"decidable effect of {effect:.2f} sd, {n_runs} runs: called higher", "80 %", found.count("higher"), n
-        found = [judged(row, level, room) for row in rng.normal(0, 1, (n, n_runs))]
-        yield f"decidable margin of {room:.2f} sd, {n_runs} runs: called no change", "80 %", found.count("no change"), n
-
-
-def power_curve(n: int) -> Iterator[Row]:
-    """Power against the effect: three claims, a margin of half a standard deviation, effects in standard deviations of a run."""
-    for n_runs in (4, 8, 16):
-        draws = np.random.default_rng([ROOT, 9, n_runs]).normal(0, 1, (n, n_runs))
-        for effect in (0.5, 1.0, 1.5, 2.0, 3.0):
-            low, _ = students_interval(effect + draws, 1 - 0.05 / 3)
-            nominal = power_beyond(effect, 1.0, n_runs, 3, 0.5)
-            yield f"effect of {effect:g} sd, {n_runs} runs: called higher", f"{nominal:.1%}", int((low > 0.5).sum()), n
 
 
 def curves(n: int) -> Iterator[Row]:
@@ -163,7 +142,7 @@ def skew(n: int) -> Iterator[Row]:
                 yield told, "5 %", below + above, n
 
 
-SUITES = {"alarms": alarms, "coverage": coverage, "power": power, "power_curve": power_curve, "curves": curves, "skew": skew}
+SUITES = {"alarms": alarms, "coverage": coverage, "curves": curves, "skew": skew}
 
 
 def main() -> None:

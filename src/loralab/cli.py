@@ -62,7 +62,7 @@ def run(
     ] = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Run although the plan says that some claims cannot be decided.")] = False,
     gate: Annotated[
-        bool, typer.Option("--gate", help="Exit with 10 (contradicted), 11 (inconclusive) or 12 (not measurable); the worst wins.")
+        bool, typer.Option("--gate", help="Exit with 10 (contradicted), 11 (open) or 12 (not measurable); the worst wins.")
     ] = False,
     device: DeviceOption = None,
     precision: PrecisionOption = None,

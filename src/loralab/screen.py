@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 WORDS = {
     "supported": "[green]yes[/]",
     "contradicted": "[red]no[/]",
-    "inconclusive": "[yellow]can't tell yet[/]",
+    "leaning": "[green]some[/]",
+    "open": "[yellow]can't tell yet[/]",
     "not_measurable": "[magenta]not measurable[/]",
 }
 #: names of pictures behind a remark of an audit

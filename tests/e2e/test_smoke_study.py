@@ -157,7 +157,7 @@ def test_two_processes_on_one_store_do_not_harm_each_other(finished: Path, study
 
 def test_gate_tells_the_worst_verdict(finished: Path, study: Path):
     verdicts = json.loads((finished / "studies" / "tiny" / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]
-    codes = {"supported": 0, "contradicted": 10, "inconclusive": 11, "not_measurable": 12}
+    codes = {"supported": 0, "contradicted": 10, "leaning": 11, "open": 11, "not_measurable": 12}
     run("run", study, "--lab", finished, "--anyway", "--gate", code=max(codes[verdict["verdict"]] for verdict in verdicts))
 
 

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from loralab.infer.decidable import decidable_effect, decidable_no_change
-from loralab.infer.estimate import estimate_contrast, finding_of, half_width_floor, sign_flip_p, t_critical
+from loralab.infer.estimate import estimate_contrast, half_width_floor, sign_flip_p, t_critical
+from loralab.infer.findings import zone_of
 from loralab.infer.judge import ControlCells, InstrumentFacts, judge
 from loralab.infer.power import RunSd, plan_claims
 from loralab.infer.verdict import Contrast
@@ -61,11 +61,11 @@ def intervals(differences, level=0.95):
 def findings(differences, margin, level=0.95):
     """Return how many studies give each finding; the code under test must agree on the first 20."""
     low, high = intervals(differences, level)
-    told = np.select([low > margin, high < -margin, (low >= -margin) & (high <= margin)], ["higher", "lower", "no change"], "unclear")
+    told = np.select([low > margin, high < -margin, (low >= -margin) & (high <= margin)], ["higher", "lower", "no change"], "open")
     for i in range(20):
         contrast = Contrast((low[i] + high[i]) / 2, low[i], high[i], level, 2, 2, None, ())
-        assert finding_of(contrast, margin) == told[i]
-    return {finding: int((told == finding).sum()) for finding in ("higher", "lower", "no change", "unclear")}
+        assert zone_of(contrast, margin).removeprefix("some ") in (told[i], *({"higher", "lower"} if told[i] == "open" else ()))
+    return {finding: int((told == finding).sum()) for finding in ("higher", "lower", "no change", "open")}
 
 
 def false_alarms(differences) -> int:
@@ -117,22 +117,6 @@ def test_pictures_taken_for_runs_raise_false_alarms(icc, at_least):
     assert low <= proper / N_STUDIES <= high
 
 
-def test_power_at_the_decidable_effect_is_80_percent():
-    # a run's mean difference: variance run_sd^2 + (seed_sd^2 + picture_sd^2) / seeds = 1 + 5 / 4
-    sd_runs, margin, level = math.sqrt(2.25), 0.8, 1 - 0.05 / 3
-    low, high = bounds(0.8, N_STUDIES)
-
-    effect = decidable_effect(sd_runs, N_RUNS, 3, margin)
-    hits = findings(nested_studies(np.random.default_rng([ROOT, 6]), effect=effect), margin, level)["higher"]
-    report("found beyond the margin at the decidable effect, nominal 80 %", hits, N_STUDIES)
-    assert low <= hits / N_STUDIES <= high
-
-    room = decidable_no_change(sd_runs, N_RUNS, 3)
-    hits = findings(nested_studies(np.random.default_rng([ROOT, 7])), room, level)["no change"]
-    report("called no change at the decidable margin, nominal 80 %", hits, N_STUDIES)
-    assert low <= hits / N_STUDIES <= high
-
-
 def test_wrong_findings_at_the_margin_itself_are_rare():
     # the worst case: the true effect is exactly the margin, so both "higher" and "no change" are wrong; each at most 2.5 %
     margin = 1.0
@@ -167,8 +151,9 @@ def class_coverage(rng, share: float, icc: float, *, floor: bool, n=10_000) -> f
     return float(np.mean(np.abs(effects.mean(axis=1) - share) <= half))
 
 
-@pytest.mark.parametrize(("icc", "at_least"), [(0.0, 0.93), (0.1, 0.925), (0.2, 0.915), (0.5, 0.87)])
+@pytest.mark.parametrize(("icc", "at_least"), [(0.0, 0.93), (0.1, 0.91), (0.2, 0.89), (0.5, 0.84)])
 def test_the_floor_repairs_the_coverage_of_rare_shares(icc, at_least):
+    # Student's interval with the floor alone, as beside the controls' table; the verdicts' own is held in test_rule_rates.py
     rng = np.random.default_rng([ROOT, 10, int(100 * icc)])
     shares = np.arange(0.02, 0.51, 0.02)
     bare = min(class_coverage(rng, share, icc, floor=False) for share in shares)

@@ -10,11 +10,10 @@ from loralab.engine.local import StudyRun
 from loralab.engine.measure_names import card_name, plain_measure
 from loralab.engine.measuring import study_measures
 from loralab.engine.plan import control_cells, placebo_of
-from loralab.infer.decidable import MIN_RUNS
-from loralab.infer.estimate import estimate_contrast
+from loralab.infer.estimate import MIN_RUNS, estimate_contrast
 from loralab.infer.pairs import cell_readings, run_effects
 from loralab.infer.verdict import Verdict
-from loralab.infer.words import amount
+from loralab.infer.words import amount, reading
 from loralab.measure import TABLE
 from loralab.report import ControlRow
 from loralab.spec import BASE, Cell, base_of, is_base
@@ -79,7 +78,7 @@ def _assay(run: StudyRun, verdicts: Sequence[Verdict]) -> Iterator[ControlRow]:
         shown.add((arm, verdict.measure))
         card = run.cards_of[base_of(run.plan.spec, arm)][card_name(verdict.measure)]
         unit, error = TABLE[plain_measure(verdict.measure)].unit, max(card.error, abs(card.bias))
-        told = f"base {amount(verdict.training_mean - gap, unit)}, training set {amount(verdict.training_mean, unit)}"
+        told = f"base {reading(verdict.training_mean - gap, unit)}, training set {reading(verdict.training_mean, unit)}"
         told += f": {abs(gap) / error:.1f} times the instrument's error" if error else ""
         yield ControlRow(f"window of {verdict.measure}", f"can it tell the training set of {arm} from the base?", told, abs(gap) > error)
 

@@ -37,7 +37,7 @@ from loralab.report import (
     Strip,
     StripRow,
 )  # fmt: skip
-from loralab.report.words import duration
+from loralab.report.words import duration, would_tell
 from loralab.spec import BASE, AdapterSource, Cell, CurveSpec, base_of
 from loralab.spec.load import preset_of, run_name, train_spec_of
 from loralab.spec.questions import QuestionId, run_sentence
@@ -230,11 +230,8 @@ def _exclusions(run: StudyRun) -> Iterator[str]:
 
 def _not_measured(run: StudyRun, verdicts: Sequence[Verdict]) -> Iterator[str]:
     for verdict in verdicts:
-        if verdict.verdict == "inconclusive":
-            wish = (
-                f"about {verdict.more_runs} trainings of each arm in all" if verdict.more_runs else "a stronger effect, or a wider margin"
-            )
-            yield f"“{verdict.say}” can't be told yet; it would take {wish}."
+        if verdict.verdict in ("open", "leaning"):
+            yield f"“{verdict.say}” is not settled: {would_tell(verdict)}."
         elif verdict.verdict == "not_measurable":
             yield f"“{verdict.say}” was not measured: {verdict.reason}"
     used = "Only this base was used." if len(run.bases) == 1 else "Only these bases were used."

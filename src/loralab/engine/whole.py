@@ -16,7 +16,7 @@ from loralab.report.summary import write_summary
 from loralab.spec.load import Loaded, preset_of
 from loralab.store import append_line, disk_errors
 
-GATE_CODES = {"supported": 0, "contradicted": 10, "inconclusive": 11, "not_measurable": 12}
+GATE_CODES = {"supported": 0, "contradicted": 10, "leaning": 11, "open": 11, "not_measurable": 12}
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,14 @@ import polars as pl
 
 from loralab.errors import lab_error
 from loralab.infer import words
-from loralab.infer.decidable import runs_needed
-from loralab.infer.estimate import estimate_contrast, half_width_floor
+from loralab.infer.comparison import Comparison, Sample, against_base, between, differences, read_sample
+from loralab.infer.estimate import Levels, half_width_floor, moderated_contrast
+from loralab.infer.future import Outlook, outlook
+from loralab.infer.known import BaseKnown
+from loralab.infer.looks import PLANNED, Looks, look_levels
+from loralab.infer.moderated import Prior, Squares, squares_of
 from loralab.infer.pairs import CellReadings, RunEffects, cell_readings, run_effects
+from loralab.infer.spreads import likeness_of
 from loralab.infer.verdict import Contrast
 from loralab.spec.cells import Cell
 from loralab.spec.models import ClaimSpec
@@ -25,8 +30,6 @@ from loralab.spec.questions import QuestionId
 from loralab.spec.sources import BASE, BaseSource, is_base
 
 DEFAULT_MARGIN = 0.25
-Weights = Sequence[float] | np.ndarray
-DIFFERENCE: Weights = (1.0, -1.0)
 #: a continuous claim needs this share of measurable pictures on both sides.
 MIN_MEASURABLE = 0.85
 #: transfer (the share of the gap that was crossed) is shown only when the gap rests on this many base pictures.
@@ -67,14 +70,6 @@ class InstrumentFacts:
         """A gap no wider than this cannot be told from none: the card's error on one picture, or its bias if larger."""
         return max(self.error, abs(self.bias))
 
-    def left_in_means(self, n_pairs: int) -> float:
-        """Return what of the card's error may be left in a difference of two means over ``n_pairs`` pictures each.
-
-        Errors of single pictures average out; the bias does not where the two sides look different, as their biases
-        then need not cancel. So: the whole bias, plus one standard error of the single-picture error.
-        """
-        return abs(self.bias) + self.error * math.sqrt(2 / n_pairs)
-
 
 @dataclass(frozen=True)
 class OwnBases:
@@ -95,6 +90,8 @@ class ControlCells:
     placebo: Cell | None
     no_trigger: Cell | None
     null: Cell | None = None  # random adapters that change the predicted noise as much as the trained ones
+    #: in what the placebo's recipe differs from the arm's (`infer.placebo.recipe_differences`): then it is no control, and is not counted
+    placebo_differs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +108,23 @@ class CurveCells:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """What all questions of an experiment share: the error rate, among how many it is shared, the planned looks, and the study's prior."""
+
+    alpha: float
+    m_claims: int
+    m_study: int
+    looks: Looks = PLANNED
+    prior: Prior = field(default_factory=Prior)
+
+    def levels(self, n_runs: int) -> Levels:
+        """Return the levels of the intervals at ``n_runs`` trainings: for a size, and for a direction."""
+        look = self.looks.index(n_runs)
+        claim, study = (look_levels(m, self.alpha, self.looks)[look] for m in (self.m_claims, self.m_study))
+        return Levels(1 - claim, 1 - study)
+
+
+@dataclass(frozen=True)
 class Case:
     """One claim with everything that judging it reads."""
 
@@ -120,9 +134,9 @@ class Case:
     training_mean: float | None
     facts: InstrumentFacts
     controls: ControlCells
-    alpha: float
-    m_claims: int
+    rule: Rule
     own: OwnBases = field(default_factory=OwnBases)
+    known: Mapping[Cell, BaseKnown] = field(default_factory=dict)
 
     @property
     def base(self) -> Cell:
@@ -136,37 +150,55 @@ class Case:
         return not any(side.is_base for side in sides) and self.own.base(sides[0]).arm != self.own.base(sides[1]).arm
 
     @property
-    def level(self) -> float:
-        """The level of the claim's interval: the experiment's error rate is shared by its claims and curves."""
-        return 1 - self.alpha / self.m_claims
+    def comparison(self) -> Comparison:
+        """What the claim compares."""
+        cell, versus = self.claim.cell, self.claim.versus_cell
+        if versus.is_base and not cell.is_base:
+            return against_base(cell, versus)
+        return (differences if self.across_bases else between)(cell, versus, self.own.base(cell), self.own.base(versus))
 
     def side(self, cell: Cell) -> CellReadings:
         """Return the readings of one cell."""
         return cell_readings(self.readings, cell, self.claim.measure)
 
+    def sample(self, comparison: Comparison) -> Sample:
+        """Return the paired values of a comparison."""
+        return read_sample(comparison, [self.side(cell) for cell in comparison.all_cells], self.facts.kind, self.known)
+
+    def squares(self, sample: Sample) -> Squares:
+        """Return a sample's mean squares, by the instrument's shipped likeness."""
+        return squares_of(sample.z, sample.replicate, likeness_of(self.claim.measure))
+
     def effects(self, sides: Sequence[CellReadings], weights: Sequence[float]) -> RunEffects:
-        """Return one effect a run: the weighted sum of the sides."""
+        """Return one plain effect a training: the weighted sum of the sides."""
         return run_effects(sides, weights, self.facts.kind)
 
-    def floor(self, runs: RunEffects, weights: Weights = DIFFERENCE, level: float | None = None, n_runs: int | None = None) -> float:
-        """Return the smallest half width that the interval of a weighted sum of cells may have; with ``n_runs``, after so many runs.
-
-        The sum can move by half of its absolute weights times the instrument's range: 1 range for a difference, more for a trend.
-        """
-        wanted = runs.n_runs if n_runs is None else n_runs
+    def floor(self, sample: Sample, level: float, n_runs: int | None = None) -> float:
+        """Return the smallest half width of a sample's interval at ``level``; with ``n_runs``, as it would be after so many trainings."""
+        wanted = sample.n_runs if n_runs is None else n_runs
         return half_width_floor(
             n_runs=wanted,
-            n_pairs=max(1, round(runs.n_pairs * wanted / runs.n_runs)) if runs.n_runs else 1,
-            level=self.level if level is None else level,
-            few_valued=runs.few_valued,
-            span=self.facts.span * float(np.abs(weights).sum()) / 2,
-            error=self.facts.error * float(np.linalg.norm(weights)) / math.sqrt(2),
+            n_pairs=max(1, round(sample.n_pairs * wanted / sample.n_runs)) if sample.n_runs else 1,
+            level=level,
+            few_valued=sample.few_valued,
+            span=self.facts.span * sample.comparison.reach,
+            error=self.facts.error * sample.comparison.noise,
         )
 
-    def contrast(self, runs: RunEffects, weights: Weights = DIFFERENCE, level: float | None = None) -> Contrast:
-        """Return the mean of the run effects with its interval; at the claim's level unless another is given."""
-        floor = self.floor(runs, weights, level)
-        return estimate_contrast(runs.effects, n_images=runs.n_pairs, level=self.level if level is None else level, floor=floor)
+    def contrast(self, sample: Sample, level: float | None = None) -> Contrast:
+        """Return the estimate with its intervals; at the levels of the look that has been reached, unless another is given."""
+        levels = self.rule.levels(sample.n_runs) if level is None else Levels(level, level)
+        return moderated_contrast(
+            sample, self.squares(sample), self.rule.prior, levels, ends=(self.facts.low, self.facts.high),
+            floor=lambda at: self.floor(sample, at), bias=self.facts.bias,
+        )  # fmt: skip
+
+    def outlook(self, sample: Sample, contrast: Contrast, margin: float, expect: str) -> Outlook:
+        """Return the chance of an answer at the looks that are still to come."""
+        return outlook(
+            contrast, margin, expect, lambda n_runs: self.rule.levels(n_runs).claim,
+            lambda n_runs, level: self.floor(sample, level, n_runs), self.rule.looks,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -182,19 +214,28 @@ class Gap:
 
 
 def find_gap(case: Case) -> Gap:
-    """Return the gap, from every base picture at the claim's prompt, and the margin that the claim asks for."""
+    """Return the gap, from the base pictures that no contrast uses where there are any, and the margin that the claim asks for.
+
+    So the margin neither moves with the budget nor leans with the effect; without such pictures every base picture at the prompt serves.
+    """
     claim, facts = case.claim, case.facts
-    base = case.side(case.base).known(facts.kind)
-    sd_base = float(np.std(base, ddof=1)) if len(base) > 1 else None
-    gap = case.training_mean - float(np.mean(base)) if case.training_mean is not None and len(base) else None
+    base = case.known.get(case.base) or _of_study(case.side(case.base).known(facts.kind))
+    sd_base = math.sqrt(base.variance) if base.n > 1 else None
+    gap = case.training_mean - base.mean if case.training_mean is not None and base.n else None
     if claim.margin_absolute is not None:
-        return Gap(gap, sd_base, len(base), claim.margin_absolute, "given", "")
+        return Gap(gap, sd_base, base.n, claim.margin_absolute, "given", "")
     source = words.margin_source(DEFAULT_MARGIN if claim.margin is None else claim.margin)
     if gap is None:
-        return Gap(None, sd_base, len(base), None, source, words.no_gap(case.training_mean is None))
+        return Gap(None, sd_base, base.n, None, source, words.no_gap(case.training_mean is None))
     if abs(gap) <= facts.smallest_gap:
-        return Gap(gap, sd_base, len(base), None, source, words.gap_too_small(gap, facts.smallest_gap, facts.unit))
-    return Gap(gap, sd_base, len(base), (DEFAULT_MARGIN if claim.margin is None else claim.margin) * abs(gap), source, "")
+        return Gap(gap, sd_base, base.n, None, source, words.gap_too_small(gap, facts.smallest_gap, facts.unit))
+    return Gap(gap, sd_base, base.n, (DEFAULT_MARGIN if claim.margin is None else claim.margin) * abs(gap), source, "")
+
+
+def _of_study(values: np.ndarray) -> BaseKnown:
+    if not len(values):
+        return BaseKnown(0.0, 0.0, 0)
+    return BaseKnown(float(values.mean()), float(values.var(ddof=1)) if len(values) > 1 else 0.0, len(values))
 
 
 def why_unreadable(case: Case, sides: Sequence[CellReadings], cells: Sequence[Cell] = ()) -> str:
@@ -210,23 +251,3 @@ def why_unreadable(case: Case, sides: Sequence[CellReadings], cells: Sequence[Ce
 def too_few(facts: InstrumentFacts, side: CellReadings) -> bool:
     """Return whether too small a share of a continuous instrument's pictures could be measured."""
     return facts.kind == "continuous" and side.value.size > 0 and side.measurable_share < MIN_MEASURABLE
-
-
-def margin_refusal(case: Case, runs: RunEffects, gap: Gap) -> str:
-    """Return why there is no margin to judge by; empty where there is one. The difference itself may still be shown."""
-    if gap.margin is None:
-        return gap.refusal
-    left = case.facts.left_in_means(max(runs.n_pairs, 1))
-    if runs.n_pairs and gap.margin <= left:
-        return words.margin_in_error(gap.margin, left, case.facts.unit, given=case.claim.margin_absolute is not None)
-    return ""
-
-
-def more_runs(case: Case, runs: RunEffects, contrast: Contrast, margin: float, weights: Weights = DIFFERENCE) -> int | None:
-    """Return the runs, in all, that would decide an effect of the size seen; None where hardly any number would."""
-    sd_runs = float(np.std(contrast.run_effects, ddof=1)) or 1e-6 * case.facts.span
-
-    def floor_at(n_runs: int) -> float:
-        return case.floor(runs, weights, contrast.level, n_runs)
-
-    return runs_needed(contrast.effect, sd_runs, case.m_claims, margin, case.alpha, at_least=contrast.n_runs + 1, floor_at=floor_at)

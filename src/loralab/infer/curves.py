@@ -12,11 +12,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from loralab.infer import words
-from loralab.infer.case import Case, CurveCells, Gap, find_gap, margin_refusal, more_runs, why_unreadable
-from loralab.infer.decidable import MIN_RUNS
-from loralab.infer.estimate import finding_of, t_critical
-from loralab.infer.pairs import RunEffects, replicates_of, run_effects
-from loralab.infer.verdict import Contrast, DoseCurve, DosePoint, Finding, HalfDose, Ruling, Verdict
+from loralab.infer.case import Case, CurveCells, Gap, find_gap, why_unreadable
+from loralab.infer.comparison import Comparison, Sample, against_base, between, trend
+from loralab.infer.estimate import MIN_RUNS, t_critical
+from loralab.infer.findings import Ruled, finding_of, is_small_yes, ruling_of, zone_of
+from loralab.infer.future import NOTHING_AHEAD
+from loralab.infer.pairs import replicates_of
+from loralab.infer.verdict import Contrast, DoseCurve, DosePoint, Finding, HalfDose, Verdict
 from loralab.spec.models import CurveSpec
 
 
@@ -84,85 +86,93 @@ def reference_dose(over: str, doses: Sequence[float]) -> float:
     return 1.0 if over == "strength" and 1.0 in doses else max(doses)
 
 
+def curve_samples(case: Case, cells: CurveCells) -> tuple[Sample, ...]:
+    """Return the paired values of a curve's trend; none where it has fewer than two doses."""
+    return (case.sample(_trend(case, cells)),) if len(cells.doses) > 1 else ()
+
+
+def _trend(case: Case, cells: CurveCells) -> Comparison:
+    return trend(cells.cells, tuple(float(weight) for weight in trend_weights(len(cells.doses))), case.base)
+
+
 def judge_curve(case: Case, curve: CurveSpec, cells: CurveCells, damage: Case | None) -> Verdict:
     """Return the verdict on a curve: its trend against the margin, with points, half-effect dose, overshoot and damage beside it.
 
     ``damage`` is the case of the instrument that is read at the unrelated prompts; None where the study has none.
     """
-    all_cells = [*cells.cells, case.base]
-    sides = [case.side(cell) for cell in all_cells]
-    runs = case.effects(sides, [*trend_weights(len(cells.doses)), 0.0])
-    gap = find_gap(case)
-    broken = why_unreadable(case, sides, all_cells)
-    told = runs.n_runs >= MIN_RUNS and not broken and len(cells.doses) > 1
-    weights = trend_weights(len(cells.doses))
-    contrast = case.contrast(runs, weights) if told else None
-    refusal = broken or margin_refusal(case, runs, gap)
-    finding, ruling, reason, more = _rule(case, runs, contrast, gap, refusal, curve, cells)
-    drawn = _draw(case, runs, cells, curve, gap, damage) if told else None
-    if drawn is not None and finding is not None:
-        reason += _beside(drawn, finding)
-    means = runs.side_means.mean(axis=1) if runs.n_runs else None
+    sides, gap = [case.side(cell) for cell in cells.cells], find_gap(case)
+    sample = case.sample(_trend(case, cells))
+    broken = why_unreadable(case, sides, cells.cells)
+    told = sample.n_runs >= MIN_RUNS and not broken and len(cells.doses) > 1
+    contrast = case.contrast(sample) if told else None
+    ruled = _rule(case, sample, contrast, gap, broken or gap.refusal, curve, cells)
+    drawn = _draw(case, cells, curve, gap, damage) if told else None
+    reason = ruled.reason + (_beside(drawn, ruled.finding) if drawn is not None and ruled.finding is not None else "")
     name = f'{curve.cell.arm} @ "{curve.cell.prompt}"'
     first, last = (f"{name}, {words.dose_name(curve.over, dose)}" for dose in (cells.doses[0], cells.doses[-1]))
-    measurable = [side.measurable_share for side in sides]
+    means = sample.cell_means or None
     return Verdict(
         experiment=case.question.experiment, kind=case.question.kind, index=case.question.index, say=curve.say,
         measure=case.claim.measure, cell=last, versus=first,
-        expect=curve.expect, article=curve.article, finding=finding, verdict=ruling, reason=reason, contrast=contrast, margin=gap.margin,
-        margin_source=gap.margin_source, cell_mean=None if means is None else float(means[-2]),
-        versus_mean=None if means is None else float(means[0]), training_mean=case.training_mean, gap=gap.gap, transfer=None,
-        measurable_cell=measurable[-2], measurable_versus=measurable[0], n_excluded_runs=len(replicates_of(sides) - set(runs.replicates)),
-        controls=(), more_runs=more, curve=drawn,
+        expect=curve.expect, article=curve.article, finding=ruled.finding, verdict=ruled.ruling, reason=reason, contrast=contrast,
+        margin=gap.margin, margin_source=gap.margin_source, cell_mean=None if means is None else means[-1],
+        versus_mean=None if means is None else means[0], training_mean=case.training_mean, gap=gap.gap, transfer=None,
+        measurable_cell=sides[-1].measurable_share, measurable_versus=sides[0].measurable_share,
+        n_excluded_runs=len(replicates_of(sides) - set(sample.replicates)), controls=(),
+        more_runs=MIN_RUNS if contrast is None and ruled.ruling == "open" else None if ruled.outlook is None else ruled.outlook.more_runs,
+        chance=None if ruled.outlook is None else ruled.outlook.last, found=ruled.found, curve=drawn,
     )  # fmt: skip
 
 
-def _rule(
-    case: Case, runs: RunEffects, contrast: Contrast | None, gap: Gap, refusal: str, curve: CurveSpec, cells: CurveCells
-) -> tuple[Finding | None, Ruling, str, int | None]:
-    """Return finding, verdict, reason and the runs needed; a curve compares doses of one arm, so it is its own control."""
+def _rule(case: Case, sample: Sample, contrast: Contrast | None, gap: Gap, refusal: str, curve: CurveSpec, cells: CurveCells) -> Ruled:
+    """Return what is said of a curve; it compares doses of one arm, so it is its own control."""
     if len(cells.doses) < 2:
-        return None, "not_measurable", words.too_few_doses(), None
+        return Ruled(None, "not_measurable", words.too_few_doses())
     if refusal:
-        return None, "not_measurable", refusal, None
+        return Ruled(None, "not_measurable", refusal)
     if contrast is None or gap.margin is None:
-        return None, "inconclusive", words.too_few_runs(runs.n_runs, MIN_RUNS), MIN_RUNS
-    finding = finding_of(contrast, gap.margin)
-    if finding == "unclear":
-        more = more_runs(case, runs, contrast, gap.margin, trend_weights(len(cells.doses)))
-        return finding, "inconclusive", words.unclear(contrast, gap.margin, case.facts.unit, more), more
-    bent = _bent(case, runs, gap.margin) if finding == "no change" else None
+        return Ruled(None, "open", words.too_few_runs(sample.n_runs, MIN_RUNS))
+    finding, unit = finding_of(contrast, gap.margin, curve.expect), case.facts.unit
+    ruling, found = ruling_of(finding, curve.expect), words.found(finding, contrast, gap.margin, unit)
+    bent = _bent(case, cells, gap.margin) if finding == "no change" else None
     if bent is not None:
         index, there = bent
-        more = more_runs(case, runs, there, gap.margin) if finding_of(there, gap.margin) == "unclear" else None
+        settled = zone_of(there, gap.margin) in ("higher", "lower")  # further trainings would only show more of the bend
+        ahead = NOTHING_AHEAD if settled else case.outlook(sample, there, gap.margin, "no change")
         doses = (cells.doses[0], cells.doses[index], cells.doses[-1])
-        reason = words.bent(contrast, there, gap.margin, case.facts.unit, curve.over, doses, more)
-        return "unclear", "inconclusive", reason, more
-    ruling: Ruling = "supported" if finding == curve.expect else "contradicted"
-    return finding, ruling, words.trend(finding, contrast, gap.margin, case.facts.unit, curve.over, cells.doses), None
+        hint = words.would_tell(ahead, contrast, gap.margin, None)
+        reason = words.bent(contrast, there, gap.margin, unit, curve.over, doses, hint)
+        return Ruled("open", "open", reason, words.found("open", contrast, gap.margin, unit), ahead)
+    if ruling in ("supported", "contradicted"):
+        small = finding == "no change" and is_small_yes(contrast, curve.expect)
+        return Ruled(finding, ruling, words.trend(finding, contrast, gap.margin, unit, curve.over, cells.doses, small=small), found)
+    ahead = case.outlook(sample, contrast, gap.margin, curve.expect)
+    hint = words.would_tell(ahead, contrast, gap.margin, None)
+    return Ruled(finding, ruling, words.undecided(finding, contrast, gap.margin, unit, hint), found, ahead)
 
 
-def _bent(case: Case, runs: RunEffects, margin: float) -> tuple[int, Contrast] | None:
+def _bent(case: Case, cells: CurveCells, margin: float) -> tuple[int, Contrast] | None:
     """Return the dose whose change from the first one is not shown to lie inside the margin, the furthest of them; None without one.
 
     A curve that rises and falls again has a flat line; "no change" needs every dose to stay. All must hold, so no further correction.
     """
-    first = runs.side_means[0]
-    found = [(j, _point(case, runs, runs.side_means[j] - first, case.level)) for j in range(1, len(runs.side_means) - 1)]
-    away = [(j, there) for j, there in found if finding_of(there, margin) != "no change"]
+    first = cells.cells[0]
+    samples = [(j, case.sample(between(cells.cells[j], first, case.base, case.base))) for j in range(1, len(cells.cells) - 1)]
+    found = [(j, case.contrast(sample)) for j, sample in samples]
+    away = [(j, there) for j, there in found if zone_of(there, margin) != "no change"]
     return max(away, key=lambda item: max(-item[1].low, item[1].high), default=None)
 
 
-def _draw(case: Case, runs: RunEffects, cells: CurveCells, curve: CurveSpec, gap: Gap, damage: Case | None) -> DoseCurve:
+def _draw(case: Case, cells: CurveCells, curve: CurveSpec, gap: Gap, damage: Case | None) -> DoseCurve:
     """Return the curve's points and what follows from them; the points' intervals hold together."""
-    effects = runs.side_means[:-1] - runs.side_means[-1]  # (doses, R)
-    level = 1 - (1 - case.level) / len(cells.doses)
+    samples = [case.sample(against_base(cell, case.base)) for cell in cells.cells]
+    level = 1 - (1 - case.rule.levels(samples[0].n_runs).claim) / len(cells.doses)
     points = tuple(
-        DosePoint(dose, _point(case, runs, effects[j], level), None if damage is None else _damage(damage, cells, j, level))
-        for j, dose in enumerate(cells.doses)
+        DosePoint(dose, case.contrast(sample, level), None if damage is None else _damage(damage, cells, j, level))
+        for j, (dose, sample) in enumerate(zip(cells.doses, samples, strict=True))
     )
     reference = reference_dose(curve.over, cells.doses)
-    half = _half(case, runs, cells, effects, reference)
+    half = _half(case, cells, reference)
     says = words.no_half_dose(curve.over, reference)
     if half is not None:
         says = words.half_dose(curve.over, half.dose, half.low, half.high, reference)
@@ -171,17 +181,16 @@ def _draw(case: Case, runs: RunEffects, cells: CurveCells, curve: CurveSpec, gap
     return DoseCurve(curve.over, reference, points, half, says, over, measure, cells.unrelated)
 
 
-def _point(case: Case, runs: RunEffects, effects: np.ndarray, level: float) -> Contrast:
-    own = RunEffects(runs.replicates, effects, runs.side_means, runs.n_pairs, runs.few_valued)
-    return case.contrast(own, level=level)
-
-
-def _half(case: Case, runs: RunEffects, cells: CurveCells, effects: np.ndarray, reference: float) -> HalfDose | None:
-    """Return the half-effect dose from dose 0, where nothing is changed, up to the reference."""
+def _half(case: Case, cells: CurveCells, reference: float) -> HalfDose | None:
+    """Return the half-effect dose from dose 0, where nothing is changed, up to the reference; from each training's plain differences."""
+    sides = [case.side(cell) for cell in (*cells.cells, case.base)]
+    runs = case.effects(sides, [1.0] * len(cells.cells) + [0.0])
+    effects = runs.side_means[:-1] - runs.side_means[-1]  # (doses, R)
     kept = [j for j, dose in enumerate(cells.doses) if 0 < dose <= reference]
     zero = np.zeros((1, runs.n_runs))
     doses = [0.0, *(cells.doses[j] for j in kept)]
-    return estimate_half_dose(doses, np.vstack([zero, effects[kept]]), case.level, case.floor(runs))
+    sample, level = case.sample(against_base(cells.cells[-1], case.base)), case.rule.levels(runs.n_runs).claim
+    return estimate_half_dose(doses, np.vstack([zero, effects[kept]]), level, case.floor(sample, level)) if runs.n_runs > 1 else None
 
 
 def _is_beyond(effect: Contrast, gap: float, smallest_gap: float) -> bool:
@@ -192,12 +201,11 @@ def _is_beyond(effect: Contrast, gap: float, smallest_gap: float) -> bool:
 
 
 def _damage(damage: Case, cells: CurveCells, index: int, level: float) -> Contrast | None:
-    """Return the mean difference from the base over the unrelated prompts at one dose; None where too few runs were read."""
-    own = cells.damage_cells(index)
-    sides = [damage.side(cell) for cell in own] + [damage.side(damage.own.base(cell)) for cell in own]
-    weights = [1 / len(own)] * len(own) + [-1 / len(own)] * len(own)
-    runs = run_effects(sides, weights, damage.facts.kind)
-    return damage.contrast(runs, level=level) if runs.n_runs >= MIN_RUNS else None
+    """Return the mean difference from the base over the unrelated prompts at one dose; None where too few trainings were read."""
+    own, share = cells.damage_cells(index), 1 / len(cells.unrelated)
+    beneath, weights = tuple(damage.own.base(cell) for cell in own), (share,) * len(own)
+    sample = damage.sample(Comparison("against", own, weights, beneath, weights))
+    return damage.contrast(sample, level) if sample.n_runs >= MIN_RUNS else None
 
 
 def _beside(drawn: DoseCurve, finding: Finding) -> str:

@@ -7,14 +7,19 @@ figure drawn from the contrast and the word beside it cannot disagree. Recipe-le
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from scipy import stats
 
-from loralab.infer.verdict import Contrast, Finding
+from loralab.infer.comparison import Sample
+from loralab.infer.moderated import Prior, Squares, design_effect, moderate, smoothed_variance
+from loralab.infer.verdict import Contrast
 
+#: below this many trainings the lab prints no verdict about a recipe.
+MIN_RUNS = 3
 #: all sign patterns are counted up to 2^16 of them (16 runs); beyond that this many are drawn from a fixed stream.
 MAX_SIGN_PATTERNS = 2**16
 DRAWN_SIGN_PATTERNS = 2**14
@@ -89,12 +94,48 @@ def estimate_contrast(effects: np.ndarray, *, n_images: int, level: float, floor
     )
 
 
-def finding_of(contrast: Contrast, margin: float) -> Finding:
-    """Return what the interval says: wholly beyond the margin, wholly inside it, or neither."""
-    if contrast.low > margin:
-        return "higher"
-    if contrast.high < -margin:
-        return "lower"
-    if contrast.low >= -margin and contrast.high <= margin:
-        return "no change"
-    return "unclear"
+@dataclass(frozen=True)
+class Levels:
+    """The levels of a contrast's two intervals: among the claims of its experiment, and among all of the study."""
+
+    claim: float
+    study: float
+
+
+def student_half_width(df: float, level: float) -> float:
+    """Return the two-sided Student t quantile at ``level`` for ``df`` degrees of freedom (they need not be whole)."""
+    return float(stats.t.ppf(0.5 + level / 2, df))
+
+
+def moderated_contrast(
+    sample: Sample,
+    squares: Squares,
+    prior: Prior,
+    levels: Levels,
+    *,
+    ends: tuple[float, float],
+    floor: Callable[[float], float],
+    bias: float,
+) -> Contrast:
+    """Return the estimate of a sample with its intervals: estimate +- (max(t_nu se, floor) + |bias|), se^2 = s2 / pairs + v.
+
+    s2 and nu are moderated by the study's ``prior``; v is what is not known of the base's mean; readings between ``ends`` of few kinds
+    scatter at least as their smoothed shares do; ``floor`` gives the smallest half width at a level; ``bias`` is what of the
+    instrument's need not cancel. Raises ValueError with fewer than 2 trainings.
+    """
+    if sample.n_runs < 2:
+        raise ValueError(f"an interval over trainings needs at least 2 of them, not {sample.n_runs}")
+    least = 0.0
+    if sample.few_valued:
+        pseudo = float(stats.norm.isf((1 - levels.claim) / 2) ** 2)
+        least = smoothed_variance(sample.z, sample.ends(*ends), sample.n_pairs / design_effect(squares, prior), pseudo)
+    found = moderate(squares, prior, least)
+    error = math.sqrt(found.s2 / sample.n_pairs + sample.v)
+    effect = float(sample.z.mean())
+    half, sure = (max(student_half_width(found.df, level) * error, floor(level)) + abs(bias) for level in (levels.claim, levels.study))
+    return Contrast(
+        effect=effect, low=effect - half, high=effect + half, level=levels.claim, n_runs=sample.n_runs, n_images=sample.n_pairs,
+        p_sign_flip=sign_flip_p(sample.run_effects), run_effects=tuple(float(value) for value in sample.run_effects), error=error,
+        df=found.df, bias=abs(bias), known_error=math.sqrt(sample.v), sure_low=effect - sure, sure_high=effect + sure,
+        sure_level=levels.study,
+    )  # fmt: skip

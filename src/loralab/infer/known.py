@@ -50,11 +50,12 @@ def pooled(parts: Sequence[BaseKnown | None]) -> BaseKnown | None:
 
 @dataclass(frozen=True)
 class Adjusted:
-    """One value a pair, (pairs,), whose mean is the estimate; the slope, and the variance ``v`` that the known mean adds."""
+    """One value a pair, z = y - theta x - offset, whose mean is the estimate; ``v`` is the variance that the known mean adds."""
 
-    z: np.ndarray
+    z: np.ndarray  # (pairs,)
     theta: float
     v: float
+    offset: float = 0.0
 
 
 def slope(y: np.ndarray, x: np.ndarray) -> float:
@@ -84,7 +85,7 @@ def adjust(y: np.ndarray, x: np.ndarray, mean: float, error: float, kind: Litera
     w = 1.0 if math.isinf(error) else error / (error + own) if error + own > 0 else 0.0
     if kind == "between":
         theta *= 1 - w
-        return Adjusted(y - theta * (x - mean) if theta else y, theta, theta**2 * error if theta else 0.0)
+        return Adjusted(y - theta * (x - mean), theta, theta**2 * error, -theta * mean) if theta else Adjusted(y, 0.0, 0.0)
     theta = min(1.0, max(0.0, theta * (1 - w) + w))
     known = (1 - theta) * mean if theta < 1 else 0.0
-    return Adjusted(y - theta * x - known, theta, (1 - theta) ** 2 * error if theta < 1 else 0.0)
+    return Adjusted(y - theta * x - known, theta, (1 - theta) ** 2 * error if theta < 1 else 0.0, known)

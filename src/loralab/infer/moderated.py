@@ -106,8 +106,25 @@ def trigamma_inverse(value: float) -> float:
     return float(optimize.brentq(lambda x: float(special.polygamma(1, x)) - value, 1e-4, 1e7, xtol=1e-12, rtol=1e-12))
 
 
-def moderate(squares: Squares, prior: Prior) -> Moderated:
-    """Return the variance of a contrast and its degrees of freedom.
+def smoothed_variance(z: np.ndarray, ends: tuple[float, float], n_independent: float, pseudo: float) -> float:
+    """Return the variance of ``z`` (pairs,), values of few kinds, with ``pseudo`` further pairs, half at each end of what they can be.
+
+    For a share this is p (1 - p) at Wilson's p (1927; Agresti and Coull 1998: pseudo = z^2 of the level), for a difference of two what
+    Agresti and Caffo (2000) add to each. A rare kind that a study happens not to have seen would else make its interval too narrow.
+    ``n_independent`` is the number of pairs over their design effect.
+    """
+    own, added = n_independent / (n_independent + pseudo), pseudo / (n_independent + pseudo)
+    half, middle = (ends[1] - ends[0]) / 2, (ends[0] + ends[1]) / 2
+    return float(own * z.var() + added * half**2 + own * added * (z.mean() - middle) ** 2)
+
+
+def design_effect(squares: Squares, prior: Prior) -> float:
+    """Return how much more the mean of pairs scatters than that of as many independent ones, as the study as a whole shows."""
+    return prior.scale * squares.pi
+
+
+def moderate(squares: Squares, prior: Prior, least_within: float = 0.0) -> Moderated:
+    """Return the variance of a contrast and its degrees of freedom; ``least_within`` is what pictures of a training scatter at least.
 
     d = 1 / (1/d0 + 1/df_within); s2 = max(MSB, (d scale pi MSW + (R - 1) MSB) / (d + R - 1)); nu = d + R - 1. Below 8 trainings,
     or with one picture a training, it is MSB with R - 1: Student's interval over trainings.
@@ -116,5 +133,6 @@ def moderate(squares: Squares, prior: Prior) -> Moderated:
     if squares.n_runs < LEAST_RUNS or squares.df_within <= 0:
         return Moderated(squares.between, own)
     d = 1 / (1 / prior.df + 1 / squares.df_within)
-    borrowed = (d * prior.scale * squares.pi * squares.within + own * squares.between) / (d + own)
+    within = max(squares.within, least_within)
+    borrowed = (d * design_effect(squares, prior) * within + own * squares.between) / (d + own)
     return Moderated(max(squares.between, borrowed), d + own)

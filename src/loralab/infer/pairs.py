@@ -36,6 +36,11 @@ class CellReadings:
         """The share of the pictures that could be measured; 0 without pictures."""
         return float(self.measured.mean()) if self.measured.size else 0.0
 
+    def outside(self, replicates: np.ndarray) -> CellReadings:
+        """Return the readings of all replicates but these."""
+        keep = ~np.isin(self.replicate, replicates)
+        return CellReadings(self.replicate[keep], self.seed[keep], self.value[keep], self.measured[keep])
+
     def known(self, kind: str) -> np.ndarray:
         """Return the values that count, (n,): a share counts an unmeasurable picture as "no" (0), a continuous one leaves it out."""
         return self.value if kind == "share" else self.value[self.measured]
@@ -93,17 +98,22 @@ def drawn_by(who: Who) -> pl.Expr:
     return (pl.col("arm") == str(who)) & (pl.col("is_base") == is_base(who))
 
 
+def _is_cell(cell: Cell) -> pl.Expr:
+    """Return the condition that a row belongs to a cell; the base has neither strength nor step."""
+    chosen = drawn_by(cell.arm) & (pl.col("prompt") == cell.prompt)
+    if cell.is_base:
+        return chosen
+    step = pl.col("step").is_null() if cell.step is None else pl.col("step") == cell.step
+    return chosen & ((pl.col("strength") - cell.strength).abs() < 1e-9) & step
+
+
 def cell_readings(readings: pl.DataFrame, cell: Cell, measure: str) -> CellReadings:
     """Return the readings of ``cell`` by the instrument ``measure``; empty where no run of it was read.
 
     The base has neither strength nor step, so those columns are not compared there. Raises LabError("measurement")
     where a picture was read twice: the pairs would no longer be pairs.
     """
-    chosen = drawn_by(cell.arm) & (pl.col("prompt") == cell.prompt) & (pl.col("measure") == measure)
-    if not cell.is_base:
-        step = pl.col("step").is_null() if cell.step is None else pl.col("step") == cell.step
-        chosen = chosen & ((pl.col("strength") - cell.strength).abs() < 1e-9) & step
-    rows = with_sources(readings).filter(chosen).sort("replicate", "seed")
+    rows = with_sources(readings).filter(_is_cell(cell) & (pl.col("measure") == measure)).sort("replicate", "seed")
     if rows.select("replicate", "seed").is_duplicated().any():
         raise lab_error(
             "measurement", f"{cell}: a picture has two readings of {measure}", "one reading a picture", "measure the cell again"
@@ -113,11 +123,26 @@ def cell_readings(readings: pl.DataFrame, cell: Cell, measure: str) -> CellReadi
     return CellReadings(rows["replicate"].to_numpy(), rows["seed"].to_numpy(), np.where(measured, value, 0.0), measured)
 
 
-def _shared_rows(sides: Sequence[CellReadings]) -> list[np.ndarray]:
-    """Return, for each side, the rows of the (replicate, seed) that all sides have, in one common order."""
-    rows = [{key: i for i, key in enumerate(zip(side.replicate.tolist(), side.seed.tolist(), strict=True))} for side in sides]
-    shared = sorted(set(rows[0]).intersection(*rows[1:]))
-    return [np.array([row[key] for key in shared], dtype=int) for row in rows]
+def _row_of(side: CellReadings) -> dict[tuple[int, int], int]:
+    return {key: i for i, key in enumerate(zip(side.replicate.tolist(), side.seed.tolist(), strict=True))}
+
+
+def shared_keys(sides: Sequence[CellReadings]) -> list[tuple[int, int]]:
+    """Return the (replicate, seed) that all sides have, rising."""
+    rows = [_row_of(side) for side in sides]
+    return sorted(set(rows[0]).intersection(*rows[1:]))
+
+
+def values_at(sides: Sequence[CellReadings], keys: Sequence[tuple[int, int]], kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (values, whether they count), both (sides, keys); a share counts an unmeasurable picture as "no" (0)."""
+    values, counts = np.zeros((len(sides), len(keys))), np.zeros((len(sides), len(keys)), bool)
+    for i, side in enumerate(sides):
+        row_of = _row_of(side)
+        there = [(k, row_of[key]) for k, key in enumerate(keys) if key in row_of]
+        places, rows = [k for k, _ in there], [row for _, row in there]
+        values[i, places] = side.value[rows]
+        counts[i, places] = True if kind == "share" else side.measured[rows]
+    return values, counts
 
 
 def paired_values(sides: Sequence[CellReadings], kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -125,13 +150,10 @@ def paired_values(sides: Sequence[CellReadings], kind: str) -> tuple[np.ndarray,
 
     A share counts an unmeasurable picture as "no" (0); for a continuous instrument a pair with an unmeasurable picture is left out.
     """
-    rows = _shared_rows(sides)
-    values = np.stack([side.value[row] for side, row in zip(sides, rows, strict=True)])  # (cells, pairs)
-    replicate = sides[0].replicate[rows[0]]
-    if kind == "share":
-        return values, replicate
-    keep = np.all([side.measured[row] for side, row in zip(sides, rows, strict=True)], axis=0)
-    return values[:, keep], replicate[keep]
+    keys = shared_keys(sides)
+    values, counts = values_at(sides, keys, kind)
+    keep = counts.all(axis=0)
+    return values[:, keep], np.array([replicate for replicate, _ in keys], dtype=int)[keep]
 
 
 def run_effects(sides: Sequence[CellReadings], weights: Sequence[float], kind: str) -> RunEffects:
@@ -150,3 +172,18 @@ def run_effects(sides: Sequence[CellReadings], weights: Sequence[float], kind: s
 def replicates_of(sides: Sequence[CellReadings]) -> set[int]:
     """Return every replicate that appears on any side."""
     return {int(replicate) for side in sides for replicate in np.unique(side.replicate)}
+
+
+def same_pictures(readings: pl.DataFrame, cell: Cell, other: Cell) -> bool:
+    """Return whether two cells are the same pictures: every instrument reads exactly the same of each, among them one of many values.
+
+    Two pictures that differ may both hold no circle; that they also have the same colourfulness to the last bit does not happen.
+    """
+    keys = ["replicate", "seed", "measure"]
+    one, two = (with_sources(readings).filter(_is_cell(side)).select(*keys, "value", "status") for side in (cell, other))
+    both = one.join(two, on=keys, suffix="_other")
+    equal = pl.col("value").eq_missing(pl.col("value_other")) & (pl.col("status") == pl.col("status_other"))
+    if not both.height or not both.select(equal.all()).item():
+        return False
+    kinds = both.group_by("measure").agg(pl.col("value").drop_nulls().n_unique().alias("n"))["n"].to_list()
+    return max(kinds) > FEW_VALUES

@@ -11,15 +11,24 @@ from typing import Any, Literal
 
 from loralab.spec.questions import QuestionId
 
-Finding = Literal["higher", "lower", "no change", "unclear"]
-Ruling = Literal["supported", "contradicted", "inconclusive", "not_measurable"]
+#: what an interval says of a difference; the table of words in docs/method.md
+Finding = Literal[
+    "higher", "lower", "some higher", "some lower", "no change", "not higher", "not lower", "no drop", "no rise", "open", "nothing differs"
+]
+#: the finding against the claim; "leaning" is open with a direction: some, but whether it counts is not settled
+Ruling = Literal["supported", "leaning", "contradicted", "open", "not_measurable"]
 ControlName = Literal["placebo", "null", "trigger"]
-ControlStatus = Literal["passed", "failed", "not_run", "not_measurable"]
+ControlStatus = Literal["passed", "failed", "not_run", "not_measurable", "other_recipe"]
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One estimated difference, in the instrument's unit, with its interval over training runs."""
+    """One estimated difference, in the instrument's unit, with its interval over trainings.
+
+    ``low`` to ``high`` holds at ``level`` together with the experiment's other claims; ``sure_low`` to ``sure_high`` together with all
+    of the study's (a direction is told by it). Both are t(df) standard errors wide on either side (at least the floor), plus ``bias``.
+    ``known_error`` is that part of the standard error which more trainings leave: what is not known of the base.
+    """
 
     effect: float
     low: float
@@ -29,6 +38,19 @@ class Contrast:
     n_images: int
     p_sign_flip: float | None
     run_effects: tuple[float, ...]
+    error: float = 0.0
+    df: float = 0.0
+    bias: float = 0.0
+    known_error: float = 0.0
+    sure_low: float | None = None
+    sure_high: float | None = None
+    sure_level: float | None = None
+
+    @property
+    def direction(self) -> int:
+        """The sign of the difference where it is sure, all claims of the study considered; else 0."""
+        low, high = (self.low if self.sure_low is None else self.sure_low), (self.high if self.sure_high is None else self.sure_high)
+        return 1 if low > 0 else -1 if high < 0 else 0
 
 
 @dataclass(frozen=True)
@@ -41,6 +63,7 @@ class ControlCheck:
     status: ControlStatus
     contrast: Contrast | None
     against: str
+    surely: bool = False  # whether it is exceeded at the level of the whole study, as a direction needs
 
 
 @dataclass(frozen=True)
@@ -103,7 +126,10 @@ class Verdict:
     measurable_versus: float
     n_excluded_runs: int
     controls: tuple[ControlCheck, ...]
-    more_runs: int | None
+    more_runs: int | None  # trainings in all, at a planned look, after which an answer is likely
+    chance: float | None = None  # of an answer by the last look, as things stand; None where there is one, or it is not known
+    more_minutes: float | None = None
+    found: str = ""  # the finding in words and numbers
     exploratory: bool = False
     curve: DoseCurve | None = None
     kind: Literal["claim", "curve"] = "claim"

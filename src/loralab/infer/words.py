@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from loralab.infer.future import LIKELY, Outlook
 from loralab.infer.verdict import Contrast, ControlCheck, ControlName, Finding
 
 CONTROL_SAYS: Mapping[ControlName, str] = {
@@ -20,9 +21,9 @@ _CONTROL_DOES: Mapping[ControlName, str] = {
     "null": "a random change of the same size may do as much",
 }
 _CONTROL_MISSING: Mapping[ControlName, str] = {
-    "placebo": "there is no placebo to hold it against (training on the base's own pictures, in 3 runs or more)",
-    "trigger": "there are no pictures without the trigger to hold it against, in 3 runs or more",
-    "null": "there are no random adapters to hold it against, in 3 runs or more",
+    "placebo": "there is no placebo to hold it against (training on the base's own pictures, in 3 trainings or more)",
+    "trigger": "there are no pictures without the trigger to hold it against, in 3 trainings or more",
+    "null": "there are no random adapters to hold it against, in 3 trainings or more",
 }
 _CONTROL_UNMEASURED: Mapping[ControlName, str] = {
     "placebo": "too few of the placebo's pictures could be measured",
@@ -38,8 +39,20 @@ def number(value: float) -> str:
 
 
 def amount(value: float, unit: str) -> str:
-    """Return a number with its unit, if it has one."""
+    """Return a difference with its unit, if it has one; shares differ by points, of which a hundred are all of the pictures."""
+    if unit == "share":
+        return f"{number(100 * value)} point{'' if number(100 * abs(value)) == '1' else 's'}"
     return f"{number(value)} {unit}" if unit else number(value)
+
+
+def reading(value: float, unit: str) -> str:
+    """Return what an instrument reads, with its unit; shares in percent."""
+    return f"{number(100 * value)} %" if unit == "share" else amount(value, unit)
+
+
+def span(low: float, high: float, unit: str) -> str:
+    """Return "2 to 5 u" of a difference; shares in points."""
+    return f"{number(100 * low if unit == 'share' else low)} to {amount(high, unit)}"
 
 
 def margin_source(share: float) -> str:
@@ -77,53 +90,111 @@ def too_few_measurable(cell: str, share: float, needed: float) -> str:
     return f"too few pictures could be measured: {share:.0%} of {cell}, where {needed:.0%} are needed"
 
 
-def margin_in_error(margin: float, left: float, unit: str, *, given: bool) -> str:
-    """Return why the margin is refused, naming the card's figure."""
-    advice = "give a larger margin_absolute" if given else "give margin_absolute"
-    return (
-        f"the smallest change that counts, {amount(margin, unit)}, is within the {amount(left, unit)} by which the instrument's card says "
-        f"that an average may be off; {advice}"
-    )
-
-
 def too_few_runs(n_runs: int, needed: int) -> str:
     """Return why there is no verdict about the recipe."""
-    trained = {0: "no run can be compared", 1: "only one run can be compared"}.get(n_runs, f"only {n_runs} runs can be compared")
-    return f"can't tell yet: {trained}; a verdict about the recipe needs at least {needed}, and usually more"
+    trained = {0: "no training can be compared", 1: "only one training can be compared"}
+    told = trained.get(n_runs, f"only {n_runs} trainings can be compared")
+    return f"can't tell yet: {told}; a verdict about the recipe needs at least {needed}, and usually more"
+
+
+def nothing_differs() -> str:
+    """Return what is said of the same pictures on both sides."""
+    return "nothing differs: both sides are the same pictures"
+
+
+def same_trainings(one: str, other: str) -> str:
+    """Return why two arms are not judged."""
+    return f"{one} and {other} are the same trainings under two names and draw the same pictures, so there is nothing to compare"
+
+
+def other_recipe(differing: Sequence[str]) -> str:
+    """Return why a placebo does not count."""
+    return f"the placebo was trained by another recipe: {', '.join(differing)}"
 
 
 def _between(contrast: Contrast, unit: str) -> str:
-    return f"{number(contrast.low)} to {amount(contrast.high, unit)}, retrained {contrast.n_runs} times"
+    return f"{span(contrast.low, contrast.high, unit)}, {contrast.n_runs} trainings"
 
 
-def _would_tell(more: int | None) -> str:
-    return "more runs would hardly tell" if more is None else f"about {more} runs in all would tell"
+def _size(contrast: Contrast, unit: str) -> str:
+    """Return the interval of a change as a size, the smaller end first."""
+    small, large = sorted((abs(contrast.low), abs(contrast.high)))
+    return span(small, large, unit)
 
 
-def unclear(contrast: Contrast, margin: float, unit: str, more: int | None) -> str:
-    """Return why neither a change nor its absence could be shown."""
-    hint = _would_tell(more)
+def found(finding: Finding, contrast: Contrast, margin: float, unit: str) -> str:
+    """Return the finding with its numbers, as it stands in tables: "higher, size not settled (1.2 to 9 u; 2 u counts)"."""
+    between, counts = span(contrast.low, contrast.high, unit), f"{amount(margin, unit)} counts"
+    told = {
+        "higher": f"higher by {_size(contrast, unit)}",
+        "lower": f"lower by {_size(contrast, unit)}",
+        "some higher": f"higher, size not settled ({between}; {counts})",
+        "some lower": f"lower, size not settled ({between}; {counts})",
+        "no change": f"no change that counts ({between}; {counts})",
+        "not higher": f"not higher by what counts (at most {amount(contrast.high, unit)}; {counts})",
+        "not lower": f"not lower by what counts (at least {amount(contrast.low, unit)}; {counts})",
+        "no drop": f"no drop that counts; at most +{amount(contrast.high, unit)}",
+        "no rise": f"no rise that counts; at least {amount(contrast.low, unit)}",
+        "open": f"open ({between}; {counts})",
+    }
+    return told.get(finding, finding)
+
+
+def duration(minutes: float) -> str:
+    """Return minutes as people say them, rounded up."""
+    whole = max(1, round(minutes))
+    return f"{whole} minute{'' if whole == 1 else 's'}" if whole < 120 else f"{minutes / 60:.1f} hours"
+
+
+def would_tell(ahead: Outlook, contrast: Contrast, margin: float, minutes: float | None) -> str:
+    """Return what would settle a question: "8 more trainings, 3 minutes, would probably tell", or that hardly anything would."""
+    if not ahead.trainings:
+        return "no further look is planned"
+    more = ahead.more_runs
     if more is None:
-        hint += ", as the change is about as large as the smallest one that counts"
-    return f"can't tell yet: the change is {_between(contrast, unit)}, and the smallest that counts is {amount(margin, unit)}; {hint}"
+        close = abs(abs(contrast.effect) - margin) <= (contrast.high - contrast.low) / 2
+        return "more trainings would hardly tell" + (", as the change is about as large as the smallest that counts" if close else "")
+    chance = ahead.chances[ahead.trainings.index(more)]
+    cost = "" if minutes is None else f", {duration(minutes)},"
+    would = "would probably tell" if chance >= LIKELY else f"may tell (chance {chance:.0%})"
+    return f"{more - contrast.n_runs} more trainings{cost} {would}"
 
 
-def control_failed(contrast: Contrast, check: ControlCheck, unit: str, more: int | None) -> str:
+def undecided(finding: Finding, contrast: Contrast, margin: float, unit: str, hint: str) -> str:
+    """Return what is known of a question that is open, and what would settle it."""
+    between, counts = _between(contrast, unit), amount(margin, unit)
+    if finding in ("some higher", "some lower"):
+        return f"surely {finding.removeprefix('some ')} ({between}); whether by more than {counts} can't be told yet: {hint}"
+    if finding in ("no drop", "no rise"):
+        way, other = ("drop", "rise") if finding == "no drop" else ("rise", "drop")
+        return f"no {way} that counts ({between}); whether there is a {other} of {counts} can't be told yet: {hint}"
+    return f"can't tell yet: the change is {between}, and the smallest that counts is {counts}; {hint}"
+
+
+def control_failed(contrast: Contrast, check: ControlCheck, unit: str, hint: str) -> str:
     """Return why a change is not counted as learned."""
     change = f"the pictures change ({_between(contrast, unit)})"
+    if check.status == "other_recipe":
+        return f"can't tell yet: {change}, but {check.says}, so it is no control here"
     if check.contrast is None:
         told = _CONTROL_MISSING if check.status == "not_run" else _CONTROL_UNMEASURED
         return f"can't tell yet: {change}, but {told[check.name]}"
-    beyond = f"{number(check.contrast.low)} to {amount(check.contrast.high, unit)} {check.says}"
-    return f"can't tell yet: {change}, but {_CONTROL_DOES[check.name]} ({beyond}); {_would_tell(more)}"
+    beyond = f"{span(check.contrast.low, check.contrast.high, unit)} {check.says}"
+    return f"can't tell yet: {change}, but {_CONTROL_DOES[check.name]} ({beyond}); {hint}"
 
 
-def decided(finding: Finding, contrast: Contrast, margin: float, unit: str, checks: Sequence[ControlCheck]) -> str:
-    """Return what was found and what it exceeds."""
+def decided(finding: Finding, contrast: Contrast, margin: float, unit: str, checks: Sequence[ControlCheck], *, small: bool = False) -> str:
+    """Return what was found and what it exceeds; ``small``: a change in the claim's direction that is too small to count."""
+    between, counts = _between(contrast, unit), f"{amount(margin, unit)} is the smallest that counts"
+    if small:
+        return f"yes, but too small to count: {between}, where {counts}"
     if finding == "no change":
-        return f"any change is smaller than {amount(margin, unit)}, the smallest that counts ({_between(contrast, unit)})"
-    seen = f"{finding} by {amount(abs(contrast.effect), unit)} ({_between(contrast, unit)})"
-    told = f"{seen}, where {amount(margin, unit)} is the smallest that counts"
+        return f"any change is smaller than {amount(margin, unit)}, the smallest that counts ({between})"
+    if finding in ("some higher", "some lower"):
+        return f"it came out {finding.removeprefix('some ')} ({between})"
+    if finding in ("not higher", "not lower"):
+        return f"{finding} by what counts: {between}, where {counts}"
+    told = f"{finding} by {amount(abs(contrast.effect), unit)} ({between}), where {counts}"
     passed = [check.says for check in checks if check.status == "passed"]
     failed = [_CONTROL_DOES[check.name] for check in checks if check.status == "failed"]
     return told + "".join(f", and {says}" for says in passed) + "".join(f"; yet {does}" for does in failed)
@@ -143,24 +214,31 @@ def dose_name(over: str, dose: float) -> str:
     return f"{over} {dose:g}"
 
 
-def trend(finding: Finding, contrast: Contrast, margin: float, unit: str, over: str, doses: Sequence[float]) -> str:
+def trend(
+    finding: Finding, contrast: Contrast, margin: float, unit: str, over: str, doses: Sequence[float], *, small: bool = False
+) -> str:  # fmt: skip
     """Return what happens between the smallest and the largest dose."""
-    span = f"from {dose_name(over, doses[0])} to {doses[-1]:g}"
+    stretch = f"from {dose_name(over, doses[0])} to {doses[-1]:g}"
+    counts = f"{amount(margin, unit)} is the smallest that counts"
+    if small:
+        return f"yes, but too small to count: {span(contrast.low, contrast.high, unit)} {stretch}, where {counts}"
     if finding == "no change":
-        return f"any change {span} is smaller than {amount(margin, unit)}, the smallest that counts ({_between(contrast, unit)})"
-    way = "rises" if finding == "higher" else "falls"
-    told = f"{way} by {amount(abs(contrast.effect), unit)} {span} ({_between(contrast, unit)})"
-    return f"{told}, where {amount(margin, unit)} is the smallest that counts"
+        return f"any change {stretch} is smaller than {amount(margin, unit)}, the smallest that counts ({_between(contrast, unit)})"
+    if finding in ("not higher", "not lower"):
+        way = "rise" if finding == "not higher" else "fall"
+        return f"no {way} that counts {stretch} ({_between(contrast, unit)}), where {counts}"
+    way = "rises" if finding.endswith("higher") else "falls"
+    return f"{way} by {amount(abs(contrast.effect), unit)} {stretch} ({_between(contrast, unit)}), where {counts}"
 
 
 def bent(
-    contrast: Contrast, there: Contrast, margin: float, unit: str, over: str, doses: tuple[float, float, float], more: int | None
-) -> str:
+    contrast: Contrast, there: Contrast, margin: float, unit: str, over: str, doses: tuple[float, float, float], hint: str
+) -> str:  # fmt: skip
     """Return why a flat line is not "no change": ``there``, the change from the first dose at the second of ``doses``, may count."""
     first, dose, last = doses
     line = f"the line from {dose_name(over, first)} to {last:g} is flat ({_between(contrast, unit)})"
-    away = f"at {dose_name(over, dose)} the change from {dose_name(over, first)} is {number(there.low)} to {amount(there.high, unit)}"
-    return f"can't tell yet: {line}, but {away}, and the smallest that counts is {amount(margin, unit)}; {_would_tell(more)}"
+    away = f"at {dose_name(over, dose)} the change from {dose_name(over, first)} is {span(there.low, there.high, unit)}"
+    return f"can't tell yet: {line}, but {away}, and the smallest that counts is {amount(margin, unit)}; {hint}"
 
 
 def half_dose(over: str, dose: float, low: float, high: float, reference: float) -> str:

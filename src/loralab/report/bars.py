@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from loralab.errors import lab_error
-from loralab.infer.estimate import finding_of
+from loralab.infer import findings
 from loralab.infer.verdict import Contrast, ControlCheck, Verdict
 from loralab.report.words import number, signed
 
@@ -111,17 +111,33 @@ def make_bar(verdict: Verdict) -> Bar | None:
 def check_agreement(verdict: Verdict) -> None:
     """Raise LabError("measurement") where the finding is not what the interval shows, or the verdict not what the finding says.
 
-    A finding may be more careful than the interval ("unclear" where a control was not passed), never bolder.
+    A finding may be more careful than the interval (where a control was not passed, or a curve turns round), never bolder.
     """
-    finding, ruling = verdict.finding, verdict.verdict
-    shown = zone_of(verdict)
-    careful = finding == "unclear" and any(check.required and check.status != "passed" for check in verdict.controls)
-    if finding is not None and finding != shown and not careful:
-        _disagree(verdict, f"finding {finding!r}, where the interval shows {shown!r}")
-    expected = {None: ("not_measurable", "inconclusive"), "unclear": ("inconclusive",)}
-    allowed = expected.get(finding, ("supported" if finding == verdict.expect else "contradicted",))
-    if ruling not in allowed:
-        _disagree(verdict, f"verdict {ruling!r} on finding {finding!r}, where {verdict.expect!r} was expected")
+    finding = verdict.finding
+    if finding is None or finding == "nothing differs":
+        allowed = ("not_measurable", "open") if finding is None else (findings.ruling_of(finding, verdict.expect),)
+    else:
+        if finding not in _shown(verdict):
+            _disagree(verdict, f"finding {finding!r}, where the interval shows {zone_of(verdict)!r}")
+        allowed = (findings.ruling_of(finding, verdict.expect),)
+    if verdict.verdict not in allowed:
+        _disagree(verdict, f"verdict {verdict.verdict!r} on finding {finding!r}, where {verdict.expect!r} was expected")
+
+
+def _shown(verdict: Verdict) -> set[str]:
+    """Return the findings that the drawn interval allows: its own, and where a control may hold it back, the more careful ones."""
+    contrast, margin, expect = verdict.contrast, verdict.margin, verdict.expect
+    if contrast is None or margin is None:
+        return set()
+    held = any(check.required and check.status != "passed" for check in verdict.controls)
+    unsure = any(check.required and not check.surely for check in verdict.controls)
+    careful = {True, not held}
+    found = {
+        findings.finding_of(contrast, margin, expect, controls=controls, controls_surely=surely)
+        for controls in careful
+        for surely in {True, not unsure}
+    }
+    return {*found, "open"} if verdict.curve is not None else {*found}
 
 
 def _disagree(verdict: Verdict, what: str) -> None:
@@ -130,10 +146,10 @@ def _disagree(verdict: Verdict, what: str) -> None:
 
 
 def zone_of(verdict: Verdict) -> str | None:
-    """Return what the drawn interval and margin show by themselves: higher, lower, no change, unclear; None without either."""
+    """Return what the drawn interval and margin show by themselves; None without either."""
     if verdict.contrast is None or verdict.margin is None:
         return None
-    return finding_of(verdict.contrast, verdict.margin)
+    return findings.zone_of(verdict.contrast, verdict.margin)
 
 
 def training_effect(verdict: Verdict) -> float | None:

@@ -34,7 +34,7 @@ MOST_BYTES = 10_000_000
 COLUMN_CHOICES = (8, 6, 4, 2, 1)
 COLUMNS_SIDE_BY_SIDE = 4
 MOST_TRAINING = 6
-RULINGS: tuple[Ruling, ...] = ("supported", "contradicted", "inconclusive", "not_measurable")
+RULINGS: tuple[Ruling, ...] = ("supported", "leaning", "contradicted", "open", "not_measurable")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""One plain sentence that answers an experiment's question, composed from its verdicts.
+"""The answer to an experiment's question in a few plain sentences, composed from its verdicts.
 
-In: the verdicts of one experiment. Out: a sentence. A claim's own words come from the user and may be any clause
+In: the verdicts of one experiment. Out: the answer. A claim's own words come from the user and may be any clause
 ("grey is learned", "edges do not blur"), so they are only ever put behind words that take a whole clause.
 """
 
@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from loralab.infer.verdict import Ruling, Verdict
+from loralab.report.words import directions_of
 
-_MEASURED: Mapping[str, str] = {
-    "higher": "it came out higher",
-    "lower": "it came out lower",
-    "no change": "any change is too small to count",
-}
 NO_CLAIMS = "No claim was made here, so there are only pictures to look at."
 ONLY_AFTERTHOUGHTS = "No claim was written before the run; what stands below only suggests what to test next."
 
 
 def answer(verdicts: Sequence[Verdict], base: str) -> str:
-    """Return the answer in one sentence: what holds, what does not, what can't be told yet, what was not measured, in this order.
+    """Return the answer to a question for a reader: how many claims hold and which, what holds in part, what does not, what is open.
 
     Claims that were not written before the run (``exploratory``) answer nothing and are left out.
     """
@@ -29,9 +25,42 @@ def answer(verdicts: Sequence[Verdict], base: str) -> str:
     planned = [verdict for verdict in verdicts if not verdict.exploratory]
     if not planned:
         return ONLY_AFTERTHOUGHTS
-    parts = [_holds(_ruled(planned, "supported")), _does_not(_ruled(planned, "contradicted"))]
-    parts += [_whether("can’t tell yet", _ruled(planned, "inconclusive")), _whether("not measured:", _ruled(planned, "not_measurable"))]
-    return f"Here, on {base}: " + "; ".join(part for part in parts if part) + "."
+    told = [_group(start, _ruled(planned, ruling), len(planned)) for ruling, start in _STARTS.items()]
+    sentences = [sentence for sentence in told if sentence]
+    return f"On {base}, " + " ".join([sentences[0], *(part[:1].upper() + part[1:] for part in sentences[1:])])
+
+
+#: how each group of verdicts is begun: for a single claim of the question, and for some of several
+_STARTS: Mapping[Ruling, tuple[str, str]] = {
+    "supported": ("yes: {told}.", "{n} of {m} hold: {told}."),
+    "leaning": ("in part: {told}.", "in part: {told}."),
+    "contradicted": ("no, not so: {told}.", "not so: {told}."),
+    "open": ("it can’t be told yet whether {told}.", "it can’t be told yet whether {told}."),
+    "not_measurable": ("it could not be measured whether {told}.", "it could not be measured whether {told}."),
+}
+
+
+def _group(starts: tuple[str, str], verdicts: Sequence[Verdict], m: int) -> str:
+    """Return one sentence about the claims of a verdict; empty where there are none."""
+    if not verdicts:
+        return ""
+    hedged = verdicts[0].verdict in ("open", "not_measurable")
+    told = "; ".join(clause(verdict.say) + (f" ({says})" if (says := _found(verdict)) else "") for verdict in verdicts)
+    if hedged:
+        told = ", or whether ".join(clause(verdict.say) for verdict in verdicts)
+    elif verdicts[0].verdict == "contradicted":
+        told = "; ".join(f"“{clause(verdict.say)}”" + (f" ({says})" if (says := _found(verdict)) else "") for verdict in verdicts)
+    sentence = starts[m > 1].format(told=told, n=len(verdicts), m=m)
+    return sentence.replace(f"1 of {m} hold:", f"1 of {m} holds:")
+
+
+def _found(verdict: Verdict) -> str:
+    """Return what was measured, in the instrument's own words: "greyer by 32 to 48 C*"."""
+    lower, higher = directions_of(verdict.measure)
+    for word, way in (("higher by", higher), ("lower by", lower)):
+        if verdict.found.startswith(word) and way not in ("higher", "lower"):
+            return verdict.found.replace(word, f"{way}, by", 1)
+    return verdict.found
 
 
 def clause(say: str) -> str:
@@ -48,21 +77,3 @@ def joined(items: Sequence[str], last: str = "and") -> str:
 
 def _ruled(verdicts: Sequence[Verdict], ruling: Ruling) -> list[Verdict]:
     return [verdict for verdict in verdicts if verdict.verdict == ruling]
-
-
-def _holds(verdicts: Sequence[Verdict]) -> str:
-    return "yes, " + joined([clause(verdict.say) for verdict in verdicts]) if verdicts else ""
-
-
-def _does_not(verdicts: Sequence[Verdict]) -> str:
-    told = [clause(verdict.say) + _measured(verdict) for verdict in verdicts]
-    return "no, it is not so that " + ", nor that ".join(told) if told else ""
-
-
-def _measured(verdict: Verdict) -> str:
-    words = _MEASURED.get(verdict.finding or "")
-    return f" ({words})" if words else ""
-
-
-def _whether(start: str, verdicts: Sequence[Verdict]) -> str:
-    return f"{start} whether " + ", or whether ".join(clause(verdict.say) for verdict in verdicts) if verdicts else ""

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 from loralab.infer.verdict import Verdict
+from loralab.infer.words import duration as minutes
 
 #: what a lower and a higher reading look like, by instrument.
 DIRECTIONS: Mapping[str, tuple[str, str]] = {
@@ -41,20 +42,23 @@ DIRECTIONS: Mapping[str, tuple[str, str]] = {
 }
 CHIPS: Mapping[str, tuple[str, str]] = {
     "supported": ("✓", "yes"),
+    "leaning": ("≳", "some"),
     "contradicted": ("✗", "no"),
-    "inconclusive": ("?", "can’t tell yet"),
+    "open": ("?", "can’t tell yet"),
     "not_measurable": ("–", "not measured"),
 }
 CHIP_MEANINGS: Mapping[str, str] = {
     "supported": "it holds here",
+    "leaning": "surely in this direction; whether by enough to count is not settled",
     "contradicted": "it does not hold here",
-    "inconclusive": "more trainings, or a wider margin, are needed",
+    "open": "what is known so far, and what would settle it, stands beside it",
     "not_measurable": "no instrument could tell",
 }
 COUNT_WORDS: Mapping[str, str] = {
     "supported": "hold here",
+    "leaning": "hold in part: the direction is sure, the size is not",
     "contradicted": "do not hold here",
-    "inconclusive": "can’t be told yet",
+    "open": "can’t be told yet",
     "not_measurable": "were not measured",
 }
 
@@ -109,13 +113,14 @@ def times(n: int) -> str:
 
 
 def would_tell(verdict: Verdict) -> str:
-    """Return what would settle a claim that can't be told yet; empty for the others."""
-    if verdict.verdict != "inconclusive":
+    """Return what would settle a claim that is not settled: "8 more trainings, 3 minutes", or that it would hardly tell; else nothing."""
+    if verdict.verdict not in ("open", "leaning"):
         return ""
     if verdict.more_runs is None:
         return "more trainings would hardly tell"
-    so_far = f" ({verdict.contrast.n_runs} so far)" if verdict.contrast else ""
-    return f"about {verdict.more_runs} trainings in all would tell{so_far}"
+    done = verdict.contrast.n_runs if verdict.contrast else 0
+    cost = "" if verdict.more_minutes is None else f", {minutes(verdict.more_minutes)}"
+    return f"{verdict.more_runs - done} more trainings{cost}" if done else f"at least {verdict.more_runs} trainings"
 
 
 def reason_sentence(verdict: Verdict) -> str:

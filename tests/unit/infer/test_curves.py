@@ -122,16 +122,23 @@ def test_a_rise_is_supported_with_points_and_half_dose(frame, facts):
     assert found.curve.half.low < found.curve.half.dose < found.curve.half.high
     assert "rises by 8 u from strength 0.5 to 1.25" in found.reason
     assert (found.cell, found.versus) == ('arm @ "p", strength 1.25', 'arm @ "p", strength 0.5')
-    # one claim, one curve: 97.5 % each; three doses: 99.1667 %
-    assert found.contrast.level == pytest.approx(0.975)
-    assert found.curve.points[0].effect.level == pytest.approx(1 - 0.025 / 3)
+    # one claim, one curve, the first look: .99 * .6 * .05 / 2 each; a third of it for each of three doses
+    assert found.contrast.level == pytest.approx(1 - 0.01485)
+    assert found.curve.points[0].effect.level == pytest.approx(1 - 0.01485 / 3)
 
 
 def test_interval_of_the_trend_by_hand(frame, facts):
-    # run effects 6, 8, 10, 8: mean 8, sd sqrt(8 / 3); t(.9875, 3) = 4.1765: half width 4.1765 * 1.63299 / 2 = 3.4101
+    # effects 6, 8, 10, 8: mean 8, sd sqrt(8 / 3). Four trainings borrow nothing: Student's t with 3 degrees at level .01485
     found = judged(frame, facts, {0.5: [12, 12, 12, 12], 1.0: [18, 20, 22, 20]})
     assert found.contrast.run_effects == pytest.approx((6, 8, 10, 8))
-    assert found.contrast.high - 8 == pytest.approx(4.1765 * math.sqrt(8 / 3) / 2, rel=1e-4)
+    assert found.contrast.high - 8 == pytest.approx(stats.t.isf(0.01485 / 2, 3) * math.sqrt(8 / 3) / 2, rel=1e-6)
+
+
+def test_the_floor_of_a_trend_spans_what_a_trend_can_take(frame, facts):
+    # shares at four doses that agree everywhere: weights -.9 -.3 .3 .9 move by (1.8 + .6) / 2 = 1.2 ranges, where a difference moves by 1.
+    # 4 trainings of 1 picture: 1 - .01485^(1/4) = .6509
+    found = judged(frame, facts, {0.25: [1] * 4, 0.5: [1] * 4, 0.75: [0] * 4, 1.0: [0] * 4}, fact=facts(kind="share", high=1.0))
+    assert found.contrast.high - found.contrast.effect == pytest.approx(1.2 * (1 - 0.01485 ** (1 / 4)), rel=1e-4)
 
 
 def test_a_fall_contradicts_a_rise_and_flat_is_no_change(frame, facts):
@@ -147,14 +154,14 @@ def test_a_curve_that_rises_and_falls_again_is_not_called_unchanged(frame, facts
     there_and_back = {0.5: [12, 12.1, 12, 11.9], 0.75: [15, 15.1, 15, 14.9], 1.0: [12.1, 12, 12.1, 11.9]}
     found = judged(frame, facts, there_and_back, expect="no change")
     assert abs(found.contrast.high) < 1  # by the line alone it would be "no change"
-    assert (found.finding, found.verdict, found.more_runs) == ("unclear", "inconclusive", None)
+    assert (found.finding, found.verdict, found.more_runs) == ("open", "open", None)
     assert "the line from strength 0.5 to 1 is flat" in found.reason
     # every run's change is 3: only the floor (one of 255 levels over 4 pairs) leaves a width
     assert "at strength 0.75 the change from strength 0.5 is " in found.reason
     assert "hardly tell" in found.reason
     # a middle that stays close, but is not shown to: one run far off
     loose = judged(frame, facts, there_and_back | {0.75: [12, 12, 12, 14]}, expect="no change")
-    assert (loose.finding, loose.verdict) == ("unclear", "inconclusive")
+    assert (loose.finding, loose.verdict) == ("open", "open")
     assert loose.more_runs is not None
     close = judged(frame, facts, there_and_back | {0.75: [12.1, 12.2, 12.1, 12]}, expect="no change")
     assert (close.finding, close.verdict) == ("no change", "supported")
@@ -191,7 +198,7 @@ def test_too_few_runs_doses_or_measurable_pictures(frame, facts):
     assert (half_blind.verdict, half_blind.curve) == ("not_measurable", None)
     assert "strength 0.5" in half_blind.reason
     two_runs = judged(frame, facts, {0.5: [12, 12], 1.0: [18, 18.5]})
-    assert (two_runs.verdict, two_runs.curve) == ("inconclusive", None)
+    assert (two_runs.verdict, two_runs.curve) == ("open", None)
 
 
 def test_json_and_back(frame, facts):

@@ -13,7 +13,7 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW
 
-from loralab.infer.estimate import estimate_contrast, finding_of, half_width_floor, sign_flip_p, t_critical
+from loralab.infer.estimate import estimate_contrast, half_width_floor, sign_flip_p, t_critical
 from loralab.infer.verdict import Contrast
 
 ROOT = 20_260_711
@@ -22,10 +22,6 @@ EFFECTS = st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=3, ma
 
 def contrast_of(effects, level=0.95, floor=1e-6) -> Contrast:
     return estimate_contrast(np.array(effects, float), n_images=len(effects), level=level, floor=floor)
-
-
-def interval(low: float, high: float) -> Contrast:
-    return Contrast((low + high) / 2, low, high, 0.95, 3, 3, None, (low, low, high))
 
 
 def test_interval_by_hand():
@@ -92,22 +88,6 @@ def test_sign_flip_beyond_16_runs_is_drawn_once_and_for_all():
     assert sign_flip_p(np.full(20, 5.0)) >= 1 / 2**14  # never 0
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "finding"),
-    [
-        (1.01, 3, "higher"),
-        (1.0, 3, "unclear"),  # touching the margin is not beyond it
-        (-3, -1.01, "lower"),
-        (-1.0, 1.0, "no change"),  # inside, borders included
-        (-1.0, 1.01, "unclear"),
-        (0.2, 0.9, "no change"),  # differs from 0, but by less than counts
-        (-3, 3, "unclear"),
-    ],
-)
-def test_finding(low, high, finding):
-    assert finding_of(interval(low, high), 1.0) == finding
-
-
 def test_floor_of_class_readings_by_hand():
     # 8 runs of 1 picture: n = 8 independent pairs; (1 - q)^8 = .05 gives q = 1 - .05^(1/8) = .312344
     assert half_width_floor(n_runs=8, n_pairs=8, level=0.95, few_valued=True, span=1, error=0) == pytest.approx(0.312344, abs=1e-6)
@@ -142,11 +122,9 @@ def test_runs_that_agree_exactly_keep_a_width():
     assert (contrast.low, contrast.high) == pytest.approx((0.36, 0.64))
 
 
-@given(EFFECTS, st.floats(0.01, 20))
-def test_flipping_signs_flips_the_finding(effects, margin):
-    mirrored = {"higher": "lower", "lower": "higher", "no change": "no change", "unclear": "unclear"}
+@given(EFFECTS)
+def test_flipping_signs_flips_the_interval(effects):
     ours, flipped = contrast_of(effects), contrast_of([-e for e in effects])
-    assert finding_of(flipped, margin) == mirrored[finding_of(ours, margin)]
     assert (flipped.effect, flipped.low, flipped.high) == (-ours.effect, -ours.high, -ours.low)
     assert flipped.p_sign_flip == ours.p_sign_flip
 

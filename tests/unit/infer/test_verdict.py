@@ -19,7 +19,7 @@ FIELDS = {
     "expect": "lower",
     "article": "learned",
     "finding": None,
-    "verdict": "inconclusive",
+    "verdict": "open",
     "reason": "can't tell yet",
     "contrast": None,
     **dict.fromkeys(("margin", "cell_mean", "versus_mean", "training_mean", "gap", "transfer", "more_runs")),

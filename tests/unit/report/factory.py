@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageDraw
 
-from loralab.infer.estimate import estimate_contrast, finding_of
+from loralab.infer import words
+from loralab.infer.estimate import estimate_contrast
+from loralab.infer.findings import finding_of, ruling_of
 from loralab.infer.verdict import Contrast, ControlCheck, Verdict
 from loralab.report import ArmSummary, CardSummary, ExperimentSection, Picture, Provenance, ReportInput, StageTime, Strip, StripRow
 
@@ -54,29 +56,22 @@ def make_contrast(rng: np.random.Generator, effect: float, spread: float, n_runs
 
 def make_verdict(contrast: Contrast | None, margin: float | None, expect: str = "lower", **changes: object) -> Verdict:
     """Return a verdict whose finding and ruling follow from ``contrast`` and ``margin``; ``changes`` replace fields."""
-    finding = finding_of(contrast, margin) if contrast and margin else None
-    ruling = (
-        "not_measurable"
-        if finding is None
-        else "inconclusive"
-        if finding == "unclear"
-        else "supported"
-        if finding == expect
-        else "contradicted"
-    )
+    finding = finding_of(contrast, margin, expect) if contrast and margin else None
+    ruling = "not_measurable" if finding is None else ruling_of(finding, expect)
+    found = words.found(finding, contrast, margin, "C*") if contrast and margin else ""
     verdict = Verdict(
         experiment="myshape", index=0, say="grey is learned", measure="chroma", cell='myshape @ "myshape"', versus='base @ "myshape"',
         expect=expect, article="learned", finding=finding, verdict=ruling, reason="the pictures moved as far as the bar shows",
         contrast=contrast, margin=margin, margin_source="a quarter of the gap between the training set and the base", cell_mean=18.2,
         versus_mean=43.0, training_mean=2.0, gap=-41.0, transfer=None, measurable_cell=1.0, measurable_versus=0.97, n_excluded_runs=0,
-        controls=(), more_runs=23 if ruling == "inconclusive" else None,
+        controls=(), more_runs=16 if ruling in ("open", "leaning") else None, found=found,
     )  # fmt: skip
     return replace(verdict, **changes)
 
 
 def control(name: str, contrast: Contrast | None, status: str = "passed", required: bool = True) -> ControlCheck:
     says = {"placebo": "more than the placebo", "trigger": "more than without its trigger"}[name]
-    return ControlCheck(name, says, required, status, contrast, 'placebo @ "myshape"')
+    return ControlCheck(name, says, required, status, contrast, 'placebo @ "myshape"', surely=status == "passed")
 
 
 def make_card(name: str, unit: str, says: str, carried: bool = True) -> CardSummary:
@@ -111,8 +106,8 @@ def article_verdicts(rng: np.random.Generator) -> tuple[Verdict, ...]:
                      article="not learned", reason="higher by 0.31", **share),
         make_verdict(None, 0.2, "higher", index=3, say="the dark outline is learned", measure="outline_dark", verdict="not_measurable",
                      finding=None, reason="too few pictures could be measured: 61% of primary, where 85% are needed"),
-        make_verdict(held, 0.1, "higher", index=4, say="simple shapes are learned", measure="shape_primitive", finding="unclear",
-                     verdict="inconclusive", more_runs=14, controls=(control("placebo", make_contrast(rng, 0.05, 0.1), "failed"),),
+        make_verdict(held, 0.1, "higher", index=4, say="simple shapes are learned", measure="shape_primitive", finding="no drop",
+                     verdict="open", more_runs=16, controls=(control("placebo", make_contrast(rng, 0.05, 0.1), "failed"),),
                      reason="can’t tell yet: the pictures change, but training on the base’s own pictures may do as much", **share),
     )  # fmt: skip
 

@@ -60,14 +60,15 @@ def test_the_zone_agrees_with_the_drawn_places() -> None:
         assert bar is not None
         assert bar.zone is not None
         low, high = bar.whisker.low, bar.whisker.high
-        drawn = "higher" if low > bar.zone[1] else "lower" if high < bar.zone[0] else "unclear"
+        side = "some higher" if low > bar.zero else "some lower" if high < bar.zero else "open"
+        drawn = "higher" if low > bar.zone[1] else "lower" if high < bar.zone[0] else side
         drawn = "no change" if low >= bar.zone[0] and high <= bar.zone[1] else drawn
-        assert drawn == zone_of(verdict) == verdict.finding
+        assert drawn == zone_of(verdict)
 
 
 @pytest.mark.parametrize("changes", [
-    {"finding": "higher"}, {"finding": "no change"}, {"verdict": "contradicted"}, {"verdict": "inconclusive"},
-    {"finding": "unclear", "verdict": "inconclusive"},
+    {"finding": "higher"}, {"finding": "no change"}, {"verdict": "contradicted"}, {"verdict": "open"},
+    {"finding": "open", "verdict": "open"}, {"finding": "some lower", "verdict": "leaning"},
 ])  # fmt: skip
 def test_disagreement_is_refused(changes: dict[str, str]) -> None:
     agreed = make_verdict(contrast(-10, -5), 2.0, "lower")
@@ -77,7 +78,7 @@ def test_disagreement_is_refused(changes: dict[str, str]) -> None:
 
 
 def test_a_required_control_may_hold_a_verdict_back_and_another_may_not() -> None:
-    held = make_verdict(contrast(-10, -5), 2.0, finding="unclear", verdict="inconclusive")
+    held = make_verdict(contrast(-10, -5), 2.0, finding="no rise", verdict="open")
     make_bar(replace(held, controls=(control("placebo", None, "not_run"),)))
     with pytest.raises(LabError):
         make_bar(replace(held, controls=(control("placebo", None, "not_run", required=False),)))

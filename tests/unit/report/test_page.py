@@ -126,9 +126,12 @@ def test_chips_agree_with_the_intervals(page: str) -> None:
         chips = re.findall(r'<span class="chip (\w+)">', page.split('id="reading"')[0])
         interval = verdict.contrast
         assert interval is not None
-        zone = "higher" if interval.low > 4 else "lower" if interval.high < -4 else "unclear"
-        zone = "no change" if interval.low >= -4 and interval.high <= 4 else zone
-        right = "inconclusive" if zone == "unclear" else "supported" if zone == expect else "contradicted"
+        above, below = interval.low > 4, interval.high < -4
+        small = interval.low >= -4 and interval.high <= 4
+        yes = {"higher": above, "lower": below, "no change": small}[expect]
+        no = {"higher": interval.high <= 4, "lower": interval.low >= -4, "no change": above or below}[expect]
+        sure = (expect == "higher" and interval.low > 0) or (expect == "lower" and interval.high < 0)
+        right = "supported" if yes else "contradicted" if no else "leaning" if sure else "open"
         assert chips == [right, right]
         assert CHIPS[right][1] in page
 
@@ -156,7 +159,7 @@ def test_a_trial_run_prints_no_verdict() -> None:
 
 def test_missing_things_still_give_a_page() -> None:
     report = make_input()
-    bare = make_verdict(None, None, verdict="inconclusive", finding=None, more_runs=3, article="", training_mean=None, gap=None,
+    bare = make_verdict(None, None, verdict="open", finding=None, more_runs=3, article="", training_mean=None, gap=None,
                         cell_mean=None, versus_mean=None, reason="can't tell yet: only one run can be compared")  # fmt: skip
     section = ExperimentSection("a", "Why?", "", (bare,), (replace(make_strip(np.random.default_rng(0), "a", "b"), training=()),))
     empty = ExperimentSection("b", "What else?", "", (), ())
@@ -252,7 +255,7 @@ def test_no_absolute_path_is_shown() -> None:
 
 def test_the_chips_say_what_the_verdict_is() -> None:
     said = {ruling: word for ruling, (_, word) in CHIPS.items()}
-    assert said == {"supported": "yes", "contradicted": "no", "inconclusive": "can’t tell yet", "not_measurable": "not measured"}
+    assert said == {"supported": "yes", "leaning": "some", "contradicted": "no", "open": "can’t tell yet", "not_measurable": "not measured"}
 
 
 def test_the_head_does_not_claim_trainings_that_failed() -> None:
@@ -268,6 +271,9 @@ def test_words() -> None:
     assert [duration(s) for s in (0.42, 38.2, 250, 3600, 7500)] == ["0.4 s", "38 s", "4 min 10 s", "1 h", "2 h 5 min"]
     assert [number(v) for v in (-0.1234, 12345.0, 0.0, -0.0)] == ["−0.123", "12345", "0", "0"]
     assert [times(n) for n in (1, 2, 8)] == ["once", "twice", "8 times"]
-    open_claim = make_verdict(None, None, verdict="inconclusive", reason="can't tell yet: only one run can be compared", more_runs=9)
-    assert would_tell(open_claim) == "about 9 trainings in all would tell"
+    open_claim = make_verdict(None, None, verdict="open", reason="can't tell yet: only one run can be compared", more_runs=9)
+    assert would_tell(open_claim) == "at least 9 trainings"
+    seen = make_verdict(make_contrast(np.random.default_rng(0), 2, 4), 3.0, "higher", more_runs=16, more_minutes=2.6)
+    assert would_tell(seen) == "8 more trainings, 3 minutes"
+    assert would_tell(replace(seen, more_runs=None)) == "more trainings would hardly tell"
     assert reason_sentence(open_claim) == "Only one run can be compared."

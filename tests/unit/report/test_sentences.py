@@ -10,49 +10,58 @@ from factory import make_verdict
 from loralab.infer.verdict import Verdict
 from loralab.report.sentences import NO_CLAIMS, ONLY_AFTERTHOUGHTS, answer, clause, joined
 
-RULINGS = ("supported", "contradicted", "inconclusive", "not_measurable")
-FINDING = {"supported": "lower", "contradicted": "no change", "inconclusive": "unclear", "not_measurable": None}
+RULINGS = ("supported", "leaning", "contradicted", "open", "not_measurable")
+FINDING = {
+    "supported": "lower", "leaning": "some lower", "contradicted": "no change", "open": "open", "not_measurable": None,
+}  # fmt: skip
 
 
 def ruled(say: str, ruling: str, **changes: object) -> Verdict:
     return make_verdict(None, None, say=say, verdict=ruling, **{"finding": FINDING[ruling], **changes})
 
 
-def test_known_sentences() -> None:
-    assert answer([ruled("grey is learned", "supported")], "petri") == "Here, on petri: yes, grey is learned."
-    told = answer([ruled("grey is learned", "supported"), ruled("the circle is learned", "inconclusive"),
-                   ruled("the white background is not learned", "contradicted", finding="higher")], "petri")  # fmt: skip
+def test_known_answers() -> None:
+    yes = ruled("grey is learned", "supported", found="lower by 32 to 48 C*")
+    assert answer([yes], "petri") == "On petri, yes: grey is learned (greyer, by 32 to 48 C*)."
+    told = answer([yes, ruled("the circle is learned", "open"),
+                   ruled("the white background is not learned", "contradicted", measure="background_from_white",
+                         found="lower by 18 to 46 deltaE")], "petri")  # fmt: skip
     assert told == (
-        "Here, on petri: yes, grey is learned; no, it is not so that the white background is not learned (it came out higher); "
-        "can’t tell yet whether the circle is learned."
+        "On petri, 1 of 3 holds: grey is learned (greyer, by 32 to 48 C*). Not so: “the white background is not learned” (lower by 18 to "
+        "46 deltaE). It can’t be told yet whether the circle is learned."
     )
-    assert answer([ruled("a dog barks", "contradicted"), ruled("edges do not blur", "contradicted")], "petri") == (
-        "Here, on petri: no, it is not so that a dog barks (any change is too small to count), "
-        "nor that edges do not blur (any change is too small to count)."
+    part = ruled(
+        "the dark outline is learned",
+        "leaning",
+        measure="outline_dark",
+        found="higher, size not settled (18 to 58 points; 20 points counts)",
     )
-    assert answer([ruled("a", "not_measurable"), ruled("b", "not_measurable")], "x") == "Here, on x: not measured: whether a, or whether b."
+    assert answer([part], "petri").startswith("On petri, in part: the dark outline is learned (higher, size not settled (18 to 58")
+    assert (
+        answer([ruled("a", "not_measurable"), ruled("b", "not_measurable")], "x")
+        == "On x, it could not be measured whether a, or whether b."
+    )
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 4])
+@pytest.mark.parametrize("n", [1, 2, 3])
 def test_every_combination_says_each_claim_once_under_its_verdict(n: int) -> None:
     starts = {
-        "supported": "yes,",
-        "contradicted": "no,",
-        "inconclusive": "can’t tell yet whether",
-        "not_measurable": "not measured: whether",
+        "supported": ("yes:", "of"),
+        "leaning": ("in part:",),
+        "contradicted": ("not so:", "no, not so:"),
+        "open": ("it can’t be told yet whether",),
+        "not_measurable": ("it could not be measured whether",),
     }
     for combination in product(RULINGS, repeat=n):
-        sentence = answer([ruled(f"claim{i} holds", ruling) for i, ruling in enumerate(combination)], "petri")
-        assert sentence.startswith("Here, on petri: ")
-        assert sentence.endswith(".")
-        assert sentence.count(".") == 1
-        parts = sentence.removeprefix("Here, on petri: ").split("; ")
+        told = answer([ruled(f"claim{i} holds", ruling) for i, ruling in enumerate(combination)], "petri")
+        assert told.startswith("On petri, ")
+        assert told.endswith(".")
+        parts = told.removeprefix("On petri, ").removesuffix(".").split(". ")
         assert len(parts) == len(set(combination))
         for i, ruling in enumerate(combination):
-            home = [part for part in parts if f"claim{i} holds" in part]
-            assert len(home) == 1
-            assert home[0].startswith(starts[ruling])
-            assert sentence.count(f"claim{i} holds") == 1
+            (home,) = [part for part in parts if f"claim{i} holds" in part]
+            assert any(start in home.lower() for start in starts[ruling])
+            assert told.count(f"claim{i} holds") == 1
 
 
 def test_nothing_and_afterthoughts() -> None:
