@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import filecmp
 import os
 import shutil
 import subprocess
@@ -121,11 +122,16 @@ def _replace_files(source: Path, target: Path) -> None:
     wanted = {file.relative_to(source) for file in source.rglob("*") if file.is_file()}
     for file in wanted:
         (target / file).parent.mkdir(parents=True, exist_ok=True)
-        replace(source / file, target / file)
+        if not _same_bytes(source / file, target / file):  # what stays as it is may stay open
+            replace(source / file, target / file)
     for file in [file for file in target.rglob("*") if file.is_file()]:
         if file.relative_to(target) not in wanted:
             remove(file)
     shutil.rmtree(source, ignore_errors=True)
+
+
+def _same_bytes(one: Path, other: Path) -> bool:
+    return other.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
 def link_or_copy(source: Path, target: Path) -> None:
@@ -209,6 +215,16 @@ def memory_bytes() -> int:
 def load_average() -> float:
     """Return how many processes wanted a core in the last minute."""
     return float(psutil.getloadavg()[0])
+
+
+def busy_cores(seconds: float = 0.2) -> float:
+    """Return how many cores' worth of work this machine did during so many seconds; asked before work, what others do beside it."""
+    return cores() * float(psutil.cpu_percent(interval=seconds)) / 100
+
+
+def cores() -> int:
+    """Return how many cores this machine has."""
+    return os.cpu_count() or 1
 
 
 # --- text on its way out -------------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ WORDS = {
 }
 #: names of pictures behind a remark of an audit
 FILES_A_REMARK = 6
+#: the share of the cores by which a machine is busier now than when its speed was measured, before the plan says so.
+BUSIER = 0.25
 #: behind a claim that was written after something could be seen: it suggests what to test next, and answers nothing.
 AFTERTHOUGHT = " [dim](afterthought: written after the first run)[/]"
 
@@ -88,7 +90,7 @@ def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
         f"{plan['n_arms']} arms, {plan['n_runs']} LoRAs, {plan['n_images']} pictures in {plan['n_cells']} cells; "
         f"about {cost['minutes']:.1f} minutes and {cost['disk_mib']:.0f} MiB"
     )
-    console.print(f"at this machine's speed of {cost['rates_measured']} (--calibrate measures it again)")
+    console.print(speed_line(cost))
     console.print(_memory_line(plan["memory"], plan["device"]))
     arms = Table("arm", "training set", "captions", "trigger", "LoRAs", "recipe", title="Arms")
     for arm in plan["arms"]:
@@ -102,6 +104,17 @@ def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
         console.print(f"{escape(pair['arms'])} differ in: {escape(pair['differ'])}")
     for note in plan["notes"]:
         console.print(f"[yellow]note:[/] {escape(note)}")
+
+
+def speed_line(cost: Mapping[str, Any]) -> str:
+    """Return on which day the machine's speed was measured, what else it had to do then, and what it has to do now."""
+    then, now, cores = cost["busy_then"], cost["busy_now"], cost["cores"]
+    told = "" if then is None else f", with {then:.1f} of its {cores} cores busy otherwise"
+    line = f"at this machine's speed of {cost['rates_measured']}{told} (--calibrate measures it again)"
+    busier = now - (then or 0.0)
+    if busier >= BUSIER * cores:
+        line += f"; {now:.1f} of them are busy now, so it will take longer"
+    return line
 
 
 def print_check(document: Mapping[str, Any], page: Path, card: Path, as_json: bool) -> None:

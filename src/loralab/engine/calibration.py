@@ -24,6 +24,7 @@ from loralab.bases import Base
 from loralab.engine.cost import Rates, measure_rates, runs_together
 from loralab.engine.plan import StudyPlan
 from loralab.errors import LabError
+from loralab.portable import busy_cores, cores
 from loralab.spec import BASE, BaseSource, slice_of
 from loralab.store import write_atomically
 from loralab.store.keys import canonical_json
@@ -34,12 +35,17 @@ FREE = {"alpha", "lr", "steps", "replicates", "weight_decay", "warmup", "schedul
 UNSEEN = {"steps", "guidance", "seeds", "schedule", "negative", "clip_skip", "unrelated"}
 
 
+#: the share of all cores that others may take or give back before rates count as those of another time
+MATTERS = 0.25
+
+
 @dataclass(frozen=True)
 class Calibration:
-    """Rates, and the day (ISO) on which they were measured."""
+    """Rates, the day (ISO) on which they were measured, and how many cores were busy with other work then; None if nobody noted it."""
 
     rates: Rates
     measured: str
+    busy: float | None = None
 
 
 def rates_file() -> Path:
@@ -48,16 +54,25 @@ def rates_file() -> Path:
 
 
 def rates_of(base: Base, plan: StudyPlan, own: BaseSource = BASE, *, afresh: bool = False) -> Calibration:
-    """Return this machine's rates for a plan's work on one base: those kept from an earlier plan, or measured now, in seconds, and kept."""
+    """Return this machine's rates for a plan's work on one base: those kept from an earlier plan, or measured now, in seconds, and kept.
+
+    Rates that were measured while others kept the cores busy are measured again once those are free.
+    """
     key, kept = _key(base, plan, own), _read_kept()
     found = kept.get(key)
-    if found is not None and not afresh:
-        return Calibration(Rates(**found["rates"]), found["measured"])
-    calibration = Calibration(measure_rates(base, plan, own), datetime.datetime.now(datetime.UTC).date().isoformat())
-    kept[key] = {"rates": vars(calibration.rates), "measured": calibration.measured}
+    busy = busy_cores()
+    if found is not None and not afresh and not _from_a_busier_time(found.get("busy"), busy):
+        return Calibration(Rates(**found["rates"]), found["measured"], found.get("busy"))
+    calibration = Calibration(measure_rates(base, plan, own), datetime.datetime.now(datetime.UTC).date().isoformat(), round(busy, 1))
+    kept[key] = {"rates": vars(calibration.rates), "measured": calibration.measured, "busy": calibration.busy}
     with suppress(LabError, OSError, RuntimeError):  # a home that cannot be written to: the next plan measures again
         write_atomically(rates_file(), json.dumps(kept, indent=1, sort_keys=True).encode())
     return calibration
+
+
+def _from_a_busier_time(then: float | None, now: float) -> bool:
+    """Return whether others took so much more of this machine then that rates of that time foretell too much."""
+    return then is not None and then - now >= MATTERS * cores()
 
 
 def _key(base: Base, plan: StudyPlan, own: BaseSource) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loralab import __version__
-from loralab.portable import load_average, memory_bytes
+from loralab.portable import busy_cores, memory_bytes
 from loralab.store import Store
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def examine(lab: Path) -> dict[str, str]:
     facts |= {name: version(name) for name in PACKAGES}
     facts["cores"] = str(os.cpu_count())
     facts["memory"] = f"{memory_bytes() / 2**30:.1f} GiB"
-    facts["load in the last minute"] = f"{load_average():.1f}"
+    facts["busy cores"] = f"{busy_cores():.1f}"
     facts |= _lab_facts(lab)
     return facts | _base_facts()
 

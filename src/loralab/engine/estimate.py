@@ -86,6 +86,7 @@ def describe_plan(loaded: Loaded, lab: Path, *, calibrate: bool = False) -> dict
     # petri's usual sizes come without the bytes; a dry run of the others has told them
     predicted = plan.sizes if plan.sizes.room_bytes else size_work(bases, plan, plan.sizes.processes)
     calibrations = {own: rates_of(bases[own], plan, own, afresh=calibrate) for own in plan.bases}
+    first = calibrations[plan.bases[0]]
     rates = {own: calibration.rates for own, calibration in calibrations.items()}
     uncarded = [own for own in plan.bases if not {*map(card_name, study_measures(plan.spec, own))} <= shipped_cards(bases[own]).keys()]
     cost = estimate_cost(plan, rates, {own: bases[own].size_px for own in plan.bases}, uncarded)
@@ -93,10 +94,17 @@ def describe_plan(loaded: Loaded, lab: Path, *, calibrate: bool = False) -> dict
         "study": loaded.spec.study, "about": loaded.spec.about, "preset": loaded.preset or "none", "study_sha256": loaded.sha256,
         "base": base_names(bases), "lab": str(lab), "n_arms": len(plan.arms), "n_runs": len(plan.runs), "n_images": plan.n_images,
         "n_cells": len(plan.cells), "memory": vars(predicted) | {name: getattr(plan.sizes, name) for name in GROUPING},
-        "cost": vars(cost) | {"rates": vars(rates[plan.bases[0]]), "rates_measured": calibrations[plan.bases[0]].measured},
+        "cost": vars(cost) | {"rates": vars(rates[plan.bases[0]]), "rates_measured": first.measured} | _busy(first.busy),
         "device": str(bases[BASE].device), "arms": [_arm_row(loaded, name) for name in plan.arms],
         "claims": [_claim_row(row) for row in claim_plans(loaded)], "pairs": _pairs(plan), "notes": list(plan.notes),
     }  # fmt: skip
+
+
+def _busy(then: float | None) -> dict[str, float | int | None]:
+    """Return how many of the cores others kept busy while the rates were measured (None if unknown), and how many they do now."""
+    from loralab.portable import busy_cores, cores
+
+    return {"busy_then": then, "busy_now": round(busy_cores(), 1), "cores": cores()}
 
 
 def _arm_row(loaded: Loaded, name: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from loralab.engine.estimate import describe_plan
 from loralab.engine.local import load_bases
 from loralab.engine.memory import sized
 from loralab.engine.plan import StudyPlan, make_plan
+from loralab.screen import speed_line
 from loralab.spec import load_study
 
 STUDY = """
@@ -50,6 +51,8 @@ def measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
         return Rates(float(len(done)), 0.5, 0.25)
 
     monkeypatch.setattr(calibration, "measure_rates", measure)
+    monkeypatch.setattr(calibration, "busy_cores", lambda: 0.0)
+    monkeypatch.setattr(calibration, "cores", lambda: 4)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return done
 
@@ -87,6 +90,36 @@ def test_afresh_measures_again_and_keeps_the_newest(tiny_base: Base, plan: Study
     assert rates_of(tiny_base, plan, afresh=True).rates.train_step_seconds == 2.0
     assert rates_of(tiny_base, plan).rates.train_step_seconds == 2.0
     assert len(measured) == 2
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "times"),
+    [(0.0, 0.0, 1), (3.5, 3.4, 1), (0.0, 3.5, 1), (0.9, 0.0, 1), (1.0, 0.0, 2), (3.5, 2.0, 2)],
+)  # fmt: skip
+def test_rates_of_a_busier_time_are_measured_again(
+    tiny_base: Base, plan: StudyPlan, measured: list[str], monkeypatch: pytest.MonkeyPatch, then: float, now: float, times: int
+) -> None:
+    """Of 4 cores one or more must have been given back; that others have taken some since makes no rate stale."""
+    for busy in (then, now, now):
+        monkeypatch.setattr(calibration, "busy_cores", lambda busy=busy: busy)
+        told = rates_of(tiny_base, plan)
+    assert len(measured) == times
+    assert told.busy == (now if times == 2 else then)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "says"),
+    [
+        (None, 0.0, "at this machine's speed of 2026-11-28 (--calibrate measures it again)"),
+        (0.0, 0.4, "at this machine's speed of 2026-11-28, with 0.0 of its 2 cores busy otherwise (--calibrate measures it again)"),
+        (
+            0.1, 1.9, "at this machine's speed of 2026-11-28, with 0.1 of its 2 cores busy otherwise (--calibrate measures it again); "
+            "1.9 of them are busy now, so it will take longer",
+        ),
+    ],
+)  # fmt: skip
+def test_the_plan_says_of_what_day_and_of_how_busy_a_machine_its_speed_is(then: float | None, now: float, says: str) -> None:
+    assert speed_line({"rates_measured": "2026-11-28", "busy_then": then, "busy_now": now, "cores": 2}) == says
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"[]", b'{"a": 1}', b'{"a": {"rates": {"old": 1}}}'])
