@@ -44,8 +44,9 @@ C
 packages() {  # the pins, less what only tests and linters need; torch's Windows build is for processors
   registry download -d "$rig/downloads" "${for_windows[@]}" "$(grep '^torch==' "$top/constraints.txt")"
   mkdir -p "$site" && unzip -qo "$rig"/downloads/torch-*win_amd64.whl -d "$site"
-  local needed='^(annotated|charset|click|certifi|colorama|diffusers|filelock|fsspec|hf|httpcore|httpx|h11|huggingface|idna|imageio|importlib|jinja2|lazy|markdown|markupsafe|mdurl|mpmath|networkx|numpy|packaging|pillow|polars|psutil|pyarrow|pydantic|pygments|pyyaml|regex|requests|rich|ruamel|safetensors|scikit|scipy|setuptools|shellingham|sympy|tifffile|tokenizers|tqdm|transformers|typer|typing|urllib3|zipp|anyio|sniffio)'
-  grep -iE "$needed" "$top/constraints.txt" | grep -vi '^scikit-learn' >"$rig/pins.txt"
+  local others='accelerate|altair|ast_serialize|execnet|formulaic|grimp|hypothesis|import-linter|iniconfig|interface_meta|librt|mypy|narwhals'
+  others+='|furo|myst|outcome|pandas|pathspec|patsy|peft|pluggy|pysocks|pytest|ray|resvg|ruff|selenium|sphinx|statsmodels|torch|trio|vl-convert|websocket|wsproto'
+  grep -viE "^(#|$others)" "$top/constraints.txt" >"$rig/pins.txt"
   registry install --upgrade --target "$site" "${for_windows[@]}" -r "$rig/pins.txt" colorama
 }
 

@@ -16,7 +16,7 @@ import pytest
 from loralab import portable
 
 #: functions of `os` that Windows does not have
-LACKING = ("sysconf", "getloadavg", "geteuid", "getuid", "fork", "link", "symlink")
+LACKING = ("sysconf", "getloadavg", "geteuid", "fork", "link", "symlink")
 
 
 def apply_windows_rules(monkeypatch: pytest.MonkeyPatch, *, hard_links: bool = True) -> None:

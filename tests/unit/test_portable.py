@@ -108,6 +108,17 @@ def test_a_file_that_stays_open_is_named_and_keeps_its_old_bytes(windows: None, 
     assert [item.name for item in tmp_path.iterdir()] == ["verdicts.json"]
 
 
+def test_a_file_that_would_stay_as_it_is_may_stay_open(windows: None, tmp_path: Path):
+    for name in ("new", "summary"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "seen.png").write_bytes(b"pixels")
+        (tmp_path / name / "text.md").write_text(name, encoding="utf-8")
+    with (tmp_path / "summary" / "seen.png").open("rb"):
+        portable.replace_folder(tmp_path / "new", tmp_path / "summary")
+    assert (tmp_path / "summary" / "text.md").read_text(encoding="utf-8") == "new"
+    assert [item.name for item in tmp_path.iterdir()] == ["summary"]
+
+
 def test_a_folder_is_replaced_file_by_file_where_one_of_them_is_open(windows: None, tmp_path: Path):
     new, old = tmp_path / "new", tmp_path / "summary"
     for folder, names in ((new, ("a", "b")), (old, ("a", "gone", "seen"))):

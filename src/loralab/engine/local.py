@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from loralab.engine.together import Member, load_or_make_together, together_key
 from loralab.engine.training import KIND as ADAPTERS
 from loralab.engine.training import adapter_file, adapter_key, load_or_make_twin, load_run, stacks_of, take_adapter, train_runs
 from loralab.measure import Card
-from loralab.portable import link_or_copy
+from loralab.portable import link_or_copy, replace_folder
 from loralab.seeds import seed_for
 from loralab.spec import BASE, AdapterSource, BaseSource, base_of, bases_of
 from loralab.spec.elsewhere import adapter_files, named_path
@@ -269,8 +270,10 @@ def _copy_dataset(run: StudyRun, arm: str) -> None:
     """Lay the arm's training set, a kohya folder, beside the study for other trainers to use."""
     target = run.folder / "datasets" / arm
     with disk_errors("writing the training sets"):
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(run.datasets[arm].folder, target, ignore=shutil.ignore_patterns("manifest.json"))
+        scratch = target.with_name(f".{arm}.{os.getpid()}.part")
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.copytree(run.datasets[arm].folder, scratch, ignore=shutil.ignore_patterns("manifest.json"))
+        replace_folder(scratch, target)
 
 
 def _draw_stack(
