@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from loralab.engine.arm_triggers import prompt_without_trigger, trigger_notes
 from loralab.infer.case import ControlCells, CurveCells
+from loralab.infer.placebo import recipe_differences
 from loralab.spec import (
     BASE,
     AdapterSource,
@@ -246,13 +247,30 @@ def control_cells(spec: StudySpec, claim: ClaimSpec) -> ControlCells:
     arm = claim.cell.arm
     if not claim.versus_cell.is_base or is_base(arm) or claim.expect == "no change":
         return ControlCells(None, None)
-    arm, placebo = str(arm), placebo_of(spec, base_of(spec, arm))
+    arm = str(arm)
+    placebo, differs = matching_placebo(spec, arm)
     without = prompt_without_trigger(spec, spec.arms[arm], claim.cell.prompt)
     return ControlCells(
         claim.cell.on(placebo) if placebo and placebo != arm else None,
         claim.cell.at(without) if without is not None else None,
         claim.cell.on(twin_of(arm)) if twin_of(arm) in spec.arms and claim.cell.step is None else None,
+        differs,
     )
+
+
+def matching_placebo(spec: StudySpec, arm: str) -> tuple[str | None, tuple[str, ...]]:
+    """Return the placebo on an arm's base whose recipe is nearest to the arm's, and in what the two differ; one that differs is no control.
+
+    What LoRAs from elsewhere were trained by is not known here, so nothing is said of them.
+    """
+    on_base = [name for name, other in spec.arms.items() if other.control == "placebo" and base_of(spec, name) == base_of(spec, arm)]
+    if not on_base:
+        return None, ()
+    if not spec.arms[arm].trained_here:
+        return on_base[0], ()
+    recipe = train_spec_of(spec, spec.arms[arm])
+    found = [(name, recipe_differences(recipe, train_spec_of(spec, spec.arms[name]))) for name in on_base]
+    return min(found, key=lambda item: len(item[1]))
 
 
 def trains_alone(spec: StudySpec, arm: str) -> bool:
@@ -272,6 +290,7 @@ def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
             on = "" if base == BASE else f" on the {base}"
             yield f"the study has no placebo arm{on}: no claim that something was learned{on} can be supported against one"
     yield from _stack_notes(spec, arms)
+    yield from _placebo_notes(spec)
     yield from trigger_notes(spec, _learned_cells(spec))
     placebos = {arm for arm in spec.arms if spec.arms[arm].control == "placebo"}
     for name, experiment in spec.experiments.items():
@@ -282,6 +301,16 @@ def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
                 if len(differing) > 1:
                     both, listed = f"{arm} and {versus}", ", ".join(differing)
                     yield f"{name}: {both} differ in more than one thing ({listed}), so {claim.say!r} cannot say which matters"
+
+
+def _placebo_notes(spec: StudySpec) -> Iterator[str]:
+    """Name the arms of claims for which the placebo is no control, and in what their recipes differ."""
+    claims = [claim for experiment in spec.experiments.values() for claim in experiment.claims]
+    for arm in dict.fromkeys(str(claim.cell.arm) for claim in claims if control_cells(spec, claim).placebo is not None):
+        placebo, differs = matching_placebo(spec, arm)
+        if differs:
+            told = f"{placebo} was trained by another recipe than {arm}: {', '.join(differs)}"
+            yield f"{told}; it is no control there, and without one nothing is called learned. Give it the same `train:`"
 
 
 def _stack_notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:

@@ -40,9 +40,9 @@ def _signs(n_runs: int) -> np.ndarray:
     if 2**n_runs <= MAX_SIGN_PATTERNS:
         # the mirror image of a pattern has the same absolute mean, so half of the patterns tell everything
         codes = np.arange(2 ** (n_runs - 1))[:, None] >> np.arange(n_runs - 1)[None, :]
-        return np.hstack([np.ones((len(codes), 1), np.int8), 1 - 2 * (codes & 1).astype(np.int8)])
+        return np.hstack([np.ones((len(codes), 1)), 1.0 - 2 * (codes & 1)])
     drawn = np.random.default_rng(n_runs).integers(0, 2, (DRAWN_SIGN_PATTERNS - 1, n_runs), dtype=np.int8)
-    return np.vstack([np.ones((1, n_runs), np.int8), 1 - 2 * drawn])
+    return np.vstack([np.ones((1, n_runs)), 1.0 - 2 * drawn])
 
 
 def sign_flip_p(effects: Sequence[float] | np.ndarray) -> float:

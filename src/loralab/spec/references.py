@@ -85,8 +85,11 @@ def _stack_findings(spec: StudySpec, names: Names, name: str, arm: ArmSpec) -> I
 def _placebo_findings(spec: StudySpec) -> Iterator[Finding]:
     for own in dict.fromkeys(base_of(spec, name) for name in spec.arms):
         placebos = [name for name, arm in spec.arms.items() if arm.control == "placebo" and base_of(spec, name) == own]
-        if len(placebos) > 1:
-            yield Finding(("arms", placebos[1], "control"), f"two placebos: {', '.join(placebos)}", "one placebo of a base")
+        # arms of different recipes need a placebo each; of one recipe a second says nothing new
+        twins = [name for i, name in enumerate(placebos) if any(spec.arms[name].train == spec.arms[other].train for other in placebos[:i])]
+        if twins:
+            found = f"two placebos: {', '.join(placebos)}"
+            yield Finding(("arms", twins[0], "control"), found, "one placebo of a base and recipe (`train:` tells them apart)")
 
 
 def _cell_findings(spec: StudySpec, names: Names) -> Iterator[Finding]:
