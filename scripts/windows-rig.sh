@@ -3,12 +3,13 @@
 #
 #   scripts/windows-rig.sh make DIR          builds it (minutes, 2 GB; Debian or Ubuntu with apt-get, as root the first time)
 #   scripts/windows-rig.sh run DIR ARGS...   runs its python.exe on these sources, e.g. run DIR -m loralab demo --smoke --lab 'C:\lab'
+#   scripts/windows-rig.sh test DIR ARGS...  runs pytest there, e.g. test DIR tests/unit/store tests/unit/test_crew.py
 #   scripts/windows-rig.sh kill DIR          ends every Windows process of this rig, as the task manager would
 #
 # A Python traceback seen here is ours to mend. "unimplemented function" is Wine's: it is gone round in this file, never in the package.
 set -euo pipefail
 
-step=${1:?make, run or kill} top=$(cd "$(dirname "$0")/.." && pwd)
+step=${1:?make, run, test or kill} top=$(cd "$(dirname "$0")/.." && pwd)
 rig=$(mkdir -p "${2:?folder of the rig}" && cd "$2" && pwd); shift 2
 home=$rig/python site=$rig/site-packages
 export WINEPREFIX=$rig/wine WINEDEBUG=-all WINEDLLOVERRIDES='ucrtbase=n,b;bcryptprimitives=n,b'
@@ -41,11 +42,11 @@ C
   x86_64-w64-mingw32-gcc -shared -o "$home/bcryptprimitives.dll" "$rig/random.c" -ladvapi32
 }
 
-packages() {  # the pins, less what only tests and linters need; torch's Windows build is for processors
+packages() {  # the pins, less what only linters, references and browsers need; torch's Windows build is for processors
   registry download -d "$rig/downloads" "${for_windows[@]}" "$(grep '^torch==' "$top/constraints.txt")"
   mkdir -p "$site" && unzip -qo "$rig"/downloads/torch-*win_amd64.whl -d "$site"
-  local others='accelerate|altair|ast_serialize|execnet|formulaic|grimp|hypothesis|import-linter|iniconfig|interface_meta|librt|mypy|narwhals'
-  others+='|furo|myst|outcome|pandas|pathspec|patsy|peft|pluggy|pysocks|pytest|ray|resvg|ruff|selenium|sphinx|statsmodels|torch|trio|vl-convert|websocket|wsproto'
+  local others='accelerate|altair|ast_serialize|execnet|formulaic|grimp|import-linter|interface_meta|librt|mypy|narwhals'
+  others+='|furo|myst|outcome|pandas|pathspec|patsy|peft|pysocks|pytest-xdist|ray|resvg|ruff|selenium|sphinx|statsmodels|torch|trio|vl-convert|websocket|wsproto'
   grep -viE "^(#|$others)" "$top/constraints.txt" >"$rig/pins.txt"
   registry install --upgrade --target "$site" "${for_windows[@]}" -r "$rig/pins.txt" colorama
 }
@@ -64,9 +65,15 @@ PY
 make() { system_packages; mkdir -p "$rig/downloads"; python_itself; what_wine_lacks; packages; settings; run -c 'import sys, torch; print(sys.version, torch.__version__)'; }
 
 run() {  # on a copy of the sources: Wine does not follow the links among the studies
-  mkdir -p "$rig/src" && cp -rLu "$top/src/loralab" "$rig/src/"
+  mkdir -p "$rig/src" && rm -rf "$rig/src/loralab" && cp -rL "$top/src/loralab" "$rig/src/"
+  exec 9>&-                                        # a lock that a caller holds is not for the services that Wine leaves running
   cd "$home" && wine ./python.exe -W ignore "$@" </dev/null 2>&1 | cat
   return "${PIPESTATUS[0]}"
+}
+
+test() {  # a copy again: what pytest writes stays out of the sources; two warnings are Wine's
+  mkdir -p "$rig/src" && rm -rf "$rig/src/tests" && cp -rL "$top/tests" "$top/pyproject.toml" "$rig/src/"
+  run -m pytest -q -p no:cacheprovider --rootdir "$(windows_path "$rig/src")" -c "$(windows_path "$rig/src/pyproject.toml")" "${@/#tests/$(windows_path "$rig/src")\\tests}"
 }
 
 kill() { wineserver -k; }

@@ -183,7 +183,8 @@ def export(
     if as_json:
         typer.echo(json.dumps({"folder": str(done.folder), "arms": done.arms, "n_runs": done.n_runs}, indent=1))
     else:
-        typer.echo(f"{len(done.arms)} arms, {done.n_runs} trainings; each arm's train.sh runs sd-scripts\n{done.folder}")
+        typer.echo(f"{len(done.arms)} arms, {done.n_runs} trainings; each arm's train.sh, or train.ps1 in PowerShell, runs sd-scripts")
+        typer.echo(done.folder)
 
 
 @app.command()

@@ -50,6 +50,9 @@ pathlib.Path(given["output_dir"]).mkdir(exist_ok=True)
 """
 
 
+POWERSHELL = ("powershell", "-NoProfile", "-ExecutionPolicy", "Bypass", "-File")
+
+
 def run(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "loralab", *map(str, words)], capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
@@ -83,7 +86,8 @@ def test_the_commands_run_and_say_the_recipe(exported: Path, tmp_path: Path):
     (tmp_path / "train_network.py").write_text(STAND_IN, encoding="utf-8")
     settings = os.environ | {"SD_SCRIPTS": str(tmp_path), "BASE": "a base.safetensors", "LAUNCH": sys.executable}
     for arm in ("plain", "conv"):
-        subprocess.run(["bash", str(exported / arm / "train.sh")], env=settings, check=True, timeout=120)
+        train = ["bash", str(exported / arm / "train.sh")] if os.name != "nt" else [*POWERSHELL, str(exported / arm / "train.ps1")]
+        subprocess.run(train, env=settings, check=True, timeout=120)
     plain = [json.loads((exported / "plain" / "loras" / f"plain-r{r}.json").read_text(encoding="utf-8")) for r in range(3)]
     assert [given["seed"] for given in plain] == ["0", "1", "2"]
     wanted = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import stat
@@ -39,6 +38,8 @@ def apply_windows_rules(monkeypatch: pytest.MonkeyPatch, *, hard_links: bool = T
         return int(real["open"](path, flags, *rest, **named))
 
     def fsync(descriptor: int) -> None:
+        import fcntl  # not there on Windows, where nothing of this is used
+
         if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             raise OSError(errno.EBADF, "Bad file descriptor")
         real["fsync"](descriptor)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import pickle
-import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from loralab.crew import Crew, crew_of
 from loralab.engine.companions import petri_companion
 from loralab.errors import LabError, lab_error
 from loralab.measure.files import measure_files
+from loralab.portable import is_alive
 
 
 @pytest.mark.parametrize("n_processes", [1, 3])
@@ -64,21 +64,13 @@ def test_the_processes_of_a_killed_process_end_by_themselves():
     )
     assert parent.stdout is not None
     pids = [int(word) for word in parent.stdout.readline().split()]
-    parent.send_signal(signal.SIGKILL)
+    parent.kill()
     parent.communicate()
     deadline = time.monotonic() + 20
     while pids and time.monotonic() < deadline:
-        pids = [pid for pid in pids if is_running(pid)]
+        pids = [pid for pid in pids if is_alive(pid)]
         time.sleep(0.05)
     assert pids == []
-
-
-def is_running(pid: int) -> bool:
-    """Return whether a process is there and no zombie that its new parent has not buried yet."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.usefixtures("one_thread")

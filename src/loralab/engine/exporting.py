@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from loralab.bases import Base
 from loralab.engine.datasets import Dataset, make_dataset
+from loralab.engine.export_scripts import training_scripts
 from loralab.engine.local import load_bases
 from loralab.engine.plan import RunPlan, StudyPlan, make_plan
 from loralab.errors import lab_error
@@ -20,14 +20,6 @@ from loralab.store import Store, disk_errors
 
 #: the family of a base -> sd-scripts' file that trains it
 SCRIPTS = {"sd1": "train_network.py", "sdxl": "sdxl_train_network.py"}
-HEAD = """#!/usr/bin/env bash
-# Trains arm {arm} of study {study} with kohya's sd-scripts, once a replicate: ./train.sh
-# SD_SCRIPTS: folder of sd-scripts.  BASE: the base's checkpoint or diffusers folder, the one that the study names{base}.
-# The LoRAs come to lie in loras/, named as the study's own runs are.
-set -euo pipefail
-cd "$(dirname "$0")"
-: "${{SD_SCRIPTS:?folder of sd-scripts}}" "${{BASE:?checkpoint or diffusers folder of the base}}"
-"""
 
 
 @dataclass(frozen=True)
@@ -68,15 +60,11 @@ def _export_arm(plan: StudyPlan, base: Base, arm: str, dataset: Dataset, folder:
     folder.mkdir(parents=True)
     subsets = _copy_pictures(dataset, arm, folder / "data")
     (folder / "dataset.toml").write_text(dataset_toml(subsets, base.size_px, runs[0].train.batch), encoding="utf-8", newline="\n")
-    lines = [shlex.join(command_words(base, plan.spec.sample, run, plan.spec.seed)) for run in runs]
-    script = folder / "train.sh"
-    launched = [
-        f'${{LAUNCH:-accelerate launch}} "$SD_SCRIPTS/{SCRIPTS[base.family]}" --pretrained_model_name_or_path "$BASE" {line}'
-        for line in lines
-    ]
-    head = HEAD.format(arm=arm, study=plan.spec.study, base=f" ({base.name})")
-    script.write_text(head + "\n".join(launched) + "\n", encoding="utf-8", newline="\n")
-    script.chmod(0o755)
+    commands = [command_words(base, plan.spec.sample, run, plan.spec.seed) for run in runs]
+    scripts = training_scripts(commands, arm=arm, study=plan.spec.study, base=base.name, script=SCRIPTS[base.family])
+    for name, content in scripts.items():
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o755)
 
 
 def _copy_pictures(dataset: Dataset, arm: str, folder: Path) -> dict[str, int]:
