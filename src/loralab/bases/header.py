@@ -50,6 +50,7 @@ def read_header(path: Path) -> Header:
         raw = json.loads(text, object_pairs_hook=_no_duplicates)
         metadata = {str(key): str(value) for key, value in (raw.pop("__metadata__", None) or {}).items()}
         entries = {str(name): _entry(item) for name, item in raw.items()}
+        "".join([*metadata, *metadata.values(), *entries, *(row[0] for row in entries.values())]).encode("utf-8")  # no half characters
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _damaged(path, f"its header cannot be read ({str(error)[:100]})") from error
     _check_spans(path, entries, size - 8 - length)

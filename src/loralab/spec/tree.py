@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedBase, CommentedMap, CommentedSeq, TaggedScalar
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from loralab.errors import LabError, Problem, lab_error
@@ -76,6 +77,12 @@ def parse_yaml(text: str, name: str) -> tuple[CommentedMap, list[Problem]]:
                 raise LabError("spec", problems) from error
             seen.add(line)
             text = repaired
+        except ReusedAnchorWarning as error:
+            found = "an anchor (&name) stands twice"
+            raise LabError("spec", [*problems, Problem(found, "each anchor once", "rename one", name)]) from error
+        except TypeError as error:  # a list or a mapping as a key
+            found = "a key is a list or a mapping"
+            raise LabError("spec", [*problems, Problem(found, "keys that are words", "quote it where a text is meant", name)]) from error
         except (YAMLError, RecursionError, ValueError) as error:
             found = str(error).strip().split("\n")[0][:120] or "nested too deeply"
             raise LabError("spec", [*problems, Problem(f"not valid YAML: {found}", "a study", where=name)]) from error
@@ -85,8 +92,10 @@ def _loaded(text: str, name: str, problems: list[Problem]) -> CommentedMap:
     """Return the tree; keys that stand twice become problems, and the first of each holds."""
     yaml = YAML(typ="rt")
     yaml.allow_duplicate_keys = True
-    doubled = list(_doubled_keys(YAML(typ="rt").compose(text), name))
-    tree = yaml.load(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ReusedAnchorWarning)
+        doubled = list(_doubled_keys(YAML(typ="rt").compose(text), name))
+        tree = yaml.load(text)
     if not isinstance(tree, CommentedMap):
         found, expected = "the file holds no `key: value` pairs", "a study; the shortest is in the README"
         raise LabError("spec", [*problems, Problem(found, expected, where=name)])
@@ -108,7 +117,7 @@ def _doubled_keys(node: Node | None, name: str) -> Iterator[Problem]:
             first: dict[str, int] = {}
             for key, _ in node.value:
                 line = key.start_mark.line + 1
-                if key.value in first and isinstance(key.value, str):
+                if isinstance(key.value, str) and key.value in first:
                     found = f"the key `{key.value}` stands twice, here and in line {first[key.value]}"
                     yield Problem(found, "each key once", "rename one, or delete it", f"{name}, line {line}")
                 elif isinstance(key.value, str):

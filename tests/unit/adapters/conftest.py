@@ -54,23 +54,17 @@ def predict(tiny_base: Base) -> Callable[[Inputs], torch.Tensor]:
     return run
 
 
-@pytest.fixture(scope="session")
-def bare_base() -> Callable[..., Base]:
-    """Make a Base of which only the layers are used."""
-
-    def make(unet: torch.nn.Module, **parts: Any) -> Base:
-        fields = {"vae": None, "text_encoder": None, "tokenizer": None} | parts
-        return Base(
-            name="bare", family="sd1", unet=unet, **fields, scheduler_config={}, fingerprint="0" * 64, size_px=64, latent_shape=(4, 8, 8),
-            device=torch.device("cpu"), dtype=torch.float32,
-        )  # fmt: skip
-
-    return make
+def make_bare_base(unet: torch.nn.Module, **parts: Any) -> Base:
+    """Return a Base of which only the layers are used."""
+    fields = {"vae": None, "text_encoder": None, "tokenizer": None} | parts
+    return Base(
+        name="bare", family="sd1", unet=unet, **fields, scheduler_config={}, fingerprint="0" * 64, size_px=64, latent_shape=(4, 8, 8),
+        device=torch.device("cpu"), dtype=torch.float32,
+    )  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def other_tools_base(bare_base: Callable[..., Base]) -> Base:
-    """The base over which the files in tests/fixtures/adapters were written; only its layers' names and shapes matter."""
+def make_other_tools_base() -> Base:
+    """Return the base over which the files in tests/fixtures/adapters were written; only its layers' names and shapes matter."""
     with torch.random.fork_rng():
         unet = UNet2DConditionModel(
             sample_size=8, in_channels=4, out_channels=4, block_out_channels=(8,), layers_per_block=1, cross_attention_dim=8,
@@ -81,7 +75,17 @@ def other_tools_base(bare_base: Callable[..., Base]) -> Base:
             vocab_size=54, hidden_size=8, intermediate_size=16, projection_dim=8, num_hidden_layers=1, num_attention_heads=2,
             max_position_embeddings=12, bos_token_id=52, eos_token_id=53, pad_token_id=53,
         )  # fmt: skip
-        return bare_base(unet, text_encoder=CLIPTextModel(config))
+        return make_bare_base(unet, text_encoder=CLIPTextModel(config))
+
+
+@pytest.fixture(scope="session")
+def bare_base() -> Callable[..., Base]:
+    return make_bare_base
+
+
+@pytest.fixture(scope="session")
+def other_tools_base() -> Base:
+    return make_other_tools_base()
 
 
 @pytest.fixture(scope="session")
