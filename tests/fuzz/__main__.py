@@ -22,7 +22,7 @@ from types import FrameType
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from kinds import TABLE, outcome  # noqa: E402 (beside this file)
 
-#: an input that takes longer is a hang
+#: of the processor; an input that takes longer is a hang
 MOST_SECONDS = 20
 COLUMNS = ("read", "read in part", "refused", "otherwise")
 
@@ -30,7 +30,7 @@ COLUMNS = ("read", "read in part", "refused", "otherwise")
 TEXT = """# Strangers' input
 
 Good inputs are damaged at random (values of other types, lost and doubled lines, changed bytes, odd names, encodings, links) and read as
-the lab reads them. Each must be read or refused with a message; a traceback, a warning, or more than {most} seconds counts as *otherwise*.
+the lab reads them. Each must be read or refused with a message; a traceback, a warning, or more than {most} seconds of the processor counts as *otherwise*.
 
 `{command}`, {day}, {minutes} minutes on one core: **{found}**.
 
@@ -54,14 +54,14 @@ def _ring(number: int, frame: FrameType | None) -> None:
 def one(kind: str, seed: int) -> str:
     """Return the outcome of one input; what is neither read nor refused is told on the error stream."""
     place = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    signal.alarm(MOST_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
     try:
         return outcome(kind, seed, place)
     except (Exception, Hang):
         print(f"--- {kind!r}, seed {seed}\n{traceback.format_exc(limit=-4)}", file=sys.stderr, flush=True)
         return "otherwise"
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         shutil.rmtree(place, ignore_errors=True)
 
 
@@ -92,7 +92,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as place:
             print(outcome(given.only, given.seed, Path(place)))
         return 0
-    signal.signal(signal.SIGALRM, _ring)
+    signal.signal(signal.SIGPROF, _ring)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     started, counts = time.monotonic(), {}
     for kind in [given.only] if given.only else list(TABLE):

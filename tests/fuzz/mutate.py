@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import re
@@ -84,10 +85,10 @@ def data(rng: random.Random, good: bytes, within: int | None = None) -> bytes:
 
 def tree(rng: random.Random, good: Any) -> Any:
     """Return a JSON tree with one to three of its values replaced, dropped or put elsewhere."""
-    copy = json.loads(json.dumps(good))
+    made = json.loads(json.dumps(good))
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        _change(rng, copy)
-    return copy
+        _change(rng, made)
+    return made
 
 
 VALUES: tuple[Any, ...] = (
@@ -124,7 +125,7 @@ def _change(rng: random.Random, node: Any) -> None:
         break
     match rng.choice(("set", "set", "drop", "rename")):
         case "set":
-            node[key] = rng.choice(VALUES)
+            node[key] = copy.deepcopy(rng.choice(VALUES))
         case "drop":
             del node[key]
         case "rename" if isinstance(node, dict):

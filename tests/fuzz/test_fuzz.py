@@ -12,7 +12,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 from kinds import TABLE, outcome  # noqa: E402 (beside this file)
 
 #: inputs of each kind; the first ones of the long run
-N = 60
+N = 40
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from loralab.spec.strict import Strict
 
 MOST_REPEATS = 100_000
+LEAST_SIDE_PX, MOST_SIDE_PX = 8, 16_384
 ENDING = re.compile(r"\.[^/\\\s.]{1,30}")
 
 
@@ -40,9 +41,15 @@ class PictureSpec(Strict):
 
     enable_bucket: bool = Field(False, description="Keep each picture's aspect: train on several resolutions of about the same area.")
     resolution: int | tuple[int, int] | None = Field(None, description="Side, or width and height, in px. Default: the base's own.")
-    min_bucket_reso: int | None = Field(None, ge=8, description="Shortest side of a bucket in px. Default: half the resolution.")
-    max_bucket_reso: int | None = Field(None, ge=8, description="Longest side of a bucket in px. Default: twice the resolution.")
-    bucket_reso_steps: int | None = Field(None, ge=1, description="Sides of buckets are multiples of this. Default: the base's unit.")
+    min_bucket_reso: int | None = Field(
+        None, ge=LEAST_SIDE_PX, le=MOST_SIDE_PX, description="Shortest side of a bucket in px. Default: half the resolution."
+    )
+    max_bucket_reso: int | None = Field(
+        None, ge=LEAST_SIDE_PX, le=2 * MOST_SIDE_PX, description="Longest side of a bucket in px. Default: twice the resolution."
+    )
+    bucket_reso_steps: int | None = Field(
+        None, ge=1, le=MOST_SIDE_PX, description="Sides of buckets are multiples of this. Default: the base's unit."
+    )
     bucket_no_upscale: bool = Field(False, description="Do not enlarge pictures that are smaller than the resolution.")
     flip_aug: bool = Field(False, description="Mirror each picture in half of its showings.")
     random_crop: bool = Field(False, description="Cut at a place drawn anew at each showing, instead of the centre.")
@@ -50,6 +57,10 @@ class PictureSpec(Strict):
 
     @model_validator(mode="after")
     def _bounds(self) -> PictureSpec:
+        sides = self.resolution if isinstance(self.resolution, tuple) else (self.resolution,)
+        for side in sides:
+            if side is not None and not LEAST_SIDE_PX <= side <= MOST_SIDE_PX:
+                raise ValueError(f"a resolution of {side} px is not between {LEAST_SIDE_PX} and {MOST_SIDE_PX} px a side")
         if self.min_bucket_reso and self.max_bucket_reso and self.min_bucket_reso > self.max_bucket_reso:
             raise ValueError(f"min_bucket_reso {self.min_bucket_reso} exceeds max_bucket_reso {self.max_bucket_reso}")
         return self
