@@ -30,7 +30,8 @@ COLUMNS = ("read", "read in part", "refused", "otherwise")
 TEXT = """# Strangers' input
 
 Good inputs are damaged at random (values of other types, lost and doubled lines, changed bytes, odd names, encodings, links) and read as
-the lab reads them. Each must be read or refused with a message; a traceback, a warning, or more than {most} seconds of the processor counts as *otherwise*.
+the lab reads them. Each must be read or refused with a message; a traceback, a warning, or more than {most} seconds of the processor
+counts as *otherwise*.
 
 `{command}`, {day}, {minutes} minutes on one core: **{found}**.
 
