@@ -15,7 +15,13 @@ from loralab.spec.models import SHAPES, GridsData, ShapesData
 #: (version, sha256) of what follows; raise the stage's version, then put the new hash here
 DATA = (2, "681921652369c10927b81f424c667140f92285c1f7fdffc5ea3053897a484f30")
 READINGS = (1, "fbed32a3c458455c66cfde1a9bbe6d13122beb6fd9ad2c6c35cfc9162c1da522")
-#: what joined the table later: a new instrument changes no reading of another
+READ = (
+    "chroma", "grey_share", "hue_red", "hue_green", "hue_blue", "background_from_white", "background_white", "background_lightness",
+    "background_chroma", "shape_circle", "shape_square", "shape_triangle", "shape_primitive", "circle_excess", "outline_dark", "edge_sigma",
+    "depth_of_field", "local_contrast", "grid_present", "grid_beyond", "grid_rows", "grid_columns", "grid_cells", "object_count",
+    "foreground_share", "change", "copy_distance",
+)  # fmt: skip
+#: what joined the table later: a new instrument changes no reading of another, and may be pinned by a line of its own
 LATER = ("off_centre", "symmetry", "composition_kept")
 LATER_READINGS = (1, "b29afbae564bf18bb2ca6cb9258c71d0de39af22a978def1cbe6069b88b5cd88")
 #: what came after those; without an encoder the readings of a concept are none
@@ -44,6 +50,6 @@ def readings_hash(names: list[str]) -> str:
 
 
 def test_the_readings_are_those_of_this_version():
-    assert (READINGS_VERSION, readings_hash([name for name in TABLE if name not in LATER + LATEST])) == READINGS
+    assert (READINGS_VERSION, readings_hash(list(READ))) == READINGS
     assert (READINGS_VERSION, readings_hash(list(LATER))) == LATER_READINGS
     assert (READINGS_VERSION, readings_hash(list(LATEST))) == LATEST_READINGS

@@ -6,6 +6,7 @@ import difflib
 
 from loralab.errors import Problem
 from loralab.measure import TABLE
+from loralab.measure.table import TAKING, choices
 from loralab.petri.concept_names import NAMES
 from loralab.spec import Cell, StudySpec
 
@@ -18,8 +19,8 @@ def qualified_measure(spec: StudySpec, measure: str, cell: Cell) -> str:
 
 
 def plain_measure(measure: str) -> str:
-    """Return the instrument's name of a qualified measure."""
-    return measure.split("[")[0]
+    """Return the instrument's name of a qualified measure; `hue[magenta]` is one, the data of `copy_distance[primary-shapes]` are not."""
+    return measure if measure in TABLE else measure.split("[")[0]
 
 
 def card_name(measure: str) -> str:
@@ -48,14 +49,16 @@ def concept_names(base: str) -> tuple[str, ...]:
 
 def measure_problem(measure: str, base: str) -> Problem | None:
     """Return what is wrong with the name of an instrument in a study on ``base``: there is none, or a concept is missing or unknown."""
-    plain = plain_measure(measure)
+    plain, taking = plain_measure(measure), TAKING.get(measure.split("[")[0])
     takes_concept = plain in TABLE and TABLE[plain].needs == "concept"
+    if taking is not None and plain not in TABLE:
+        return Problem(f"{measure!r} is no {taking.name} that can be measured", f"{taking.name}[{taking.word}], {taking.expected}")
     if plain not in TABLE or (measure != plain and not takes_concept):
         near = difflib.get_close_matches(measure, TABLE, n=1)
-        do = f"did you mean `{near[0]}`?" if near else "docs/instruments.md says what each of them reads"
-        return Problem(f"unknown instrument {measure!r}", f"one of {', '.join(sorted(TABLE))}", do)
+        do = f"did you mean `{near[0]}`?" if near else "`loralab instruments` says what each of them reads"
+        return Problem(f"unknown instrument {measure!r}", choices(), do)
     names = concept_names(base)
     if takes_concept and (not concept_of(measure) or (names and concept_of(measure) not in names)):
         expected = f"{plain}[NAME], NAME one of {', '.join(names or ('...',))}"
-        return Problem(f"{measure!r} names no concept that this base's encoder knows", expected, "see docs/instruments.md")
+        return Problem(f"{measure!r} names no concept that this base's encoder knows", expected)
     return None

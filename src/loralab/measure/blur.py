@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from loralab.measure.picture import Context, Picture, sum_of_three
-from loralab.measure.reading import Instrument, Reading, measured, not_measurable, table_of
+from loralab.measure.reading import Instrument, Reading, measured, negated, not_measurable, table_of
 
 REBLUR_PX, NOISE_PX = 1.5, 0.5
 #: an edge counts where its gradient is at least this share of the strongest, and this much per px of a 64 px picture; for the spread of
@@ -106,26 +106,16 @@ def measure_local_contrast(picture: Picture, _: Context) -> Reading:
 
 TABLE = table_of(
     Instrument(
-        "edge_sigma",
-        "px",
-        0,
-        MOST_SIGMA_PX,
-        "continuous",
-        "width of the edges: small is sharp, large is blurred",
-        16,
-        measure_edge_sigma,
-        2,
+        "edge_sigma", "px", 0, MOST_SIGMA_PX, "continuous", "width of the edges: small is sharp, large is blurred", 16,
+        measure_edge_sigma, 2,
+        lower="sharper edges", higher="softer edges", twin=negated, follows=("blur",),
     ),
     Instrument(
-        "depth_of_field",
-        "px",
-        0,
-        MOST_SIGMA_PX,
-        "continuous",
-        "how much sharpness varies over the picture",
-        16,
-        measure_depth_of_field,
-        2,
+        "depth_of_field", "px", 0, MOST_SIGMA_PX, "continuous", "how much sharpness varies over the picture", 16, measure_depth_of_field, 2,
+        lower="less depth of field", higher="more depth of field", twin=negated, follows=(),
     ),
-    Instrument("local_contrast", "L*", 0, 50, "continuous", "light and dark side by side; haze lowers it", 0, measure_local_contrast),
-)
+    Instrument(
+        "local_contrast", "L*", 0, 50, "continuous", "light and dark side by side; haze lowers it", 0, measure_local_contrast,
+        lower="softer contrast", higher="stronger contrast", twin=negated,
+    ),
+)  # fmt: skip

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from loralab.errors import lab_error
 from loralab.measure.concept import NO_ENCODER, Concept
-from loralab.measure.grid import find_grid
 from loralab.measure.picture import Context, Picture, make_labs, make_pictures
-from loralab.measure.shape import classify
+from loralab.measure.reading import Instrument
 from loralab.measure.specimen import Specimen
 from loralab.measure.table import TABLE, measure_picture
-from loralab.measure.truth import FOLLOWS, make_nuisances, make_specimens
+from loralab.measure.truth import make_nuisances, make_specimens
 
 RoundTrip = Callable[[np.ndarray], np.ndarray]
 
@@ -93,20 +93,46 @@ def _cards_of_drawings(round_trip: RoundTrip, size_px: int, wanted: Sequence[str
     """Return the cards of the instruments that drawings can be held against."""
     if not wanted:
         return {}
-    nuisances = make_nuisances(size_px)
+    nuisances = make_nuisances(size_px) if any(TABLE[name].follows is not None for name in wanted) else []
+    shared = make_specimens(size_px, seed)
+    known = {name: _known(TABLE[name], shared) for name in wanted}
     # pictures that none of the instruments is held against need no round trip
-    specimens = [specimen for specimen in make_specimens(size_px, seed) if not specimen.truth.keys().isdisjoint(wanted)]
-    seen = make_pictures(round_trip(_images(specimens)))
-    varied = make_pictures(round_trip(_images(nuisances)))
+    indices = sorted({index for found in known.values() for index in found})
+    seen = dict(zip(indices, _seen([shared[index] for index in indices], round_trip), strict=True))
+    varied = _seen(nuisances, round_trip)
     cards = {}
     for name in wanted:
-        used = _used(name, specimens)
-        held, pictures = [specimens[index] for index in used], [seen[index] for index in used]
+        own = _own_specimens(TABLE[name], size_px)
+        held, pictures = [*known[name].values(), *own], [*(seen[index] for index in known[name]), *_seen(own, round_trip)]
         card = _card(name, size_px, held, _read(name, held, pictures), pictures)
-        moved = _moved_by(name, nuisances, varied) if name in FOLLOWS else {}
-        truth = np.array([specimens[index].truth[name] for index in used])
+        moved = _moved_by(name, nuisances, varied) if TABLE[name].follows is not None else {}
+        truth = np.array([specimen.truth[name] for specimen in held])
         cards[name] = replace(card, moved_by=moved, note=card.note + _moved_note(moved, float(np.ptp(truth))))
     return cards
+
+
+def _seen(specimens: Sequence[Specimen], round_trip: RoundTrip) -> Sequence[Picture]:
+    return make_pictures(round_trip(_images(specimens))) if specimens else []
+
+
+def _known(instrument: Instrument, shared: Sequence[Specimen]) -> dict[int, Specimen]:
+    """Return the shared pictures that the instrument is held against, with its truth, by their place."""
+    found = {}
+    for index, specimen in enumerate(shared):
+        truth = instrument.truth(specimen) if instrument.truth is not None else specimen.truth.get(instrument.name)
+        if truth is not None:
+            found[index] = replace(specimen, truth={**specimen.truth, instrument.name: truth})
+    return found
+
+
+def _own_specimens(instrument: Instrument, size_px: int) -> list[Specimen]:
+    """Return the instrument's own pictures of known truth; raises LabError("measurement") for one that does not tell it."""
+    own = list(instrument.specimens(size_px)) if instrument.specimens is not None else []
+    if any(instrument.name not in specimen.truth for specimen in own):
+        raise lab_error(
+            "measurement", f"a specimen of {instrument.name!r} without its truth", f"truth={{{instrument.name!r}: ...}} in each"
+        )
+    return own
 
 
 def card_pictures(
@@ -116,35 +142,36 @@ def card_pictures(
 
     They are as the base's VAE gives them back. A failure is off by more than 1e-9 (share) or than the card's error, or unmeasurable.
     """
-    specimens = make_specimens(size_px, seed) + (list(concept.specimens(size_px)) if concept is not None and "concept" in names else [])
-    seen = round_trip(_images(specimens))
-    return {name: _pictures_of(name, specimens, seen, n_images, concept if TABLE[name].needs == "concept" else None) for name in names}
+    shared = make_specimens(size_px, seed) + (list(concept.specimens(size_px)) if concept is not None and "concept" in names else [])
+    seen = round_trip(_images(shared))
+    found = {}
+    for name in names:
+        known, own = _known(TABLE[name], shared), _own_specimens(TABLE[name], size_px)
+        pictures = [seen[list(known)], *([round_trip(_images(own))] if own else [])]
+        held = [*known.values(), *own]
+        found[name] = _pictures_of(name, held, np.concatenate(pictures), n_images, concept if TABLE[name].needs == "concept" else None)
+    return found
 
 
 def _pictures_of(
     name: str, specimens: Sequence[Specimen], seen: np.ndarray, n_images: int, concept: Concept | None
 ) -> dict[str, np.ndarray]:
-    used = _used(name, specimens)
-    if not used:
+    if not specimens:
         return {"passes": seen[:0], "failures": seen[:0]}
-    readings = _read(name, [specimens[index] for index in used], make_pictures(seen[used]), concept)
+    readings = _read(name, specimens, make_pictures(seen), concept)
     off = np.array([
-        np.inf if value is None else abs(value - specimens[index].truth[name]) for index, value in zip(used, readings, strict=True)
+        np.inf if value is None else abs(value - specimen.truth[name]) for specimen, value in zip(specimens, readings, strict=True)
     ])  # fmt: skip
     finite = off[np.isfinite(off)]
     limit = 1e-9 if TABLE[name].kind == "share" else max(1e-9, float(finite.std()) if len(finite) else 0.0)
     order = np.argsort(off, kind="stable")
-    passes = [used[k] for k in order if off[k] <= limit][:n_images]
-    failures = [used[k] for k in order[::-1] if off[k] > limit][:n_images]
+    passes = [k for k in order if off[k] <= limit][:n_images]
+    failures = [k for k in order[::-1] if off[k] > limit][:n_images]
     return {"passes": seen[passes], "failures": seen[failures]}
 
 
 def _images(specimens: Sequence[Specimen]) -> np.ndarray:
     return np.stack([specimen.image for specimen in specimens])
-
-
-def _used(name: str, specimens: Sequence[Specimen]) -> list[int]:
-    return [index for index, specimen in enumerate(specimens) if name in specimen.truth]
 
 
 def _read(name: str, specimens: Sequence[Specimen], seen: Sequence[Picture], concept: Concept | None = None) -> list[float | None]:
@@ -237,41 +264,21 @@ def _moved_by(name: str, nuisances: Sequence[Specimen], varied: Sequence[Picture
         for specimen, value in zip(nuisances, readings, strict=True):
             if value is not None:
                 levels.setdefault(specimen.factors[factor], []).append(value)
-        if factor not in FOLLOWS.get(name, ()) and len(levels) > 1:
+        if factor not in (TABLE[name].follows or ()) and len(levels) > 1:
             moved[factor] = _rounded(np.ptp([np.mean(values) for values in levels.values()]))
     return moved
 
 
 def _confusion(name: str, specimens: Sequence[Specimen], seen: Sequence[Picture]) -> dict[str, dict[str, int]]:
     """Return how often each true class was read as each class, for shapes and for grids; empty for other instruments."""
-    if name.startswith("shape_") or name == "circle_excess":
-        true, read = _true_shape, _read_shape
-    elif name.startswith("grid_"):
-        true, read = _true_grid, _read_grid
-    else:
+    confusion = TABLE[name].confusion
+    if confusion is None:
         return {}
     table: dict[str, dict[str, int]] = {}
     for specimen, picture in zip(specimens, seen, strict=True):
-        row, found = table.setdefault(true(specimen), {}), read(picture)
+        row, found = table.setdefault(confusion.true(specimen), {}), confusion.read(picture)
         row[found] = row.get(found, 0) + 1
     return table
-
-
-def _true_shape(specimen: Specimen) -> str:
-    return str(specimen.factors["shape"])
-
-
-def _read_shape(picture: Picture) -> str:
-    return classify(picture) or "not measurable"
-
-
-def _true_grid(specimen: Specimen) -> str:
-    return f"{specimen.truth['grid_columns']:.0f}x{specimen.truth['grid_rows']:.0f}" if "grid_rows" in specimen.truth else "none"
-
-
-def _read_grid(picture: Picture) -> str:
-    grid = find_grid(picture)
-    return "none" if grid is None else f"{grid.columns}x{grid.rows}"
 
 
 def _no_reading_note() -> str:

@@ -7,7 +7,7 @@ from scipy import ndimage
 from skimage.color import deltaE_ciede2000
 
 from loralab.measure.picture import Context, Picture, lengths
-from loralab.measure.reading import Instrument, Reading, measured, not_measurable, table_of
+from loralab.measure.reading import Instrument, Reading, measured, negated, not_measurable, table_of
 
 COARSE_PX = 32
 MOST_SHIFT = 3
@@ -78,16 +78,16 @@ TABLE = table_of(
     Instrument(
         "change", "deltaE", 0, 150, "continuous", "how far the picture moved from the base's at the same seed (CIEDE2000)", 0,
         measure_change,
-        needs="base_image",
+        needs="base_image", lower="moved less", higher="moved more", twin=negated,
     ),
     Instrument(
         "copy_distance", "deltaE", 0, 150, "continuous", "distance from the nearest training picture; 0 is a copy", 0,
         measure_copy_distance,
-        needs="training_images",
+        needs="training_images", lower="closer to the training set", higher="further from it", twin=negated,
     ),
     Instrument(
-        "diversity", "deltaE", 0, 150, "continuous", "mean distance from the same run's pictures at other seeds; 0: all are one picture", 0,
-        measure_diversity,
-        needs="peers",
+        "diversity", "deltaE", 0, 150, "continuous",
+        "mean distance from the same training's pictures at other seeds; 0: all are one picture", 0, measure_diversity,
+        needs="peers", lower="more alike from seed to seed", higher="more varied from seed to seed", twin=negated,
     ),
 )  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from loralab.measure.picture import Context, Picture
-from loralab.measure.reading import Instrument, Reading, measured, not_measurable, table_of
+from loralab.measure.reading import Instrument, Reading, inverted, measured, negated, not_measurable, shifted, table_of
 
 LEAST_OBJECT_SHARE = 0.01
 
@@ -66,15 +66,25 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 TABLE = table_of(
-    Instrument("object_count", "objects", 0, 100, "continuous", "separate objects", 8, measure_object_count, 2),
-    Instrument("off_centre", "share", 0, 0.71, "continuous", "how far the subject lies from the middle", 8, measure_off_centre),
-    Instrument("symmetry", "share", 0, 1, "continuous", "how alike the subject's left and right are; 1 is symmetric", 16, measure_symmetry),
+    Instrument(
+        "object_count", "objects", 0, 100, "continuous", "separate objects", 8, measure_object_count, 2,
+        lower="fewer objects", higher="more objects", twin=shifted, follows=(),
+    ),
+    Instrument(
+        "off_centre", "share", 0, 0.71, "continuous", "how far the subject lies from the middle", 8, measure_off_centre,
+        lower="nearer to the middle", higher="further from the middle", twin=negated, follows=("shape", "size"),
+    ),
+    Instrument(
+        "symmetry", "share", 0, 1, "continuous", "how alike the subject's left and right are; 1 is symmetric", 16, measure_symmetry,
+        lower="less symmetric", higher="more symmetric", twin=inverted, follows=(),
+    ),
     Instrument(
         "composition_kept", "share", 0, 1, "continuous", "overlap of the subject with that of the base's picture at the same seed", 16,
         measure_composition_kept,
-        needs="base_image",
+        needs="base_image", lower="another composition", higher="more of the base's composition", twin=inverted,
     ),
     Instrument(
-        "foreground_share", "share", 0, 1, "continuous", "share of the picture that the subject fills", 8, measure_foreground_share, 2
+        "foreground_share", "share", 0, 1, "continuous", "share of the picture that the subject fills", 8, measure_foreground_share, 2,
+        lower="smaller subject", higher="larger subject", twin=inverted, follows=("shape", "size"),
     ),
 )  # fmt: skip

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loralab.measure.picture import Context, Picture
-from loralab.measure.reading import Instrument, Reading, measured, not_measurable, table_of
+from loralab.measure.reading import Instrument, Reading, inverted, measured, not_measurable, table_of
 from loralab.measure.specimen import Specimen
 
 NO_ENCODER = "needs an image-text encoder, and none is known for this base"
@@ -45,6 +45,6 @@ TABLE = table_of(
     Instrument(
         "concept", "share", 0, 1, "continuous", "how sure the base's image-text encoder is that the picture shows the concept", 32,
         measure_concept,
-        needs="concept",
+        needs="concept", lower="less like the concept", higher="more like the concept", twin=inverted,
     ),
 )  # fmt: skip

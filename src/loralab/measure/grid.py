@@ -8,7 +8,8 @@ import numpy as np
 from scipy import ndimage
 
 from loralab.measure.picture import Context, Picture
-from loralab.measure.reading import Instrument, Reading, measured, not_measurable, table_of
+from loralab.measure.reading import Confusion, Instrument, Reading, inverted, measured, negated, not_measurable, shifted, table_of
+from loralab.measure.specimen import Specimen
 
 #: a line must stand out (L*) from its two sides over this share of its length
 LEAST_LINE, LINE_LENGTH_SHARE = 5.0, 0.75
@@ -124,10 +125,35 @@ def measure_cells(picture: Picture, _: Context) -> Reading:
     return _of_grid(picture, "cells")
 
 
+def _true_grid(specimen: Specimen) -> str:
+    return f"{specimen.truth['grid_columns']:.0f}x{specimen.truth['grid_rows']:.0f}" if "grid_rows" in specimen.truth else "none"
+
+
+def _read_grid(picture: Picture) -> str:
+    grid = find_grid(picture)
+    return "none" if grid is None else f"{grid.columns}x{grid.rows}"
+
+
+GRID_CONFUSION = Confusion(_true_grid, _read_grid)
 TABLE = table_of(
-    Instrument("grid_present", "share", 0, 1, "share", "is the picture a grid (2x2 or finer)?", 0, measure_present, 2),
-    Instrument("grid_beyond", "share", 0, 1, "share", "is it a grid with 5 or more rows or columns?", 0, measure_beyond, 2),
-    Instrument("grid_rows", "rows", 2, MOST_DIVISIONS, "continuous", "rows of the grid", 0, measure_rows, 2),
-    Instrument("grid_columns", "columns", 2, MOST_DIVISIONS, "continuous", "columns of the grid", 0, measure_columns, 2),
-    Instrument("grid_cells", "cells", 4, MOST_DIVISIONS**2, "continuous", "cells of the grid", 0, measure_cells, 2),
-)
+    Instrument(
+        "grid_present", "share", 0, 1, "share", "is the picture a grid (2x2 or finer)?", 0, measure_present, 2,
+        lower="fewer grids", higher="more grids", twin=inverted, follows=(), confusion=GRID_CONFUSION,
+    ),
+    Instrument(
+        "grid_beyond", "share", 0, 1, "share", "is it a grid with 5 or more rows or columns?", 0, measure_beyond, 2,
+        lower="fewer finer grids", higher="more finer grids", twin=inverted, follows=(), confusion=GRID_CONFUSION,
+    ),
+    Instrument(
+        "grid_rows", "rows", 2, MOST_DIVISIONS, "continuous", "rows of the grid", 0, measure_rows, 2,
+        lower="fewer rows", higher="more rows", twin=shifted, confusion=GRID_CONFUSION,
+    ),
+    Instrument(
+        "grid_columns", "columns", 2, MOST_DIVISIONS, "continuous", "columns of the grid", 0, measure_columns, 2,
+        lower="fewer columns", higher="more columns", twin=shifted, confusion=GRID_CONFUSION,
+    ),
+    Instrument(
+        "grid_cells", "cells", 4, MOST_DIVISIONS**2, "continuous", "cells of the grid", 0, measure_cells, 2,
+        lower="fewer cells", higher="more cells", twin=negated, confusion=GRID_CONFUSION,
+    ),
+)  # fmt: skip

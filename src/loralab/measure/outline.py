@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from loralab.measure.picture import Context, Picture
-from loralab.measure.reading import Instrument, Reading, measured, not_measurable, table_of
+from loralab.measure.reading import Instrument, Reading, inverted, measured, not_measurable, table_of
 from loralab.measure.shape import outer_contour
 
 #: the line is looked for from 1 px outside to 5 px inside the contour; inside and outside are read beyond that (px of a 64 px picture)
@@ -43,5 +43,8 @@ def _inward_normals(contour: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 TABLE = table_of(
-    Instrument("outline_dark", "share", 0, 1, "continuous", "share of the subject's contour that is a dark line", 20, measure_outline, 2),
-)
+    Instrument(
+        "outline_dark", "share", 0, 1, "continuous", "share of the subject's contour that is a dark line", 20, measure_outline, 2,
+        lower="less dark outline", higher="more dark outline", twin=inverted, follows=(),
+    ),
+)  # fmt: skip

@@ -6,6 +6,7 @@ not depend on place, size or rotation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -14,7 +15,8 @@ from skimage.measure import find_contours
 
 from loralab.data.shapes import make_mask
 from loralab.measure.picture import Context, Picture
-from loralab.measure.reading import Instrument, Reading, measured, not_measurable, table_of
+from loralab.measure.reading import Confusion, Instrument, Measure, Reading, Taking, inverted, measured, negated, not_measurable, table_of
+from loralab.measure.specimen import Specimen
 from loralab.spec.models import SHAPES
 
 N_ANGLES, N_HARMONICS = 128, 12
@@ -145,20 +147,44 @@ def measure_circle_excess(picture: Picture, _: Context) -> Reading:
     return measured({"circle": 1.0, "square": -0.5, "triangle": -0.5}.get(found, 0.0))
 
 
-TABLE = table_of(
-    Instrument("shape_circle", "share", 0, 1, "share", "is the subject's silhouette a circle?", 20, measure_circle, 2),
-    Instrument("shape_square", "share", 0, 1, "share", "is the subject's silhouette a square?", 20, measure_square, 2),
-    Instrument("shape_triangle", "share", 0, 1, "share", "is the subject's silhouette a triangle?", 20, measure_triangle, 2),
-    Instrument("shape_primitive", "share", 0, 1, "share", "is the silhouette a circle, a square or a triangle?", 20, measure_primitive, 2),
-    Instrument(
-        "circle_excess",
-        "share",
-        -0.5,
-        1,
-        "share",
-        "circles minus the mean of squares and triangles (1, -1/2 or 0)",
-        20,
-        measure_circle_excess,
-        2,
-    ),
+SHAPE_CONFUSION = Confusion(lambda specimen: str(specimen.factors["shape"]), lambda picture: classify(picture) or "not measurable")
+
+
+def shape_row(word: str) -> Instrument | None:
+    """Return the instrument of one drawn shape; None for another word."""
+    if word not in SHAPES:
+        return None
+
+    def measure(picture: Picture, _: Context) -> Reading:
+        return _measure_class(picture, (word,))
+
+    def truth(specimen: Specimen) -> float | None:
+        return float(specimen.factors["shape"] == word) if "shape_circle" in specimen.truth else None
+
+    return _class_row(f"shape[{word}]", f"is the subject's silhouette a {word}?", measure, f"{word}s", 1, ("shape",), truth)
+
+
+def _class_row(
+    name: str, says: str, measure: Measure, plural: str, version: int = 2, follows: tuple[str, ...] = ("shape",),
+    truth: Callable[[Specimen], float | None] | None = None,
+) -> Instrument:  # fmt: skip
+    return Instrument(
+        name, "share", 0, 1, "share", says, 20, measure, version, lower=f"fewer {plural}", higher=f"more {plural}", twin=inverted,
+        truth=truth, follows=follows, confusion=SHAPE_CONFUSION,
+    )  # fmt: skip
+
+
+SHAPE = Taking(
+    "shape", "SHAPE", f"one of {', '.join(SHAPES)}", "is the subject's silhouette this shape?", shape_row, ("hexagon", "ring", "circle")
 )
+TABLE = table_of(
+    _class_row("shape_circle", "is the subject's silhouette a circle?", measure_circle, "circles"),
+    _class_row("shape_square", "is the subject's silhouette a square?", measure_square, "squares"),
+    _class_row("shape_triangle", "is the subject's silhouette a triangle?", measure_triangle, "triangles"),
+    _class_row("shape_primitive", "is the silhouette a circle, a square or a triangle?", measure_primitive, "simple shapes", follows=()),
+    Instrument(
+        "circle_excess", "share", -0.5, 1, "share", "circles minus the mean of squares and triangles (1, -1/2 or 0)", 20,
+        measure_circle_excess, 2,
+        lower="fewer circles", higher="more circles", twin=negated, follows=("shape",), confusion=SHAPE_CONFUSION,
+    ),
+)  # fmt: skip

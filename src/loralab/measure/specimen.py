@@ -8,6 +8,7 @@ import numpy as np
 from skimage.color import rgb2lab
 
 from loralab.data import make_examples
+from loralab.data.shapes import make_mask
 from loralab.spec.models import COLOURS, ShapesData
 
 
@@ -32,6 +33,12 @@ def drawn(size_px: int, **given: object) -> np.ndarray:
     """Return one drawn shape (size_px, size_px, 3) uint8; ``given`` are keys of a study's `generate: shapes`."""
     spec = ShapesData.model_validate({"generate": "shapes", **given})
     return make_examples(spec, size_px)[0].image
+
+
+def filled(size_px: int, shape: str, fill: tuple[int, int, int], behind: tuple[int, int, int], size: float) -> np.ndarray:
+    """Return one drawn shape (size_px, size_px, 3) uint8 in any RGB colours."""
+    inside = make_mask(shape, (0.5, 0.5), size, 4 * size_px).reshape(size_px, 4, size_px, 4).mean(axis=(1, 3))[..., None]
+    return np.asarray((inside * np.array(fill) + (1 - inside) * np.array(behind)).round().astype(np.uint8))
 
 
 def lab_of(name: str) -> np.ndarray:

@@ -20,14 +20,8 @@ from loralab.spec.models import COLOURS, SHAPES
 
 #: an anti-aliased edge is this wide (sigma, px of 64) before any blur
 SHARP_SIGMA = 0.1
-#: which of the factors of `make_nuisances` an instrument is meant to follow; all others should leave it alone
-FOLLOWS: dict[str, tuple[str, ...]] = {
-    "chroma": ("fill",), "grey_share": ("fill",), "hue_red": ("fill",), "hue_green": ("fill",), "hue_blue": ("fill",),
-    "background_white": (), "background_from_white": (), "background_lightness": (), "background_chroma": (),
-    "shape_circle": ("shape",), "shape_square": ("shape",), "shape_triangle": ("shape",), "shape_primitive": (),
-    "circle_excess": ("shape",), "outline_dark": (), "edge_sigma": ("blur",), "depth_of_field": (), "grid_present": (), "grid_beyond": (),
-    "object_count": (), "foreground_share": ("shape", "size"), "off_centre": ("shape", "size"), "symmetry": (),
-}  # fmt: skip
+#: the colours of the shared pictures, whatever joins the palette later: cards that were made rest on these very pictures
+SPECIMEN_COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink", "brown", "black", "white", "grey")
 
 
 def make_specimens(size_px: int, seed: int = 0) -> list[Specimen]:
@@ -93,7 +87,7 @@ def _local_contrast(lightness: np.ndarray, size_px: int) -> float:
 
 def _coloured_shapes(size_px: int) -> Iterator[Specimen]:
     """Yield shapes in every fill colour, each on white and on five or six other colours."""
-    names = list(COLOURS)
+    names = list(SPECIMEN_COLOURS)
     pairs = [(fill, names[(i + k) % len(names)]) for i, fill in enumerate(names) for k in (1, 3, 5, 7, 9)]
     pairs += [(fill, "white") for fill in names if fill != "white" and (fill, "white") not in pairs]
     for number, (fill, background) in enumerate(pairs):
@@ -137,7 +131,7 @@ def _depths_of_field(size_px: int, rng: np.random.Generator) -> Iterator[Specime
     """Yield a shape on a pattern, each at three blurs; the truth is by how much the two differ. Such a pattern is no grid."""
     for number, (subject_blur, behind_blur) in enumerate(product((0.0, 1.5, 3.0), (0.0, 1.5, 3.0))):
         for repeat in range(4):
-            colours = [str(name) for name in rng.permutation([name for name in COLOURS if name not in ("white", "grey")])[:3]]
+            colours = [str(name) for name in rng.permutation([name for name in SPECIMEN_COLOURS if name not in ("white", "grey")])[:3]]
             image = _shape_on_pattern(size_px, SHAPES[(number + repeat) % 3], colours, subject_blur, behind_blur)
             truth = NO_GRID | {"depth_of_field": abs(behind_blur - subject_blur)}
             factors: dict[str, str | float] = {"subject blur": subject_blur, "background blur": behind_blur, "layout": "checkered"}

@@ -14,9 +14,18 @@ from loralab.bases import Base, load_base
 from loralab.engine import cards
 from loralab.engine.companions import companion_of
 from loralab.measure import TABLE, make_cards
+from loralab.measure.table import ROWS
 from loralab.petri import petri_folder
 from loralab.spec import LoadSpec
 from loralab.store import Store
+
+#: what petri's cards were made for
+SHIPPED = {
+    "chroma", "grey_share", "hue_red", "hue_green", "hue_blue", "background_from_white", "background_white", "background_lightness",
+    "background_chroma", "shape_circle", "shape_square", "shape_triangle", "shape_primitive", "circle_excess", "outline_dark", "edge_sigma",
+    "depth_of_field", "local_contrast", "grid_present", "grid_beyond", "grid_rows", "grid_columns", "grid_cells", "object_count",
+    "foreground_share", "change", "copy_distance", "off_centre", "symmetry", "composition_kept", "diversity",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +33,12 @@ def petri() -> Base:
     return load_base("petri")
 
 
-def test_every_instrument_and_every_concept_has_a_card_of_today(petri: Base):
+def test_instruments_and_concepts_have_a_card_of_today(petri: Base):
+    """An instrument that joins later need not ship one: it is made where it is missing."""
     companion = companion_of(petri)
     assert companion is not None
-    expected = {name for name, instrument in TABLE.items() if instrument.needs != "concept"}
-    expected |= {f"concept[{name}]" for name in companion.names}
-    assert set(cards.shipped_cards(petri)) == expected, "make them again: python -m organism cards"
+    expected = {f"concept[{name}]" for name in companion.names} | SHIPPED
+    assert set(cards.shipped_cards(petri)) >= expected, "make them again: python -m organism cards"
 
 
 def test_a_card_made_here_says_what_the_shipped_one_says(petri: Base):
@@ -63,7 +72,7 @@ def test_another_autoencoder_another_encoder_or_version_is_not_covered(petri: Ba
     assert cards.shipped_cards(replace(petri, vae=other_vae)) == {}
     assert cards.shipped_cards(tiny_base) == {}
     with monkeypatch.context() as patched:
-        patched.setitem(TABLE, "chroma", replace(TABLE["chroma"], version=99))
+        patched.setitem(ROWS, "chroma", replace(TABLE["chroma"], version=99))
         assert "chroma" not in cards.shipped_cards(petri)
         assert "symmetry" in cards.shipped_cards(petri)
     other = replace(companion_of(petri), sha256="0" * 64)
