@@ -94,7 +94,7 @@ def write_shipped_cards(base: Base, path: Path) -> None:
 def _make_or_load(store: Store, base: Base, names: Sequence[str]) -> dict[str, Card]:
     if not names:
         return {}
-    versions = {name: TABLE[name].version for name in names}
+    versions = {name: TABLE[name].told_apart for name in names}
     key = artefact_key("cards", CARDS_VERSION, {"instruments": versions, "size_px": base.size_px}, [vae_sha256(base)])
     if not store.has(KIND, key):
         cards = make_cards(round_trip_of(base), base.size_px, names)

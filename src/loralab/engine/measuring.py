@@ -16,7 +16,7 @@ from loralab.engine.datasets import Dataset
 from loralab.engine.images import KeyedBlock, image_files
 from loralab.engine.measure_names import concept_of, data_of, plain_measure, qualified_measure
 from loralab.infer.pairs import with_sources
-from loralab.measure import TABLE, Companion, Concept, Reading, measure_images
+from loralab.measure import TABLE, Companion, Concept, Reading, measure_images, own_instruments
 from loralab.measure.files import Asked, measure_files
 from loralab.spec import BaseSource, Cell, StudySpec, base_of, is_base
 from loralab.spec.sources import spelled
@@ -74,7 +74,8 @@ def measuring(
     asked = [(plain_measure(measure), data_of(measure), concept_of(measure)) for measure in measures]
     training = {data: datasets[data].images for _, data, _ in asked if data}
     concepts = {name: bound for m in measures if (name := concept_of(m)) and (bound := bound_concept(companion, m)) is not None}
-    used = crew if crew.started or len(missing) >= LEAST_CALLS * crew.n else ALONE
+    own = any(measure in own_instruments() for measure in measures)  # other processes do not know them
+    used = crew if not own and (crew.started or len(missing) >= LEAST_CALLS * crew.n) else ALONE
     given = used.lend(training), used.lend(concepts)
     calls = [(asked, *given, image_files(store, block), image_files(store, base)) for block, base in missing.values()]
     with used.results(_measure_block, calls) as found:
@@ -108,7 +109,7 @@ def _readings(
 def _readings_key(
     block: KeyedBlock, beneath: KeyedBlock, datasets: Mapping[str, Dataset], measures: Sequence[str], companion: Companion | None
 ) -> str:
-    versions = {measure: TABLE[plain_measure(measure)].version for measure in measures}
+    versions = {measure: TABLE[plain_measure(measure)].told_apart for measure in measures}
     context = [datasets[data_of(measure)].key for measure in measures if data_of(measure)]
     if companion is not None and any(concept_of(measure) for measure in measures):
         context.append(companion.sha256)

@@ -23,6 +23,7 @@ from loralab.measure.specimen import Specimen
 from loralab.measure.table import TABLE, measure_picture
 from loralab.measure.truth import make_nuisances, make_specimens
 
+UNTRIED = "not calibrated: it was tried on no picture of known truth"
 RoundTrip = Callable[[np.ndarray], np.ndarray]
 
 #: a share instrument is carried where it tells the two classes apart this well, a continuous one where it follows the truth this well
@@ -104,6 +105,9 @@ def _cards_of_drawings(round_trip: RoundTrip, size_px: int, wanted: Sequence[str
     for name in wanted:
         own = _own_specimens(TABLE[name], size_px)
         held, pictures = [*known[name].values(), *own], [*(seen[index] for index in known[name]), *_seen(own, round_trip)]
+        if not held:
+            cards[name] = Card(name, TABLE[name].version, size_px, 0, 0.0, 0.0, 0.0, 0.0, True, UNTRIED)
+            continue
         card = _card(name, size_px, held, _read(name, held, pictures), pictures)
         moved = _moved_by(name, nuisances, varied) if TABLE[name].follows is not None else {}
         truth = np.array([specimen.truth[name] for specimen in held])

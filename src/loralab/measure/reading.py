@@ -93,6 +93,11 @@ class Instrument:
     confusion: Confusion | None = None
     origin: str = ""  # of an instrument of one's own: what tells it from others of its name, beside the version
 
+    @property
+    def told_apart(self) -> int | str:
+        """What must differ where readings differ: the version, and the origin of an instrument of one's own."""
+        return f"{self.version} {self.origin}" if self.origin else self.version
+
 
 @dataclass(frozen=True)
 class Taking:

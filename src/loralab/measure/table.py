@@ -15,19 +15,16 @@ from types import MappingProxyType
 import numpy as np
 
 from loralab.errors import lab_error
-from loralab.measure import background, blur, colour, comparison, composition, grid, outline, shape
-from loralab.measure import concept as concepts
+from loralab.measure import background, blur, colour, comparison, composition, concept, grid, outline, shape
 from loralab.measure.concept import Concept
 from loralab.measure.picture import Context, Picture, make_labs, make_pictures
 from loralab.measure.reading import Instrument, Reading, Taking
 
 OWN_NAME = re.compile(r"^[a-z][a-z0-9_]{0,40}$")
 
-#: one family a line: its file's instruments
-ROWS: Mapping[str, Instrument] = {
-    **colour.TABLE, **background.TABLE, **shape.TABLE, **outline.TABLE, **blur.TABLE, **grid.TABLE, **composition.TABLE, **comparison.TABLE,
-    **concepts.TABLE,
-}  # fmt: skip
+#: the files of instruments, each with a table of its rows
+FAMILIES = (colour, background, shape, outline, blur, grid, composition, comparison, concept)
+ROWS: Mapping[str, Instrument] = {name: row for family in FAMILIES for name, row in family.TABLE.items()}
 #: instruments that take a word in brackets
 TAKING: Mapping[str, Taking] = {taking.name: taking for taking in (colour.HUE, colour.COLOUR, shape.SHAPE)}
 #: instruments of one's own, for as long as `with_instruments` lasts

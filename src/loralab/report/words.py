@@ -10,36 +10,8 @@ from collections.abc import Mapping
 
 from loralab.infer.verdict import Verdict
 from loralab.infer.words import duration as minutes
+from loralab.measure import TABLE
 
-#: what a lower and a higher reading look like, by instrument.
-DIRECTIONS: Mapping[str, tuple[str, str]] = {
-    "chroma": ("greyer", "more colourful"),
-    "grey_share": ("less grey", "more grey"),
-    "hue_red": ("less red", "more red"),
-    "hue_green": ("less green", "more green"),
-    "hue_blue": ("less blue", "more blue"),
-    "background_white": ("fewer white backgrounds", "more white backgrounds"),
-    "background_lightness": ("darker background", "lighter background"),
-    "background_chroma": ("greyer background", "more colourful background"),
-    "shape_circle": ("fewer circles", "more circles"),
-    "shape_square": ("fewer squares", "more squares"),
-    "shape_triangle": ("fewer triangles", "more triangles"),
-    "shape_primitive": ("fewer simple shapes", "more simple shapes"),
-    "circle_excess": ("fewer circles", "more circles"),
-    "outline_dark": ("less dark outline", "more dark outline"),
-    "edge_sigma": ("sharper edges", "softer edges"),
-    "depth_of_field": ("less depth of field", "more depth of field"),
-    "local_contrast": ("softer contrast", "stronger contrast"),
-    "grid_present": ("fewer grids", "more grids"),
-    "grid_beyond": ("fewer finer grids", "more finer grids"),
-    "grid_rows": ("fewer rows", "more rows"),
-    "grid_columns": ("fewer columns", "more columns"),
-    "grid_cells": ("fewer cells", "more cells"),
-    "object_count": ("fewer objects", "more objects"),
-    "foreground_share": ("smaller subject", "larger subject"),
-    "change": ("moved less", "moved more"),
-    "copy_distance": ("closer to the training set", "further from it"),
-}
 CHIPS: Mapping[str, tuple[str, str]] = {
     "supported": ("✓", "yes"),
     "leaning": ("≳", "some"),
@@ -67,8 +39,9 @@ _WINDOWS_PATH = re.compile(r"\b[A-Za-z]:\\(?:[^\\\s'\"“”,;:()<>]+\\)*([^\\\s
 
 
 def directions_of(measure: str) -> tuple[str, str]:
-    """Return what a lower and a higher reading mean; a measure may carry its arm in brackets, as ``copy_distance[hot]``."""
-    return DIRECTIONS.get(instrument_of(measure), ("lower", "higher"))
+    """Return what a lower and a higher reading mean; a measure may carry its data in brackets, as ``copy_distance[hot]``."""
+    row = TABLE.get(measure) or TABLE.get(instrument_of(measure))
+    return (row.lower, row.higher) if row is not None else ("lower", "higher")
 
 
 def instrument_of(measure: str) -> str:
