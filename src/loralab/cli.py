@@ -200,6 +200,14 @@ def cards(
 
 
 @app.command()
+def instruments(as_json: JsonOption = False) -> None:
+    """List what can be measured: the names that a study may use, their units, and what they read."""
+    from loralab.screen import print_instruments
+
+    print_instruments(as_json)
+
+
+@app.command()
 def doctor(lab: LabOption = None, as_json: JsonOption = False) -> None:
     """Say what this machine has, and check that the embedded base loads and draws."""
     from loralab.engine.doctor import examine

@@ -185,6 +185,30 @@ def _memory_line(sizes: Mapping[str, Any], device: str) -> str:
     )
 
 
+def print_instruments(as_json: bool) -> None:
+    """Print every instrument: its name in a study, its unit, what it reads, and what a lower and a higher reading look like."""
+    from loralab.measure import TABLE
+    from loralab.measure.table import TAKING
+
+    rows = [
+        {"name": row.name, "unit": row.unit, "reads": row.says, "lower": row.lower, "higher": row.higher, "needs": row.needs}
+        for row in TABLE.values()
+    ]
+    rows += [
+        {"name": f"{taking.name}[{taking.word}]", "unit": "share", "reads": f"{taking.says}; {taking.word}: {taking.expected}",
+         "lower": "less of it", "higher": "more of it", "needs": ""}
+        for taking in TAKING.values()
+    ]  # fmt: skip
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    table = Table("name", "unit", "reads", "lower", "higher")
+    for row in rows:
+        name = f"{row['name']}[NAME]" if row["needs"] == "concept" else row["name"]
+        table.add_row(*(escape(text) for text in (name, row["unit"], row["reads"], row["lower"], row["higher"])))
+    Console().print(table)
+
+
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     """Print a flat table of facts."""
     if as_json:

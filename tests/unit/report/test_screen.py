@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from factory import make_contrast, make_verdict
 
+from loralab import screen
 from loralab.screen import print_verdicts
 
 
@@ -32,3 +35,12 @@ def test_verdicts_of_an_older_lab_without_the_field_are_printed(capsys):
     del verdict["exploratory"]
     print_verdicts({"verdicts": [verdict]}, Path("report/index.html"))
     assert "yes: grey is learned" in capsys.readouterr().out
+
+
+def test_every_instrument_is_listed_with_what_it_reads(capsys: pytest.CaptureFixture[str]):
+    screen.print_instruments(as_json=True)
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["chroma"]["lower"] == "greyer"
+    assert {"symmetry", "off_centre", "hue[COLOUR]", "shape[SHAPE]"} <= rows.keys()
+    screen.print_instruments(as_json=False)
+    assert "concept[NAME]" in capsys.readouterr().out
