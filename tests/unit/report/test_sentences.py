@@ -27,8 +27,8 @@ def test_known_answers() -> None:
                    ruled("the white background is not learned", "contradicted", measure="background_from_white",
                          found="lower by 18 to 46 deltaE")], "petri")  # fmt: skip
     assert told == (
-        "On petri, 1 of 3 holds: grey is learned (greyer, by 32 to 48 C*). Not so: “the white background is not learned” (nearer to a white "
-        "background, by 18 to 46 deltaE). It can’t be told yet whether the circle is learned."
+        "On petri, 1 of 3 holds: grey is learned (greyer, by 32 to 48 C*). Not so: “the white background is not learned” (nearer to a "
+        "white background, by 18 to 46 deltaE). It can’t be told yet whether the circle is learned."
     )
     part = ruled(
         "the dark outline is learned",
