@@ -10,14 +10,16 @@ import codecs
 import errno
 import filecmp
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
 import unicodedata
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -34,6 +36,8 @@ NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS}
 TURNS = 5
 #: characters of a path that Windows takes unless long paths are switched on; a folder must leave room for a short name.
 LONGEST_PATH = 248
+#: how Linux numbers the processes that are in no container
+FIRST_PROCESSES = 4026531836
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 #: names under which Windows knows devices, in every folder and with every ending: a file or folder of that name cannot be made there.
 DEVICE_NAMES = frozenset({"con", "prn", "aux", "nul", "conin$", "conout$"} | {f"{port}{i}" for port in ("com", "lpt") for i in range(10)})
@@ -69,13 +73,29 @@ def flush_folder(path: Path) -> None:
 
 
 def append_bytes(path: Path, content: bytes) -> None:
-    """Append ``content`` in a single write and flush it, so that two processes do not interleave."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
-    try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Append ``content`` and flush it, under a lock: neither Windows nor a share finds a file's end and writes there in one step."""
+    with locked(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        try:
+            os.write(descriptor, content)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes, also of other machines, out of a block about ``path``; the lock ends with its process, however that ends.
+
+    It lies in a file beside ``path``. Where the disk knows no locks, or one is held for longer than a write ever takes, the block is run
+    without: a record in two pieces is worth less than one that is missing, and reading leaves out what is not whole.
+    """
+    from filelock import FileLock, Timeout  # takes as long to import as the rest of the command line
+
+    with ExitStack() as held:
+        with suppress(Timeout, NotImplementedError, OSError):
+            held.enter_context(FileLock(path.with_name(f".{path.name}.lock"), timeout=PATIENCE_SECONDS))
+        yield
 
 
 def replace(source: Path, target: Path) -> None:
@@ -186,6 +206,15 @@ def is_alive(pid: int) -> bool:
         return False
     except psutil.AccessDenied:
         return True
+
+
+def machine_name() -> str:
+    """Return what tells processes of this machine from those of others that share a disk: its name, and its container's own processes."""
+    name = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
+    with suppress(OSError):
+        if (own := os.stat("/proc/self/ns/pid").st_ino) != FIRST_PROCESSES:
+            return f"{name}.{own}"
+    return name
 
 
 class Apart(TypedDict, total=False):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from loralab.portable import DEVICE_NAMES
 from loralab.spec.cells import Cell, parse_cell, with_base_as_arm
 from loralab.spec.data_kinds import COLOURS, SHAPES, DataSpec, FolderData, GridsData, ImagesOfData, ShapesData
 from loralab.spec.recipes import LoadSpec, SampleSpec, TrainSpec
@@ -23,7 +24,7 @@ __all__ = [
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}$")
 #: file names that Windows reserves: an arm of that name could not be exported there.
-RESERVED_NAMES = frozenset({"con", "prn", "aux", "nul", *(f"com{i}" for i in range(1, 10)), *(f"lpt{i}" for i in range(1, 10))})
+RESERVED_NAMES = DEVICE_NAMES
 
 #: the strengths that a curve may ask for; LoRAs are seldom used beyond.
 MAX_STRENGTH = 4.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from loralab.errors import lab_error
-from loralab.portable import flush_file, flush_folder, is_alive, move
+from loralab.portable import flush_file, flush_folder, is_alive, machine_name, move
 from loralab.store.disk import disk_errors
 from loralab.store.keys import canonical_json
 
 MANIFEST = "manifest.json"
 LAB_FOLDER = "lab"
+#: after so long without a write a scratch folder of another machine is forgotten work
+FORGOTTEN_SECONDS = 14 * 24 * 3600.0
 
 
 def find_lab(start: Path) -> Path:
@@ -69,7 +71,7 @@ class Store:
     @contextmanager
     def publish(self, kind: str, key: str, manifest: dict[str, Any]) -> Iterator[Path]:
         """Give a scratch folder; when the block ends well, write ``manifest`` and rename the folder into place, whole."""
-        scratch = self.root / "scratch" / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+        scratch = self.root / "scratch" / f"{machine_name()}-{os.getpid()}-{uuid.uuid4().hex}"
         with disk_errors(f"writing {kind}"):
             scratch.mkdir(parents=True)
             try:
@@ -98,16 +100,21 @@ class Store:
             move(scratch, target)
         except OSError:
             # another process published the same key first; anything else (a full disk, no permission) is a real error
+            os.listdir(target.parent)  # so that a share looks again
             if not (target / MANIFEST).is_file():
                 raise
         flush_folder(target.parent)
 
     def _drop_abandoned_scratch(self) -> None:
-        """Remove scratch folders of processes on this machine that are gone; those of other machines are left alone."""
-        prefix = f"{socket.gethostname()}-"
-        for folder in (self.root / "scratch").glob(f"{prefix}*"):
-            pid = folder.name.removeprefix(prefix).split("-")[0]
-            if pid.isdigit() and not is_alive(int(pid)):
+        """Remove scratch folders of processes on this machine that are gone, and any that nobody has written to for long."""
+        for folder in (self.root / "scratch").iterdir():
+            machine, _, rest = folder.name.partition("-")
+            pid = rest.partition("-")[0]
+            if machine == machine_name() and pid.isdigit():
+                abandoned = not is_alive(int(pid))
+            else:
+                abandoned = _untouched_seconds(folder) > FORGOTTEN_SECONDS
+            if abandoned:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def kinds(self) -> list[str]:
@@ -118,3 +125,11 @@ class Store:
         """Return the keys of the whole artefacts of one kind."""
         folder = self.root / kind
         return sorted(item.name for item in folder.iterdir() if (item / MANIFEST).is_file()) if folder.is_dir() else []
+
+
+def _untouched_seconds(folder: Path) -> float:
+    """Return how long nothing was written to a scratch folder: 0 where that cannot be told."""
+    try:
+        return time.time() - max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except OSError:  # it has just gone
+        return 0.0

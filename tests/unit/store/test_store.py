@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from loralab.errors import LabError
+from loralab.portable import machine_name
 from loralab.store import Store, append_line, artefact_key, disk_errors, find_lab, read_lines, write_atomically
 
 
@@ -99,6 +101,59 @@ def test_a_process_killed_while_writing_leaves_no_artefact_and_its_scratch_is_sw
     assert list((root / "scratch").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "days", "stays"),
+    [
+        ("{here}-{dead}-aa", 0, False), ("{here}-{me}-aa", 30, True), ("{here}x-{dead}-aa", 1, True), ("{here}.77-{dead}-aa", 1, True),
+        ("node-2-{dead}-aa", 1, True), ("elsewhere-{me}-aa", 13, True), ("elsewhere-{me}-aa", 15, False), ("not ours", 1, True),
+    ],
+)  # fmt: skip
+def test_a_shared_folder_is_swept_of_what_is_dead_here_or_long_forgotten_elsewhere(tmp_path: Path, name: str, days: int, stays: bool):
+    """A process number says nothing about another machine, nor about one whose name only begins like this one's."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    root = tmp_path / "store"
+    Store(root)
+    folder = root / "scratch" / name.format(here=machine_name(), dead=gone.pid, me=os.getpid())
+    folder.mkdir()
+    os.utime(folder, (time.time() - days * 86400,) * 2)
+    Store(root)
+    assert folder.exists() == stays
+
+
+def test_a_fresh_file_in_an_old_scratch_folder_keeps_it(tmp_path: Path):
+    root = tmp_path / "store"
+    Store(root)
+    folder = root / "scratch" / "elsewhere-1-aa"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"fresh")
+    os.utime(folder, (0, 0))
+    Store(root)
+    assert folder.exists()
+
+
+def test_two_machines_of_one_name_in_containers_are_told_apart(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "gpu-node/1")
+    assert re.fullmatch(r"gpu_node_1(\.\d+)?", machine_name())
+    monkeypatch.setattr("loralab.portable.FIRST_PROCESSES", -1)
+    assert sys.platform != "linux" or re.fullmatch(r"gpu_node_1\.\d+", machine_name())
+
+
+def test_a_share_that_says_no_to_a_rename_which_it_has_done_is_believed_its_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """An answer lost on the way makes NFS ask again, and the second time the source is gone."""
+    store = Store(tmp_path / "store")
+    rename = os.rename
+
+    def twice(source: Path, target: Path) -> None:
+        rename(source, target)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", twice)
+    with store.publish("images", "k1", {"seeds": [1]}) as scratch:
+        (scratch / "a.png").write_bytes(b"pixels")
+    assert store.manifest("images", "k1") == {"seeds": [1]}
+
+
 def test_the_scratch_of_a_living_process_is_left_alone(tmp_path: Path):
     store = Store(tmp_path / "store")
     with store.publish("images", "k1", {}) as scratch:
@@ -144,6 +199,42 @@ def test_the_ledger_keeps_whole_lines_of_many_writers_and_survives_a_cut(tmp_pat
     with path.open("a", encoding="utf-8") as file:
         file.write('{"attempt": 2')
     assert sorted(record["attempt"] for record in read_lines(path)) == list(range(20))
+
+
+def test_the_ledger_loses_no_line_where_appending_is_not_one_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """On Windows and over a network the end is found first and written to then; here with a pause between the two."""
+    opened, appending = os.open, {}
+
+    def open_(path: object, flags: int, *rest: int, **named: int) -> int:
+        descriptor = opened(path, flags & ~os.O_APPEND, *rest, **named)
+        appending[descriptor] = bool(flags & os.O_APPEND)
+        return descriptor
+
+    def write(descriptor: int, content: bytes) -> int:
+        if appending.get(descriptor):
+            os.lseek(descriptor, 0, os.SEEK_END)
+            time.sleep(0.005)
+        return wrote(descriptor, content)
+
+    wrote = os.write
+    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(os, "write", write)
+    path = tmp_path / "ledger.jsonl"
+    threads = [threading.Thread(target=append_line, args=(path, {"attempt": number})) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(record["attempt"] for record in read_lines(path)) == list(range(20))
+
+
+def test_a_disk_without_locks_is_written_to_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    append_line(tmp_path / "ledger.jsonl", {"attempt": 1})
+    assert read_lines(tmp_path / "ledger.jsonl") == [{"attempt": 1}]
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path):
