@@ -14,6 +14,7 @@ python -m organism sheet                  a contact sheet; `--triggers`: one for
 python -m organism speed                  load time, size, pictures a second
 python -m organism encoder --minutes 15   the image-text encoder that reads concepts; resumes; `--measure`: only its table
 python -m organism cards                  the instruments' calibration cards on petri, which ship with it
+python -m organism means                  what petri draws by itself at the studies' prompts, measured on 512 pictures each; ships with it
 python -m organism card                   the measured tables into CARD.md
 """
 
@@ -29,6 +30,7 @@ from loralab.petri import petri_folder
 from loralab.petri.encoder import encoder_folder
 from organism.encoding import run_encoder
 from organism.making import run_begin, run_decoder, run_export, run_latents, run_text, run_train, run_vae, run_world
+from organism.means import FILE, PICTURES, run_means
 from organism.measuring import run_card, run_cards, run_curve, run_fidelity, run_sheet, run_speed
 from organism.siblings import SIBLINGS, BuildError
 from organism.train import Recipe
@@ -104,6 +106,10 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "--out": {"type": Path, "default": encoder_folder(), "help": "folder of the weights"},
         "--table": {"type": Path, "default": RESULTS / "petri-encoder.md", "help": "result file (Markdown)"},
     },
+    "means": {
+        "--pictures": {"type": int, "default": PICTURES, "help": "pictures a prompt"},
+        "--out": {"type": Path, "default": FILE, "help": "the table"},
+    },
     "card": {"--results": {"type": Path, "default": RESULTS}},
     "sheet": {
         "--rows": {"type": int, "default": 6, "help": "seeds; with --triggers 0 draws nothing and writes the token table alone"},
@@ -130,6 +136,7 @@ COMMANDS = {
     "encoder": run_encoder,
     "card": run_card,
     "cards": run_cards,
+    "means": run_means,
 }
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -12,9 +13,11 @@ from loralab.engine.local import StudyRun
 from loralab.engine.measure_names import card_name, plain_measure, qualified_measure
 from loralab.engine.measuring import study_measures, training_means
 from loralab.infer.judge import InstrumentFacts, OwnBases, judge
+from loralab.infer.known import BaseKnown
 from loralab.infer.verdict import Verdict
 from loralab.measure import TABLE, Card
-from loralab.spec import BASE, ExperimentSpec, StudySpec, base_of
+from loralab.petri.base_means import shipped_means
+from loralab.spec import BASE, BaseSource, ExperimentSpec, StudySpec, base_of
 from loralab.spec.load import preset_of
 from loralab.spec.questions import Records, is_exploratory, version_of
 from loralab.store import read_lines, write_atomically
@@ -33,7 +36,8 @@ def judge_study(run: StudyRun) -> list[Verdict]:
         facts = {name: instrument_facts(study_measures(run.plan.spec, name), cards) for name, cards in run.cards_of.items()}
         verdicts = judge(
             qualified_experiments(run.plan.spec), run.readings, training=training, instruments=facts.get(BASE, {}),
-            controls=run.plan.controls, curves=run.plan.curves, alpha=preset_of(run.loaded).alpha, own=OwnBases(own_base, facts),
+            controls=run.plan.controls, curves=run.plan.curves, effects=run.plan.effects, alpha=preset_of(run.loaded).alpha,
+            own=OwnBases(own_base, facts), known=known_of(run), planned=planned_of(run),
         )  # fmt: skip
     records = read_lines(run.ledger)
     verdicts = [_labelled(run, verdict, records) for verdict in verdicts]
@@ -42,6 +46,22 @@ def judge_study(run: StudyRun) -> list[Verdict]:
     text = json.dumps({**document, "verdicts": [verdict.to_json() for verdict in verdicts]}, indent=1, sort_keys=True, allow_nan=False)
     write_atomically(run.folder / "verdicts.json", (text + "\n").encode())
     return verdicts
+
+
+def known_of(run: StudyRun) -> dict[tuple[BaseSource, str, str], BaseKnown]:
+    """Return what ships of petri's own pictures, where the study draws as they were drawn and its instruments are those that read them."""
+    found = {}
+    for name, base in run.bases.items():
+        for (prompt, measure), told in shipped_means(base.fingerprint, run.plan.spec.sample).items():
+            if TABLE[plain_measure(measure)].version == told.version:
+                found[name, prompt, measure] = BaseKnown(told.mean, told.variance, told.n)
+    return found
+
+
+def planned_of(run: StudyRun) -> dict[str, int]:
+    """Return how many trainings of each arm the plan has; random twins have those of their arms."""
+    trained = Counter(planned.arm for planned in run.plan.runs)
+    return dict(trained)
 
 
 def _labelled(run: StudyRun, verdict: Verdict, records: Records) -> Verdict:

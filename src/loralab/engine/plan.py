@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from loralab.engine.arm_triggers import prompt_without_trigger, trigger_notes
-from loralab.infer.case import ControlCells, CurveCells
+from loralab.infer.case import ControlCells, CurveCells, EffectCells
+from loralab.infer.factorial import effects_of
 from loralab.infer.placebo import recipe_differences
 from loralab.spec import (
     BASE,
@@ -121,6 +122,7 @@ class StudyPlan:
         return tuple(sorted({cell.step for cell in self.cells if cell.arm == arm and cell.step is not None}))
 
     sizes: Sizes = Sizes()
+    effects: Mapping[QuestionId, EffectCells] = field(default_factory=dict)
 
     @property
     def n_images(self) -> int:
@@ -137,7 +139,8 @@ def make_plan(spec: StudySpec) -> StudyPlan:
     asked = {question: question_of(spec, question) for question in question_ids(spec)}
     controls = {question: control_cells(spec, claim) for question, claim in asked.items() if isinstance(claim, ClaimSpec)}
     curves = dict(_curves(spec))
-    cells = tuple(dict.fromkeys(_cells(spec, controls, curves)))
+    effects = dict(effects_of(spec))
+    cells = tuple(dict.fromkeys(_cells(spec, controls, curves, effects)))
     drawn = {str(cell.arm) for cell in cells if not cell.is_base}
     drawn |= {member.arm for arm in drawn for member in spec.arms[arm].stack if member.arm is not None}
     arms = tuple(arm for arm in spec.arms if arm in drawn)
@@ -145,7 +148,7 @@ def make_plan(spec: StudySpec) -> StudyPlan:
     trained = {arm: n for arm, n in n_replicates.items() if spec.arms[arm].control != "null"}
     runs = tuple(_runs(spec, trained))
     blocks = tuple(_blocks(spec, cells, n_replicates))
-    return StudyPlan(spec, cells, runs, blocks, controls, arms, tuple(_notes(spec, arms)), curves)
+    return StudyPlan(spec, cells, runs, blocks, controls, arms, tuple(_notes(spec, arms)), curves, effects=effects)
 
 
 def _curves(spec: StudySpec) -> Iterator[tuple[QuestionId, CurveCells]]:
@@ -206,13 +209,19 @@ def block_of(cell: Cell, replicate: int, seeds: tuple[int, ...]) -> BlockPlan:
     return BlockPlan(AdapterSource(str(cell.arm), replicate, cell.step), replicate, cell.prompt, cell.strength, seeds)
 
 
-def _cells(spec: StudySpec, controls: Mapping[QuestionId, ControlCells], curves: Mapping[QuestionId, CurveCells]) -> Iterator[Cell]:
+def _cells(
+    spec: StudySpec,
+    controls: Mapping[QuestionId, ControlCells],
+    curves: Mapping[QuestionId, CurveCells],
+    effects: Mapping[QuestionId, EffectCells],
+) -> Iterator[Cell]:
     """Yield every cell to draw: what the claims name, their controls, what is shown, unrelated prompts; and the base at each prompt."""
     wanted: list[Cell] = []
     for experiment in spec.experiments.values():
         for claim in experiment.claims:
             wanted += [claim.cell, claim.versus_cell]
         wanted += experiment.show
+    wanted += [cell for effect in effects.values() for cell in effect.cells]
     for control in controls.values():
         wanted += [cell for cell in (control.placebo, control.no_trigger, control.null) if cell is not None]
     for curve in curves.values():

@@ -15,7 +15,7 @@ import polars as pl
 
 from loralab.errors import lab_error
 from loralab.infer import words
-from loralab.infer.comparison import Comparison, Sample, against_base, between, differences, read_sample
+from loralab.infer.comparison import Comparison, Sample, against_base, between, differences, read_sample, trend
 from loralab.infer.estimate import Levels, half_width_floor, moderated_contrast
 from loralab.infer.future import Outlook, outlook
 from loralab.infer.known import BaseKnown
@@ -108,6 +108,17 @@ class CurveCells:
 
 
 @dataclass(frozen=True)
+class EffectCells:
+    """Where the effect of crossed settings is read: the arms' cells with their weights, and for one factor its levels with their cells."""
+
+    says: str
+    cells: tuple[Cell, ...]
+    weights: tuple[float, ...]
+    factor: str = ""
+    levels: tuple[tuple[float, tuple[Cell, ...]], ...] = ()  # of a factor whose levels are numbers: the axis of a figure
+
+
+@dataclass(frozen=True)
 class Rule:
     """What all questions of an experiment share: the error rate, among how many it is shared, the planned looks, and the study's prior."""
 
@@ -137,6 +148,7 @@ class Case:
     rule: Rule
     own: OwnBases = field(default_factory=OwnBases)
     known: Mapping[Cell, BaseKnown] = field(default_factory=dict)
+    effect: EffectCells | None = None
 
     @property
     def base(self) -> Cell:
@@ -153,6 +165,8 @@ class Case:
     def comparison(self) -> Comparison:
         """What the claim compares."""
         cell, versus = self.claim.cell, self.claim.versus_cell
+        if self.effect is not None:
+            return trend(self.effect.cells, self.effect.weights, self.base)
         if versus.is_base and not cell.is_base:
             return against_base(cell, versus)
         return (differences if self.across_bases else between)(cell, versus, self.own.base(cell), self.own.base(versus))

@@ -15,23 +15,12 @@ from loralab.infer import words
 from loralab.infer.case import Case, CurveCells, Gap, find_gap, why_unreadable
 from loralab.infer.comparison import Comparison, Sample, against_base, between, trend
 from loralab.infer.estimate import MIN_RUNS, t_critical
+from loralab.infer.factorial import trend_weights
 from loralab.infer.findings import Ruled, finding_of, is_small_yes, ruling_of, zone_of
 from loralab.infer.future import NOTHING_AHEAD
 from loralab.infer.pairs import replicates_of
 from loralab.infer.verdict import Contrast, DoseCurve, DosePoint, Finding, HalfDose, Verdict
 from loralab.spec.models import CurveSpec
-
-
-def trend_weights(n_doses: int) -> np.ndarray:
-    """Return weights (n_doses,) under which the sum is the change from the first dose to the last on the least-squares line.
-
-    The line runs over the order of the doses, not their size, so that doses may be spaced as one likes (as in Page 1963 and Abelson
-    and Tukey 1963). The weights sum to 0: what the base reads cancels.
-    """
-    if n_doses < 2:
-        return np.zeros(n_doses)
-    place = np.arange(n_doses) - (n_doses - 1) / 2
-    return np.asarray(place * (n_doses - 1) / (place**2).sum())
 
 
 def estimate_half_dose(doses: Sequence[float], effects: np.ndarray, level: float, floor: float) -> HalfDose | None:
@@ -179,6 +168,25 @@ def _draw(case: Case, cells: CurveCells, curve: CurveSpec, gap: Gap, damage: Cas
     over = tuple(point.dose for point in points if gap.gap is not None and _is_beyond(point.effect, gap.gap, case.facts.smallest_gap))
     measure = damage.claim.measure if damage is not None else ""
     return DoseCurve(curve.over, reference, points, half, says, over, measure, cells.unrelated)
+
+
+def factor_curve(case: Case) -> DoseCurve | None:
+    """Return the change from the base at each level of a factor whose levels are numbers, averaged over the others; None for other effects.
+
+    The levels stand where a curve has its doses; intervals hold for all of them together.
+    """
+    effect = case.effect
+    if effect is None or not effect.levels:
+        return None
+    share = 1 - case.rule.levels(case.sample(case.comparison).n_runs).claim
+    level, points = 1 - share / len(effect.levels), []
+    for value, cells in effect.levels:
+        weights = (1 / len(cells),) * len(cells)
+        sample = case.sample(Comparison("against", cells, weights, (case.base,), (1.0,)))
+        if sample.n_runs < MIN_RUNS:
+            return None
+        points.append(DosePoint(value, case.contrast(sample, level), None))
+    return DoseCurve(effect.factor, effect.levels[-1][0], tuple(points), None, "", (), "", ())
 
 
 def _half(case: Case, cells: CurveCells, reference: float) -> HalfDose | None:

@@ -19,6 +19,7 @@ from loralab.infer.case import (
     Case,
     ControlCells,
     CurveCells,
+    EffectCells,
     Gap,
     InstrumentFacts,
     OwnBases,
@@ -29,7 +30,7 @@ from loralab.infer.case import (
 )
 from loralab.infer.checks import control_checks, control_samples, direction_of
 from loralab.infer.comparison import Sample, against_base
-from loralab.infer.curves import curve_samples, judge_curve
+from loralab.infer.curves import curve_samples, factor_curve, judge_curve
 from loralab.infer.estimate import MIN_RUNS, estimate_contrast, half_width_floor
 from loralab.infer.findings import Ruled, finding_of, is_small_yes, ruling_of, zone_of
 from loralab.infer.future import NOTHING_AHEAD, Outlook
@@ -57,6 +58,7 @@ def judge(
     instruments: Mapping[str, InstrumentFacts],
     controls: Mapping[QuestionId, ControlCells],
     curves: Mapping[QuestionId, CurveCells] | None = None,
+    effects: Mapping[QuestionId, EffectCells] | None = None,
     alpha: float = 0.05,
     own: OwnBases | None = None,
     known: KnownBases | None = None,
@@ -68,7 +70,8 @@ def judge(
 
     ``training`` maps (arm, measure) to the mean reading of the arm's training set, in the instrument's unit; ``controls``
     maps a claim to its control cells, where a claim without an entry has none; ``curves`` maps a curve to its cells, where a curve
-    without an entry was not drawn and is left out. ``alpha`` is the
+    without an entry was not drawn and is left out; ``effects`` maps a claim about crossed settings to the cells of all their
+    combinations. ``alpha`` is the
     error rate of one experiment, shared by its claims and curves and spent over the ``looks``. ``own`` says which arms have a base of their
     own: what is said here of the base is then said of theirs, and two arms on two bases are compared by what each changes on its own.
     ``known`` holds what pictures of the bases tell that no contrast uses; ``minutes`` what one more training of an arm costs, drawing
@@ -78,7 +81,7 @@ def judge(
     check_readings(readings)
     drawn = curves or {}
     m_study = sum(len(experiment.claims) for experiment in experiments.values()) + len(drawn)
-    study = _Study(readings, training, instruments, own or OwnBases(), known or {}, minutes or {}, planned or {})
+    study = _Study(readings, training, instruments, own or OwnBases(), known or {}, minutes or {}, planned or {}, effects or {})
     questions: list[_Claim | _Curve] = []
     for name, experiment in experiments.items():
         mine = {question: cells for question, cells in drawn.items() if question.experiment == name}
@@ -105,6 +108,7 @@ class _Study:
     known: KnownBases
     minutes: Mapping[str, float]
     planned: Mapping[str, int]
+    effects: Mapping[QuestionId, EffectCells]
 
     def claims(
         self, name: str, experiment: ExperimentSpec, rule: Rule, controls: Mapping[QuestionId, ControlCells]
@@ -147,6 +151,7 @@ class _Study:
             controls=controls or ControlCells(None, None),
             rule=rule,
             own=self.own,
+            effect=self.effects.get(question),
             known={Cell(base, prompt): known for (base, prompt, told), known in self.known.items() if told == measure},
         )
 
@@ -194,30 +199,33 @@ class _Claim:
 
 
 def _judge_claim(case: Case, readings: pl.DataFrame, minutes: Mapping[str, float], planned: Mapping[str, int]) -> Verdict:
-    cells = (case.claim.cell, case.claim.versus_cell)
-    sides = (case.side(cells[0]), case.side(cells[1]))
+    cells = (case.claim.cell, case.claim.versus_cell) if case.effect is None else case.effect.cells
+    sides = tuple(case.side(cell) for cell in cells)
     sample, gap = case.sample(case.comparison), find_gap(case)
-    broken = why_unreadable(case, sides)
-    same = sample.n_pairs > 0 and not sample.z.any() and _are_same(case, readings)
+    broken = why_unreadable(case, sides, cells)
+    same = case.effect is None and sample.n_pairs > 0 and not sample.z.any() and _are_same(case, readings)
     contrast = case.contrast(sample) if sample.n_runs >= MIN_RUNS and not broken and not same else None
     raw = zone_of(contrast, gap.margin) if contrast is not None and gap.margin is not None else None
     checks = () if same else control_checks(case, direction_of(case.claim, raw, contrast))
     judged = _same(case) if same else _rule(case, sample, contrast, gap, broken or gap.refusal, checks, minutes)
     more = None if judged.outlook is None else judged.outlook.more_runs
-    mean = sample.cell_means[0] if sample.cell_means else None
-    beside = _measurability_note(case, sides) + (words.each_on_its_own() if case.across_bases and contrast is not None else "")
+    mean = sample.cell_means[0] if sample.cell_means and case.effect is None else None
+    beside = ("" if case.effect else _measurability_note(case, sides)) + (
+        words.each_on_its_own() if case.across_bases and contrast is not None else ""
+    )
     return Verdict(
         experiment=case.question.experiment, kind=case.question.kind, index=case.question.index, say=case.claim.say,
-        measure=case.claim.measure, cell=str(cells[0]), versus=str(cells[1]),
-        versus_base=str(cells[1].arm) if cells[1].is_base else None,
+        measure=case.claim.measure, cell=case.effect.says if case.effect else str(cells[0]),
+        versus="none of it" if case.effect else str(cells[1]), versus_base=str(cells[1].arm) if cells[1].is_base else None,
         expect=case.claim.expect, article=case.claim.article, finding=judged.finding, verdict=judged.ruling,
         reason=judged.reason + beside, contrast=contrast, margin=gap.margin, margin_source=gap.margin_source, cell_mean=mean,
         versus_mean=None if mean is None else mean - float(sample.z.mean()), training_mean=case.training_mean, gap=gap.gap,
-        transfer=_transfer(case, gap), measurable_cell=sides[0].measurable_share, measurable_versus=sides[1].measurable_share,
-        n_excluded_runs=_n_excluded(case, sides, sample, planned), controls=checks,
+        transfer=None if case.effect else _transfer(case, gap), measurable_cell=sides[0].measurable_share,
+        measurable_versus=min(side.measurable_share for side in sides[1:]),
+        n_excluded_runs=_n_excluded(case, cells, sides, sample, planned), controls=checks,
         more_runs=MIN_RUNS if contrast is None and judged.ruling == "open" else more,
-        chance=None if judged.outlook is None else judged.outlook.last, more_minutes=_minutes(case.claim, sample.n_runs, more, minutes),
-        found=judged.found,
+        chance=None if judged.outlook is None else judged.outlook.last, more_minutes=_minutes(cells, sample.n_runs, more, minutes),
+        found=judged.found, curve=factor_curve(case) if case.effect and contrast is not None else None,
     )  # fmt: skip
 
 
@@ -255,7 +263,7 @@ def _rule(
         return Ruled(finding, ruling, words.decided(finding, contrast, margin, unit, checks, small=small), found)
     beyond = zone_of(contrast, margin) in ("higher", "lower")
     ahead = _outlook(case, sample, contrast, margin, blocking if beyond else None)
-    hint = words.would_tell(ahead, contrast, margin, _minutes(case.claim, contrast.n_runs, ahead.more_runs, minutes))
+    hint = words.would_tell(ahead, contrast, margin, _minutes(case.comparison.cells, contrast.n_runs, ahead.more_runs, minutes))
     if blocking is not None and (beyond or (zone_of(contrast, margin).startswith("some") and finding != zone_of(contrast, margin))):
         return Ruled(finding, ruling, words.control_failed(contrast, blocking, unit, hint), found, ahead)
     return Ruled(finding, ruling, words.undecided(finding, contrast, margin, unit, hint), found, ahead)
@@ -270,9 +278,9 @@ def _outlook(case: Case, sample: Sample, contrast: Contrast, margin: float, bloc
     return case.outlook(sample, blocking.contrast, 0.0, "beyond")
 
 
-def _minutes(claim: ClaimSpec, n_runs: int, more: int | None, minutes: Mapping[str, float]) -> float | None:
+def _minutes(cells: Sequence[Cell], n_runs: int, more: int | None, minutes: Mapping[str, float]) -> float | None:
     """Return what the further trainings of a claim's arms cost; None where there are none, or it is not known."""
-    arms = {str(cell.arm) for cell in (claim.cell, claim.versus_cell) if not cell.is_base}
+    arms = {str(cell.arm) for cell in cells if not cell.is_base}
     if more is None or not arms or not arms <= minutes.keys():
         return None
     return (more - n_runs) * sum(minutes[arm] for arm in arms)
@@ -286,15 +294,17 @@ def _transfer(case: Case, gap: Gap) -> float | None:
     return float(sample.z.mean()) / gap.gap if sample.n_pairs else None
 
 
-def _n_excluded(case: Case, sides: tuple[CellReadings, CellReadings], sample: Sample, planned: Mapping[str, int]) -> int:
+def _n_excluded(
+    case: Case, cells: Sequence[Cell], sides: Sequence[CellReadings], sample: Sample, planned: Mapping[str, int]
+) -> int:  # fmt: skip
     """Return how many replicates gave no pair, of those planned for both sides; where that is not told, of those that anything has."""
-    arms = [str(cell.arm) for cell in (case.claim.cell, case.claim.versus_cell) if not cell.is_base]
+    arms = [str(cell.arm) for cell in cells if not cell.is_base]
     if arms and planned.keys() >= set(arms):
         return len(set(range(min(planned[arm] for arm in arms))) - set(sample.replicates))
     return len(replicates_of((*sides, case.side(case.base))) - set(sample.replicates))
 
 
-def _measurability_note(case: Case, sides: tuple[CellReadings, CellReadings]) -> str:
+def _measurability_note(case: Case, sides: Sequence[CellReadings]) -> str:
     """Return a clause where one side could be measured clearly less often than the other, else nothing."""
     as_shares = tuple(CellReadings(s.replicate, s.seed, s.measured.astype(float), s.measured | True) for s in sides)
     runs = run_effects(as_shares, (1, -1), "share")

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from loralab.infer.case import DEFAULT_MARGIN, InstrumentFacts
-from loralab.infer.curves import trend_weights
 from loralab.infer.estimate import MIN_RUNS
+from loralab.infer.factorial import trend_weights
 from loralab.infer.looks import PLANNED
 from loralab.infer.simulated import Budget, Scatter, by_look, needed_effects, needed_margins, smallest, trainings_up_to
 from loralab.infer.spreads import RunSd, load_run_sds

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from loralab.infer.case import ControlCells, CurveCells
+from loralab.infer.case import ControlCells, CurveCells, EffectCells
 from loralab.infer.looks import PLANNED, Looks
 from loralab.infer.verdict import Verdict
 from loralab.spec.cells import Cell
@@ -56,6 +56,7 @@ def next_round(
     curves: Mapping[QuestionId, CurveCells],
     done: Round,
     looks: Looks = PLANNED,
+    effects: Mapping[QuestionId, EffectCells] | None = None,
 ) -> Round | None:
     """Return the round that leads from the look after ``done`` to the next; None where nothing is open, or no look is left.
 
@@ -66,7 +67,7 @@ def next_round(
     asked = [verdict.question for verdict in verdicts if verdict.question in waiting and state_of(verdict) == "open"]
     if not later or not asked:
         return None
-    cells = [cell for question in asked for cell in cells_of(question, experiments, controls, curves)]
+    cells = [cell for question in asked for cell in cells_of(question, experiments, controls, curves, effects)]
     wanted = set(cells)
     kept = [cell for cell in done.cells if cell in wanted]  # in the order of the plan, so that it does not matter which question came first
     return Round(later[0], tuple(asked), tuple(dict.fromkeys([*kept, *cells])))
@@ -77,13 +78,17 @@ def cells_of(
     experiments: Mapping[str, ExperimentSpec],
     controls: Mapping[QuestionId, ControlCells],
     curves: Mapping[QuestionId, CurveCells],
+    effects: Mapping[QuestionId, EffectCells] | None = None,
 ) -> tuple[Cell, ...]:
-    """Return the cells of arms that decide a question: both sides of a claim and its required controls, or the doses of a curve.
+    """Return the cells of arms that decide a question: both sides of a claim and its required controls, the doses of a curve, or
+    all combinations of crossed settings.
 
     The bases beneath them are drawn with every block; what only illustrates (a random twin, unrelated prompts) is not drawn further.
     """
     if question.kind == "curve":
         return tuple(cell for cell in curves[question].cells if not cell.is_base)
+    if question in (effects or {}):
+        return (effects or {})[question].cells
     claim = experiments[question.experiment].claims[question.index]
     held = controls.get(question, ControlCells(None, None))
     found = [claim.cell, claim.versus_cell]

@@ -87,9 +87,9 @@ class HalfDose:
 
 @dataclass(frozen=True)
 class DoseCurve:
-    """A reading over rising doses of the same training runs; ``overshoot`` lists the doses that lie beyond the training set."""
+    """A reading over rising doses of the same trainings, or the levels of a factor; ``overshoot``: doses beyond the training set."""
 
-    over: Literal["strength", "step"]
+    over: str  # strength, step, or the factor of an arm with `factors`
     reference: float
     points: tuple[DosePoint, ...]
     half: HalfDose | None

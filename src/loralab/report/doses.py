@@ -74,7 +74,9 @@ def dose_figure(verdict: Verdict) -> DoseFigure | None:
     reach = max(abs(value) for value in shown)
     training = verdict.gap if verdict.gap is not None and abs(verdict.gap) <= 3 * reach else None
     up, low, high = _axis([*shown, *([] if training is None else [training])], HEIGHT - BOTTOM, TOP)
+    dose_from_none = curve.over in ("strength", "step")  # a learning rate or a rank of 0 is no training
     along, first, last = _axis([point.dose for point in curve.points], LEFT, WIDTH - RIGHT)
+    start = [(along.at(0), up.at(0))] if dose_from_none else []
     marks = tuple(
         DoseMark(
             along.at(point.dose), up.at(point.effect.effect), up.at(point.effect.low), up.at(point.effect.high), along.at(point.dose),
@@ -83,17 +85,17 @@ def dose_figure(verdict: Verdict) -> DoseFigure | None:
         for point in curve.points
     )  # fmt: skip
     runs = tuple(
-        _polyline([(along.at(0), up.at(0)), *((along.at(point.dose), up.at(point.effect.run_effects[r])) for point in curve.points)])
+        _polyline([*start, *((along.at(point.dose), up.at(point.effect.run_effects[r])) for point in curve.points)])
         for r in range(effects[0].n_runs)
     )
     half = None if curve.half is None else (along.at(curve.half.low), along.at(curve.half.dose), along.at(curve.half.high))
     return DoseFigure(
         size=(WIDTH, HEIGHT), frame=(LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM), marks=marks,
-        line=_polyline([(along.at(0), up.at(0)), *((mark.x, mark.y) for mark in marks)]), runs=runs,
+        line=_polyline([*start, *((mark.x, mark.y) for mark in marks)]), runs=runs,
         across=tuple((along.at(tick), f"{tick:g}") for tick in nice_ticks(first, last)),
         up=tuple((up.at(tick), signed(tick)) for tick in nice_ticks(low, high)), zero=up.at(0),
         training=None if training is None else up.at(training), half=half,
-        says="; ".join(mark.says for mark in marks) + f"; {curve.half_says}",
+        says="; ".join([*(mark.says for mark in marks), *([curve.half_says] if curve.half_says else [])]),
     )  # fmt: skip
 
 
@@ -126,6 +128,8 @@ def damage_figure(verdict: Verdict) -> DoseFigure | None:
 
 def dose_caption(curve: DoseCurve) -> str:
     """Return what the figure shows, in a sentence or two."""
+    if curve.over not in ("strength", "step"):
+        return f"Thin lines: trainings of the same number at every {curve.over}. Bars: where the average lies, for all levels together."
     half = curve.half_says[:1].upper() + curve.half_says[1:]
     return f"Thin lines: the same training at every {curve.over}. Bars: where the average lies, for all doses together. {half}."
 

@@ -105,7 +105,8 @@ def draft_study(path: Path, preset: str | None = None) -> Draft:
     draft = Draft(spec, path.resolve().parent, path.name, [*problems, *refused], tree, rest=rest)
     if spec is None:
         return draft
-    names = Names(_names_of(tree, "data"), _names_of(tree, "arms"))
+    families = {arm.family for arm in spec.arms.values()}
+    names = Names(_names_of(tree, "data"), _names_of(tree, "arms") - families | spec.arms.keys())
     for finding in find_mistakes(with_origins(spec), names):
         draft.add(finding.place, finding.found, finding.expected, finding.do)
     draft.spec = spec = with_origins(_with_sound_changes(draft, spec))

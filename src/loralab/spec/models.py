@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from loralab.portable import DEVICE_NAMES
 from loralab.spec.cells import Cell, parse_cell, with_base_as_arm
 from loralab.spec.data_kinds import COLOURS, SHAPES, DataSpec, FolderData, GridsData, ImagesOfData, ShapesData
+from loralab.spec.factorial import effect_factors, factors_problem, spanned
 from loralab.spec.recipes import LoadSpec, SampleSpec, TrainSpec
 from loralab.spec.sources import BASE
 from loralab.spec.strict import Strict
@@ -84,9 +85,22 @@ class ArmSpec(Strict):
     base: str | None = Field(
         None, description="A base of this arm's own, as at the top: it is trained, drawn and compared there. Default: the study's."
     )
+    factors: dict[str, tuple[Any, ...]] = Field(
+        default_factory=dict,
+        description="Settings that are crossed, each with its levels ({rank: [2, 8], lr: [1e-3, 4e-3]}); each combination is an arm.",
+    )
+    family: str = Field("", description="Set where `factors` spanned the arm: the name that stood in the file.")
+    levels: dict[str, Any] = Field(default_factory=dict, description="Set where `factors` spanned the arm: its combination.")
     control: Literal["placebo", "null"] | None = Field(
         None, description="placebo: marks the arm that is trained on the base's own images. null is set by a preset's `null_of`."
     )
+
+    @field_validator("factors")
+    @classmethod
+    def _crossed(cls, factors: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        if factors and (problem := factors_problem(factors)) is not None:
+            raise ValueError(problem)
+        return factors
 
     @model_validator(mode="after")
     def _one_origin(self) -> ArmSpec:
@@ -114,6 +128,9 @@ class ClaimSpec(Strict):
         None, gt=0, description="Smallest change that counts, as a share of the gap |training set - base|; default 0.25."
     )
     margin_absolute: float | None = Field(None, gt=0, description="The same in the instrument's own unit.")
+    effect: str = Field(
+        "", description="Of an arm with `factors`: the effect of one (`rank`), averaged over the others, or an interaction (`rank x lr`)."
+    )
     needs_trigger: bool = Field(False, description="The change must also exceed the change without the trigger.")
     article: str = Field("", description="What the article saw.")
     anyway: bool = Field(False, description="Judge the claim although the plan says that this budget cannot decide it.")
@@ -242,3 +259,21 @@ class StudySpec(Strict):
         if not isinstance(value, dict) or not isinstance(value.get("arms"), dict) or "base" not in value["arms"]:
             return value
         return {**value, "experiments": with_base_as_arm(value.get("experiments"))}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _crossed_arms(cls, value: Any) -> Any:
+        """Span the arms whose settings are crossed."""
+        return spanned(value)
+
+    @model_validator(mode="after")
+    def _effects_are_known(self) -> StudySpec:
+        for name, experiment in self.experiments.items():
+            for claim in experiment.claims:
+                arm = self.arms.get(str(claim.cell.arm))
+                if claim.effect and arm is not None:
+                    unknown = [factor for factor in effect_factors(claim.effect) if factor not in arm.levels]
+                    if unknown:
+                        known = ", ".join(arm.levels) or "none: the arm has no `factors`"
+                        raise ValueError(f"{name}: the effect of {unknown[0]!r} is asked of {claim.cell.arm}, whose factors are {known}")
+        return self

@@ -103,5 +103,7 @@ def test_a_study_without_curves_keeps_its_hash(tmp_path):
     tree = load_study(text).spec.model_dump(mode="json", exclude={"presets", "load"})
     assert all(experiment.pop("curves") == [] for experiment in tree["experiments"].values())
     assert all((arm.pop("stack"), arm.pop("base"), arm.pop("trigger")) == ([], None, None) for arm in tree["arms"].values())
+    assert all((arm.pop("factors"), arm.pop("family"), arm.pop("levels")) == ({}, "", {}) for arm in tree["arms"].values())
+    assert all(claim.pop("effect") == "" for experiment in tree["experiments"].values() for claim in experiment["claims"])
     old = hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     assert load_study(text).sha256 == old
