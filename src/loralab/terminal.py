@@ -90,9 +90,10 @@ class Bars:
 
 @dataclass
 class _Stage:
-    """When a stage was first heard of and how far it was, and whether its end was told."""
+    """When a stage began, when it was first heard of and how far it was then, and whether its end was told."""
 
     begun: float
+    heard: float
     first: float
     ended: bool = False
 
@@ -105,13 +106,14 @@ class Lines:
     now: Callable[[], float] = time.monotonic
     stages: dict[str, _Stage] = field(default_factory=dict)
     told: float = field(init=False)
+    last: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.told = self.now()
+        self.begin()
 
     def begin(self) -> None:
         """Count the minute from here."""
-        self.told = self.now()
+        self.told = self.last = self.now()
 
     def end(self) -> None:
         """Nothing is left to clear away."""
@@ -119,7 +121,8 @@ class Lines:
     def show(self, title: str, event: Event) -> None:
         """Print a line where one is due."""
         now, total = self.now(), max(1, event.total)
-        stage = self.stages.setdefault(title, _Stage(now, event.done))
+        stage = self.stages.setdefault(title, _Stage(self.last, now, event.done))  # it began where the one before was last heard of
+        self.last = now
         if event.done < total:
             stage.ended = False
         elif not stage.ended:
@@ -139,7 +142,7 @@ class Lines:
 def _seconds_left(stage: _Stage, done: float, total: float, now: float) -> float | None:
     """Return the seconds until the stage ends if it goes on as it did; None before anything is done."""
     moved = done - stage.first
-    return (now - stage.begun) / moved * (total - done) if moved > 0 else None
+    return (now - stage.heard) / moved * (total - done) if moved > 0 else None
 
 
 def duration(seconds: float) -> str:

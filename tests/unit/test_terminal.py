@@ -54,6 +54,13 @@ def test_the_end_of_a_stage_is_told_once_and_with_its_time(shown: Lines, clock: 
     assert clock.lines() == ["Measuring: done in 7 s"]
 
 
+def test_a_stage_that_is_first_heard_of_at_its_end_began_where_the_one_before_ended(shown: Lines, clock: Clock):
+    for seconds, title, event in ((4.0, "Making training sets", Event("data", 1, 1)), (10.0, "Measuring", Event("measure", 1, 1))):
+        clock.seconds = seconds
+        shown.show(title, event)
+    assert clock.lines() == ["Making training sets: done in 4 s", "Measuring: done in 6 s"]
+
+
 def test_what_is_resumed_half_way_is_timed_by_what_was_done_now(shown: Lines, clock: Clock):
     """Begun at 50 of 100, 60 after a minute: ten parts a minute, so 40 more are 4 minutes, not 40 seconds."""
     shown.show("Drawing pictures", Event("draw", 50, 100))
