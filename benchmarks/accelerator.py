@@ -22,7 +22,7 @@ from peft_training import train_with_peft
 from turns import Bench, benching, parser_of
 
 from loralab.adapters import adapted_layers, make_adapter
-from loralab.bases import Base, load_base
+from loralab.bases import Base, load_base, text_shape
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import LoadSpec, SampleSpec, TrainSpec
 from loralab.train import TrainRun, train_stack
@@ -66,17 +66,17 @@ def make_base(size: str, device: str, precision: str) -> Base:
     with torch.device(device):
         unet = UNet2DConditionModel(**config).to(DTYPES[precision]).requires_grad_(False).eval()
         decoder = AutoencoderKL(**vae, block_out_channels=(128, 256, 512, 512), latent_channels=4).requires_grad_(False).eval()
+    parts = {"unet": unet, "vae": decoder} | ({"text_encoder_2": Pooled()} if size == "sdxl" else {})
+    family = "sdxl" if size == "sdxl" else "sd1"
     return replace(
-        petri, name=size, unet=unet, vae=decoder, latent_shape=(4, side, side), size_px=8 * side, dtype=DTYPES[precision],
-        text_encoder_2=Pooled() if size == "sdxl" else None,
-    )  # fmt: skip
+        petri.with_parts(**parts), name=size, family=family, latent_shape=(4, side, side), size_px=8 * side, dtype=DTYPES[precision]
+    )
 
 
 def random_text(base: Base, size: str, n: int) -> torch.Tensor:
     """Return embeddings (n, T, D) as the base takes them: SDXL's pooled vector stands in one more row."""
-    rows = TOKENS + (1 if base.text_encoder_2 is not None else 0)
-    width = SIZES[size][2] if size in SIZES else int(base.text_encoder.config.hidden_size)
-    return torch.randn(n, rows if size in SIZES else base.n_text_rows, width, device=base.device)
+    rows, width = text_shape(base) if size not in SIZES else (TOKENS + (1 if base.family == "sdxl" else 0), SIZES[size][2])
+    return torch.randn(n, rows, width, device=base.device)
 
 
 def waited(bench: Bench, work: Callable[[], object]) -> float:
@@ -99,7 +99,7 @@ def compare_training(bench: Bench, base: Base, size: str, k: int, batch: int) ->
     schedule = make_noise_schedule(base.scheduler_config)
     schedule.alphas_cumprod = schedule.alphas_cumprod.to(base.device)
     tokens, told = text, None
-    if base.text_encoder_2 is not None:
+    if base.family == "sdxl":
         tokens, side = text[:, :-1], base.size_px
         ids = torch.tensor([[side, side, 0, 0, side, side]] * batch, dtype=torch.float32, device=base.device)
         pooled = text[:1, -1, :POOLED_WIDTH].expand(batch, -1).to(base.dtype)

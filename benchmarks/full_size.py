@@ -30,7 +30,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from loralab.adapters import adapted_layers, adapter_sha256, load_adapter, save_adapter
 from loralab.bases import Base, embed_prompts, load_base, tokenise
-from loralab.bases.checkpoint import SCHEDULE
+from loralab.bases.ldm_config import SCHEDULE
 from loralab.engine import memory
 from loralab.sample import Batch, sample_batch
 from loralab.spec import LoadSpec, SampleSpec, TrainSpec
@@ -71,10 +71,13 @@ def full_base(family: str, size_px: int, dtype: torch.dtype) -> Base:
         second = CLIPTextModelWithProjection(CLIPTextConfig(**BIG_G)).to(dtype) if family == "sdxl" else None
         coder = AutoencoderKL(**vae).requires_grad_(False).eval()
     side = size_px // 8
+    parts = {"unet": unet, "vae": coder, "text_encoder": text, "tokenizer": Tokens()}
+    if second is not None:
+        parts |= {"text_encoder_2": second, "tokenizer_2": Tokens()}
     return Base(
-        name=family, family=family, unet=unet, vae=coder, text_encoder=text, tokenizer=Tokens(),
+        name=family, family=family, parts=parts,
         scheduler_config=SCHEDULE | {"prediction_type": "epsilon"}, fingerprint="", size_px=size_px, latent_shape=(4, side, side),
-        device=torch.device("cpu"), dtype=dtype, text_encoder_2=second, tokenizer_2=Tokens() if second is not None else None,
+        device=torch.device("cpu"), dtype=dtype,
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def fixture_base() -> Base:
         bos_token_id=52, eos_token_id=53, pad_token_id=53,
     )  # fmt: skip
     return Base(
-        name="fixtures", family="sd1", unet=unet, vae=None, text_encoder=CLIPTextModel(config), tokenizer=None, scheduler_config={},
+        name="fixtures", family="sd1", parts={"unet": unet, "text_encoder": CLIPTextModel(config)}, scheduler_config={},
         fingerprint="0" * 64, size_px=64, latent_shape=(4, 8, 8), device=torch.device("cpu"), dtype=torch.float32,
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -21,11 +21,11 @@ from loralab import __version__
 from loralab.adapters.adapter import Adapter, Pair
 from loralab.adapters.formats import MAX_ALPHA, FoundLayer, find_layers
 from loralab.adapters.header import Entry, read_header, read_tensors, shown
-from loralab.adapters.layers import all_layers
-from loralab.adapters.names import kohya_key, spellings
+from loralab.adapters.layers import all_layers, spellings
 from loralab.adapters.shapes import as_layer, check_shapes, loha_pair
 from loralab.adapters.strangers import naming_the_family
-from loralab.bases import Base
+from loralab.bases import FAMILIES, Base, Family
+from loralab.bases.parts import FileWords
 from loralab.errors import lab_error
 
 DOWN, UP, ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
@@ -36,20 +36,6 @@ BUDGET_BYTES = 4 << 30
 MAX_CHANGE = 1e18
 
 
-class FamilyWords(NamedTuple):
-    """What files say of a base's family, and how many text encoders it has."""
-
-    version: str
-    architecture: str
-    encoders: int
-
-
-FAMILIES = {
-    "sd1": FamilyWords("sd_v1", "stable-diffusion-v1/lora", 1),
-    "sdxl": FamilyWords("sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora", 2),
-}
-
-
 # --- writing ------------------------------------------------------------------------------------------------------------
 
 
@@ -58,10 +44,10 @@ def save_adapter(path: Path, adapter: Adapter, *, metadata: Mapping[str, str], f
 
     ``metadata`` (all strings) is added to what loaders need; the hashes are computed here.
     """
-    words = FAMILIES[family]
-    tensors = _kohya_tensors(adapter, words.encoders)
+    row = FAMILIES[family]
+    tensors = _kohya_tensors(adapter, row)
     block = _tensor_block(tensors)
-    described = _base_metadata(adapter, words) | _titles(metadata) | dict(metadata)
+    described = _base_metadata(adapter, row.words) | _titles(metadata) | dict(metadata)
     training_only = {key: value for key, value in described.items() if key.startswith("ss_")}
     legacy = _serialise(tensors, training_only, block)[LEGACY_HASH_START:LEGACY_HASH_STOP]
     described["sshs_model_hash"] = hashlib.sha256(block).hexdigest()
@@ -69,10 +55,10 @@ def save_adapter(path: Path, adapter: Adapter, *, metadata: Mapping[str, str], f
     path.write_bytes(_serialise(tensors, described, block))
 
 
-def _kohya_tensors(adapter: Adapter, encoders: int) -> dict[str, torch.Tensor]:
+def _kohya_tensors(adapter: Adapter, family: Family) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
     for layer, (down, up) in adapter.weights.items():
-        key = kohya_key(layer, encoders=encoders)
+        key = family.write_key(layer)
         tensors[key + DOWN] = down
         # readers scale a layer by alpha / its own rank: with one alpha for all, a layer of lower rank carries the difference in `up`
         tensors[key + UP] = up if len(down) == adapter.rank else up * (len(down) / adapter.rank)
@@ -80,7 +66,7 @@ def _kohya_tensors(adapter: Adapter, encoders: int) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _base_metadata(adapter: Adapter, words: FamilyWords) -> dict[str, str]:
+def _base_metadata(adapter: Adapter, words: FileWords) -> dict[str, str]:
     alpha = f"{adapter.alpha:.9g}"
     kernels = any(math.prod(down.shape[2:]) > 1 for down, _ in adapter.weights.values())
     arguments = json.dumps({"conv_dim": str(adapter.rank), "conv_alpha": alpha} if kernels else {})

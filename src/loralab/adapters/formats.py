@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from loralab.adapters.header import FACTORS, Entry, json_mapping, read_small_json, shown
-from loralab.adapters.names import PEFT_PREFIX
 from loralab.adapters.strangers import listed, refuse_other_files, strange
+from loralab.bases.unet_names import PEFT_PREFIX
 from loralab.errors import LabError, Problem, lab_error
 
 #: what a tensor is, by the end of its name

@@ -1,6 +1,6 @@
 """K adapters over one frozen base: inputs come stacked as K groups, each adapted layer adds each group's own low-rank product.
 
-Inside `attached()`, `base.unet` takes a batch of K groups of B, group-major (K*B, ...), and so do the text encoders that an adapter
+Inside `attached()`, the denoiser takes a batch of K groups of B, group-major (K*B, ...), and so do the text encoders that an adapter
 touches. One product with the frozen weight serves all groups, one batched product the low-rank parts. A single adapter is a stack of
 one; the base itself is the group without an adapter.
 """
@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from loralab.adapters.adapter import Adapter
-from loralab.adapters.layers import TEXT_PARTS, Layer, all_layers
+from loralab.adapters.layers import Layer, all_layers
 from loralab.bases import Base
+from loralab.bases.parts import is_text
 from loralab.errors import lab_error
 
 
@@ -76,7 +77,7 @@ class AdapterStack:
     def text_columns(self) -> torch.Tensor:
         """Which of the P values belong to text encoders: (P,) bool."""
         counts = torch.tensor([pair.down[0].numel() + pair.up[0].numel() for pair in self.pairs])
-        belongs = torch.tensor([_is_text(pair.path) for pair in self.pairs])
+        belongs = torch.tensor([is_text(pair.path) for pair in self.pairs])
         return belongs.repeat_interleave(counts, output_size=self.flat.shape[1]).to(self.flat.device)
 
     def _make_pairs(self, layers: dict[str, Layer], highest: dict[str, int]) -> list[StackedPair]:
@@ -205,11 +206,7 @@ def _layers_of(base: Base, adapters: Sequence[Adapter | None]) -> dict[str, Laye
 
 def adapts_text(adapter: Adapter | None) -> bool:
     """Return whether an adapter changes what prompts mean, so that embeddings of the base are not its own."""
-    return adapter is not None and any(_is_text(path) for path in adapter.weights)
-
-
-def _is_text(path: str) -> bool:
-    return path.partition(".")[0] in TEXT_PARTS
+    return adapter is not None and any(is_text(path) for path in adapter.weights)
 
 
 def _forward(pair: StackedPair, groups: Groups) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from loralab.adapters.header import Entry, shown
+from loralab.bases import FAMILIES
 from loralab.errors import LabError, Problem, lab_error
 
 
@@ -23,8 +24,6 @@ def _signs(*rows: tuple[str, str]) -> tuple[Sign, ...]:
     return tuple(Sign(re.compile(pattern, re.MULTILINE), name) for pattern, name in rows)
 
 
-#: a base's family -> what its adapters are called here
-OWN_NAMES = {"sd1": "Stable Diffusion 1", "sdxl": "SDXL"}
 ANY = r"(?:^|[._])"
 #: read off lines "name side,side,..." of the tensors, where any line fits; the first row that fits counts. U-Nets last, told by their width
 BY_KEYS = _signs(
@@ -106,7 +105,7 @@ def strange(path: Path, names: Sequence[str], header: Mapping[str, Entry], metad
     """Return the error for a file with tensors, ``names``, that fit nothing in a base of ``family``; it says whose the file is."""
     whose = family_told(header, metadata)
     many = f"{len(names)} entries that fit nothing in the base: {', '.join(shown(name) for name in names[:5])}"
-    if whose is None or whose == OWN_NAMES.get(family):
+    if whose is None or whose == FAMILIES[family].said:
         return lab_error("model", f"{shown(path.name)} has {many}", "a LoRA of this base's family")
     return _of_another_family(path, whose, family, many)
 
@@ -118,13 +117,13 @@ def naming_the_family(path: Path, header: Mapping[str, Entry], metadata: Mapping
         yield
     except LabError as error:
         whose = family_told(header, metadata)
-        if whose is None or whose == OWN_NAMES.get(family):
+        if whose is None or whose == FAMILIES[family].said:
             raise
         raise _of_another_family(path, whose, family, error.problems[0].found) from error
 
 
 def _of_another_family(path: Path, whose: str, family: str, why: str) -> LabError:
-    wanted = f"a LoRA of {OWN_NAMES.get(family, family)}, as the base is"
+    wanted = f"a LoRA of {FAMILIES[family].said}, as the base is"
     problem = Problem(f"{shown(path.name)} is a LoRA of {whose}: {why}", wanted, "give the base that it was trained on")
     return LabError("model", [problem])
 

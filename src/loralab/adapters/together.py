@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 
 from loralab.adapters.adapter import Adapter, Pair
-from loralab.adapters.layers import TEXT_PARTS, all_layers
+from loralab.adapters.layers import all_layers
 from loralab.adapters.shapes import as_layer
 from loralab.bases import Base
+from loralab.bases.parts import is_text
 
 
 class Part(NamedTuple):
@@ -38,7 +39,7 @@ def _layer_sum(path: str, parts: Sequence[Part], shape: tuple[int, ...]) -> Pair
     """Return (down (R, in[, k, k]), up (out, R[, 1, 1])) of one layer; None where no part at a strength but 0 adapts it."""
     downs, ups = [], []
     for part in parts:
-        strength = part.text_strength if path.partition(".")[0] in TEXT_PARTS else part.strength
+        strength = part.text_strength if is_text(path) else part.strength
         if strength and path in part.adapter.weights:
             down, up = part.adapter.weights[path]
             downs.append(down.flatten(1))

@@ -39,8 +39,7 @@ def _is_page_of(audit: Audit, page: Path) -> bool:
 
 
 def _base_facts(reference: str) -> BaseFacts:
-    from loralab.bases import load_base
-    from loralab.bases.base import prompt_limit
+    from loralab.bases import count_tokens, load_base, prompt_limit
 
     base = load_base(reference)
-    return BaseFacts(base.size_px, prompt_limit(base), lambda caption: len(base.tokenizer(caption).input_ids))
+    return BaseFacts(base.size_px, prompt_limit(base), lambda caption: count_tokens(base, caption))

@@ -1,32 +1,20 @@
-"""What a single-file checkpoint is, read off its header alone: names and shapes in; a family, its configurations and its prediction out.
-
-Widths, depths and places of attention are those of the tensors; what no shape tells (heads, activation, latent scale) is the family's.
-"""
+"""A checkpoint of one file: what it is, read off its header alone, and the parts of the base in it; without a download."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
-from loralab.bases.header import Header
-from loralab.errors import LabError, lab_error
+import torch
+from safetensors import safe_open
 
-Shapes = Mapping[str, tuple[int, ...]]
-
-UNET, VAE = "model.diffusion_model.", "first_stage_model."
-CLIP_PREFIX = {"sd1": "cond_stage_model.transformer.", "sdxl": "conditioner.embedders.0.transformer."}
-OPEN_CLIP_PREFIX = "conditioner.embedders.1.model."
-HEAD_WIDTH = 64  # of SDXL's UNet and of both text encoders
-SD1_HEADS = 8
-TIME_ID_WIDTH = 256
-#: the noise schedule of Rombach et al. 2022, which both families keep
-SCHEDULE = {
-    "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1,
-    "set_alpha_to_one": False, "clip_sample": False,
-}  # fmt: skip
-VAE_SCALE = {"sd1": 0.18215, "sdxl": 0.13025}
-SIZE_PX = {"sd1": 512, "sdxl": 1024}
+from loralab.bases.family import FAMILIES, Family
+from loralab.bases.header import Header, read_header
+from loralab.bases.ldm_config import UNET, VAE
+from loralab.bases.ldm_weights import make_part, unknown_layout
+from loralab.bases.parts import PartSpec, Shapes
+from loralab.errors import lab_error
 
 #: parts of tensor names that tell what a file is instead; the first that is found counts
 NOT_YET = (
@@ -81,9 +69,9 @@ def family_of(name: str, header: Header, *, without: Collection[str] = ()) -> st
     if entry is None:
         raise lab_error("model", f"{name} is no checkpoint that is known here", WANTED, "or give the path of a whole diffusers folder")
     _check_channels(name, entry)
-    family = "sdxl" if any(key.startswith("conditioner.") for key in shapes) else "sd1"
+    family = next(family for family in FAMILIES.values() if family.recognise(header))
     _check_parts(name, shapes, family, without)
-    return family
+    return family.name
 
 
 def _odd_text(shapes: Shapes) -> bool:
@@ -99,150 +87,60 @@ def _check_channels(name: str, entry: tuple[int, ...]) -> None:
         raise lab_error("model", found, "4, as text-to-image models do", "this version cannot use it as a base yet")
 
 
-def _check_parts(name: str, shapes: Shapes, family: str, without: Collection[str]) -> None:
-    wanted = {} if "vae" in without else {"VAE": (VAE,)}
-    wanted["text encoder"] = (CLIP_PREFIX[family],)
-    if family == "sdxl":
-        wanted["second text encoder"] = (OPEN_CLIP_PREFIX,)
-    lacking = [part for part, starts in wanted.items() if not any(key.startswith(starts) for key in shapes)]
+def _check_parts(name: str, shapes: Shapes, family: Family, without: Collection[str]) -> None:
+    wanted = [part for key, part in family.parts.items() if part.in_file is not None and key not in without]
+    lacking = [part for part in wanted if part.in_file and not any(key.startswith(part.in_file.prefix) for key in shapes)]
     if lacking:
         do = "merge it in, or save the whole pipeline as a diffusers folder"
-        if lacking == ["VAE"]:
+        if [part.role for part in lacking] == ["vae"]:
             do = "name one under `load`, `vae: PATH`, or save the whole pipeline as a diffusers folder"
-        raise lab_error("model", f"{name} has no {' and no '.join(lacking)} in it", WANTED, do)
+        raise lab_error("model", f"{name} has no {' and no '.join(part.called for part in lacking)} in it", WANTED, do)
 
 
-# --- prediction ---------------------------------------------------------------------------------------------------------
+# --- reading ---------------------------------------------------------------------------------------------------------------
 
 
-def schedule_config(header: Header) -> dict[str, Any]:
-    """Return the scheduler's configuration: v-prediction and zero-terminal SNR where the file says so, by key or by metadata.
+def held_as(spec: PartSpec, dtype: torch.dtype) -> torch.dtype:
+    """Return the type in which a part of a base of ``dtype`` is held: the VAE in float32, because SDXL's overflows in fp16."""
+    return torch.float32 if spec.role == "vae" else dtype
 
-    Trainers mark such checkpoints by empty tensors called `v_pred` and `ztsnr`, or in modelspec's `prediction_type`.
+
+def load_parts(path: Path, dtype: torch.dtype, *, without: Collection[str] = ()) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return (family, parts by name, scheduler configuration) of the checkpoint at ``path``, held in ``dtype``.
+
+    Parts that are named in ``without`` are not read, and may be missing. Raises LabError("model"): nothing is filled with random numbers,
+    and nothing that belongs to a model is left aside.
     """
-    said = header.metadata.get("modelspec.prediction_type", "").strip().lower()
-    velocity = "v_pred" in header.shapes or said in ("v", "v_prediction", "v-prediction")
-    zero = "ztsnr" in header.shapes or header.metadata.get("ss_zero_terminal_snr", "").strip().lower() == "true"
-    return SCHEDULE | {"prediction_type": "v_prediction" if velocity else "epsilon", "rescale_betas_zero_snr": zero}
-
-
-# --- configurations -----------------------------------------------------------------------------------------------------
+    header, wrapper = unwrapped(read_header(path))
+    family = family_of(path.name, header, without=without)
+    specs = FAMILIES[family].parts
+    configs = configs_of(path.name, header, family, without=without)
+    parts: dict[str, Any] = {name: spec.blank() for name, spec in specs.items() if spec.blank is not None}
+    with safe_open(path, framework="pt") as file:
+        for name, config in configs.items():
+            place = specs[name].in_file
+            assert place is not None, name
+            tensors = {key: file.get_tensor(wrapper + key) for key in header.shapes if key.startswith(place.prefix)}
+            parts[name] = make_part(path.name, family, name, place, config, tensors, held_as(specs[name], dtype))
+    return family, parts, FAMILIES[family].schedule_config(header)
 
 
 def configs_of(name: str, header: Header, family: str, *, without: Collection[str] = ()) -> dict[str, dict[str, Any]]:
     """Return the configuration of each model part that is wanted, as diffusers and transformers take them; raises LabError("model")."""
-    readers: dict[str, Callable[[Shapes], dict[str, Any]]] = {
-        "unet": lambda shapes: unet_config(shapes, family), "vae": lambda shapes: vae_config(shapes, family),
-        "text_encoder": lambda shapes: clip_config(shapes, family),
-    }  # fmt: skip
-    if family == "sdxl":
-        readers["text_encoder_2"] = open_clip_config
     found = {}
-    for part, read in readers.items():
-        if part not in without:
-            try:
-                found[part] = read(header.shapes)
-            except KeyError as error:
-                raise lab_error(
-                    "model", f"{name} lacks {error.args[0]} of its {part}", "every weight", "is the download complete?"
-                ) from error
-            except (IndexError, ValueError, ZeroDivisionError, StopIteration) as error:
-                raise unknown_layout(name, family, str(error)) from error
+    for part, spec in FAMILIES[family].parts.items():
+        if spec.in_file is not None and part not in without:
+            found[part] = config_of(name, header.shapes, family, part)
     return found
 
 
-def unknown_layout(name: str, family: str, why: str) -> LabError:
-    """Return the error for a checkpoint whose tensors do not follow its family's plan."""
-    found = f"{name} is not built as {family} is: {why[:200]}"
-    return lab_error("model", found, "the family's layout", "pruned or enlarged variants need their diffusers folder")
-
-
-def unet_config(shapes: Shapes, family: str) -> dict[str, Any]:
-    """Return the configuration of an LDM UNet; its levels end where a downsampler stands."""
-    part = _under(shapes, UNET)
-    n_inputs = 1 + max(int(key.split(".")[1]) for key in part if key.startswith("input_blocks."))
-    downs = [i for i in range(n_inputs) if f"input_blocks.{i}.0.op.weight" in part]
-    per_level = downs[0] - 1
-    firsts = [1, *(i + 1 for i in downs)]
-    channels = [part[f"input_blocks.{i}.0.out_layers.3.weight"][0] for i in firsts]
-    depths = [_count(part, f"input_blocks.{i}.1.transformer_blocks.") for i in firsts]
-    attended = next(i for i, depth in zip(firsts, depths, strict=True) if depth)
-    config: dict[str, Any] = {
-        "sample_size": SIZE_PX[family] // 8, "in_channels": 4, "out_channels": part["out.2.weight"][0], "layers_per_block": per_level,
-        "block_out_channels": channels,
-        "down_block_types": ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in depths],
-        "up_block_types": ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(depths)],
-        "cross_attention_dim": part[f"input_blocks.{attended}.1.transformer_blocks.0.attn2.to_k.weight"][1],
-        "use_linear_projection": len(part[f"input_blocks.{attended}.1.proj_in.weight"]) == 2,
-        "attention_head_dim": SD1_HEADS if family == "sd1" else [width // HEAD_WIDTH for width in channels],
-        "transformer_layers_per_block": [max(1, depth) for depth in depths],
-    }  # fmt: skip
-    if family == "sdxl":
-        config |= {
-            "addition_embed_type": "text_time", "addition_time_embed_dim": TIME_ID_WIDTH,
-            "projection_class_embeddings_input_dim": part["label_emb.0.0.weight"][1],
-        }  # fmt: skip
-    return config
-
-
-def vae_config(shapes: Shapes, family: str) -> dict[str, Any]:
-    """Return the configuration of an LDM autoencoder."""
-    part = _under(shapes, VAE)
-    n_levels = _count(part, "encoder.down.")
-    return {
-        "in_channels": 3, "out_channels": 3, "latent_channels": part["decoder.conv_in.weight"][1],
-        "block_out_channels": [part[f"encoder.down.{i}.block.0.conv1.weight"][0] for i in range(n_levels)],
-        "layers_per_block": _count(part, "encoder.down.0.block."), "down_block_types": ["DownEncoderBlock2D"] * n_levels,
-        "up_block_types": ["UpDecoderBlock2D"] * n_levels, "scaling_factor": VAE_SCALE[family], "sample_size": SIZE_PX[family],
-    }  # fmt: skip
-
-
-def clip_config(shapes: Shapes, family: str) -> dict[str, Any]:
-    """Return the configuration of CLIP's text encoder (Radford et al. 2021), the first one of either family."""
-    part = {clip_name(key): shape for key, shape in _under(shapes, CLIP_PREFIX[family]).items()}
-    width = part["text_model.embeddings.token_embedding.weight"][1]
-    return _text_config(
-        part["text_model.embeddings.token_embedding.weight"][0], part["text_model.embeddings.position_embedding.weight"][0], width,
-        part["text_model.encoder.layers.0.mlp.fc1.weight"][0], _count(part, "text_model.encoder.layers."), 768, "quick_gelu",
-    )  # fmt: skip
-
-
-def open_clip_config(shapes: Shapes) -> dict[str, Any]:
-    """Return the configuration of OpenCLIP's text encoder, SDXL's second one."""
-    part = _under(shapes, OPEN_CLIP_PREFIX)
-    n_tokens, width = part["token_embedding.weight"]
-    return _text_config(
-        n_tokens, part["positional_embedding"][0], width, part["transformer.resblocks.0.mlp.c_fc.weight"][0],
-        _count(part, "transformer.resblocks."), _projection(part), "gelu",
-    )  # fmt: skip
-
-
-def _projection(part: Shapes) -> int:
-    """Return the width of OpenCLIP's pooled vector: a matrix (in, out), or a linear layer's weight (out, in) as ComfyUI saves it."""
-    return part["text_projection.weight"][0] if "text_projection.weight" in part else part["text_projection"][1]
-
-
-def _text_config(n_tokens: int, positions: int, width: int, inner: int, layers: int, projection: int, activation: str) -> dict[str, Any]:
-    return {
-        "vocab_size": n_tokens, "max_position_embeddings": positions, "hidden_size": width, "intermediate_size": inner,
-        "num_hidden_layers": layers, "num_attention_heads": width // HEAD_WIDTH, "projection_dim": projection, "hidden_act": activation,
-        # these two as published; the end token is then looked for as the highest number
-        "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1,
-    }  # fmt: skip
-
-
-def clip_name(key: str) -> str:
-    """Return a text encoder's tensor name as it is since 2022; older merges lack `text_model.` in it."""
-    return key if key.startswith("text_model.") else f"text_model.{key}"
-
-
-def _under(shapes: Shapes, prefix: str) -> dict[str, tuple[int, ...]]:
-    return {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
-
-
-def _count(names: Iterable[str], prefix: str) -> int:
-    """Return how many different numbers follow ``prefix``; raises ValueError where they are not 0, 1, 2, ..."""
-    numbers = {int(found[1]) for name in names if (found := re.match(re.escape(prefix) + r"(\d+)\.", name))}
-    if numbers != set(range(len(numbers))):
-        raise ValueError(f"{prefix} is numbered {sorted(numbers)}")
-    return len(numbers)
+def config_of(name: str, shapes: Shapes, family: str, part: str) -> dict[str, Any]:
+    """Return the configuration of one model part by the shapes of its tensors; raises LabError("model")."""
+    place = FAMILIES[family].parts[part].in_file
+    assert place is not None, part
+    try:
+        return place.config(shapes)
+    except KeyError as error:
+        raise lab_error("model", f"{name} lacks {error.args[0]} of its {part}", "every weight", "is the download complete?") from error
+    except (IndexError, ValueError, ZeroDivisionError, StopIteration) as error:
+        raise unknown_layout(name, family, str(error)) from error

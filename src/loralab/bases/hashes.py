@@ -20,7 +20,7 @@ class ModelHashes(NamedTuple):
 
 
 def model_hashes(base: Base) -> ModelHashes | None:
-    """Return the hashes of the file that holds the base's UNet; None where there is no such single file."""
+    """Return the hashes of the file that holds the base's denoiser; None where there is no such single file."""
     if base.weights is None:
         return None
     state = base.weights.stat()

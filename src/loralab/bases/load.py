@@ -10,27 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from loralab.bases.base import Base
+from loralab.bases.checkpoint import held_as, load_parts
+from loralab.bases.family import FAMILIES, Family
 from loralab.bases.folder import UNSAFE_SUFFIXES, load_part, only_file, read_json
 from loralab.bases.header import CONVERT
-from loralab.bases.single_file import load_parts, sha256_of
 from loralab.bases.vae import load_vae
 from loralab.errors import lab_error
 from loralab.petri import petri_folder
 from loralab.quiet import quiet_libraries
 from loralab.spec.elsewhere import named_path
 from loralab.spec.models import LoadSpec
-
-
-@dataclass(frozen=True)
-class Family:
-    """A kind of pipeline: its name here and the classes of its parts."""
-
-    name: str
-    parts: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -62,15 +53,7 @@ def device_names() -> list[str]:
     return [f"{kind}:{index}" if index else kind for kind, count in counts.items() for index in range(count)]
 
 
-SD1_PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel, "tokenizer": CLIPTokenizer}
-SDXL_PARTS = SD1_PARTS | {"text_encoder_2": CLIPTextModelWithProjection, "tokenizer_2": CLIPTokenizer}
-#: pipeline classes that may be named in a model_index.json; nothing else is ever instantiated from a file's word
-FAMILIES: Mapping[str, Family] = {
-    "StableDiffusionPipeline": Family("sd1", SD1_PARTS), "StableDiffusionXLPipeline": Family("sdxl", SDXL_PARTS),
-}  # fmt: skip
-MODEL_PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-SD2_TEXT_WIDTH = 1024
 
 
 def load_base(reference: str, load: LoadSpec | None = None) -> Base:
@@ -83,29 +66,30 @@ def load_base(reference: str, load: LoadSpec | None = None) -> Base:
     place = device_of(load.device)
     path = petri_folder() if reference == "petri" else named_path(reference, Path())
     dtype = DTYPES[load.precision]
-    dtypes = {name: torch.float32 if name == "vae" else dtype for name in MODEL_PARTS}
     with quiet_libraries():
-        family, parts, found_schedule, fingerprint = _read(path, reference, dtypes, load.vae)
+        family, parts, found_schedule, fingerprint = _read(path, reference, dtype, load.vae)
     scheduler = overruled(found_schedule, load)
-    models = {name: parts[name].to(device=place).requires_grad_(False).eval() for name in MODEL_PARTS if name in parts}
-    unet, vae = models["unet"], models["vae"]
+    held = {name: _frozen(part, place) if isinstance(part, torch.nn.Module) else part for name, part in parts.items()}
+    name = next(name for name, part in family.parts.items() if part.role == "denoiser")
+    denoiser, vae = held[name], held["vae"]
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    side = _latent_side(unet, factor, load)
-    if unet.config.in_channels != vae.config.latent_channels:
-        found = f"a UNet of {unet.config.in_channels} input channels over a VAE of {vae.config.latent_channels}"
+    side = _latent_side(denoiser, factor, load)
+    if denoiser.config.in_channels != vae.config.latent_channels:
+        found = f"a UNet of {denoiser.config.in_channels} input channels over a VAE of {vae.config.latent_channels}"
         raise lab_error("model", found, "equal numbers: a text-to-image base", "inpainting and edit models cannot be used")
     return Base(
-        name="petri" if reference == "petri" else path.stem if path.is_file() else path.name, family=family, unet=unet, vae=vae,
-        text_encoder=models["text_encoder"], tokenizer=parts["tokenizer"], scheduler_config=scheduler,
-        fingerprint=_fingerprint_as_held(fingerprint, load, found_schedule, scheduler), size_px=side * factor,
-        latent_shape=(int(unet.config.in_channels), side, side), device=place, dtype=dtype, text_encoder_2=models.get("text_encoder_2"),
-        tokenizer_2=parts.get("tokenizer_2"), weights=path if path.is_file() else only_file(path / "unet"),
+        name="petri" if reference == "petri" else path.stem if path.is_file() else path.name, family=family.name, parts=held,
+        scheduler_config=scheduler, fingerprint=_fingerprint_as_held(fingerprint, load, found_schedule, scheduler), size_px=side * factor,
+        latent_shape=(int(denoiser.config.in_channels), side, side), device=place, dtype=dtype,
+        weights=path if path.is_file() else only_file(path / name),
     )  # fmt: skip
 
 
-def _read(
-    path: Path, reference: str, dtypes: Mapping[str, torch.dtype], vae: str | None
-) -> tuple[str, dict[str, Any], dict[str, Any], str]:
+def _frozen(part: torch.nn.Module, place: torch.device) -> torch.nn.Module:
+    return part.to(device=place).requires_grad_(False).eval()
+
+
+def _read(path: Path, reference: str, dtype: torch.dtype, vae: str | None) -> tuple[Family, dict[str, Any], dict[str, Any], str]:
     """Return (family, parts, scheduler configuration, fingerprint of the files) of a folder or a single file.
 
     Where a ``vae`` is named, the base's own is not looked at, and may be missing.
@@ -114,15 +98,14 @@ def _read(
         if path.suffix.lower() in UNSAFE_SUFFIXES:
             found = f"the base {reference!r} is a pickle, which can run any code when it is opened"
             raise lab_error("model", found, "`petri`, a diffusers folder, or a .safetensors checkpoint", CONVERT)
-        name, parts, schedule = load_parts(path, dtypes, without=() if vae is None else ("vae",))
-        return name, *_with_vae(name, parts, schedule, sha256_of(path), vae)
+        name, parts, schedule = load_parts(path, dtype, without=() if vae is None else ("vae",))
+        return FAMILIES[name], *_with_vae(name, parts, schedule, sha256_of(path), vae)
     family = _family_of(path, reference)
-    kinds = {name: kind for name, kind in family.parts.items() if name != "vae" or vae is None}
-    parts = {name: load_part(path / name, kind, dtypes.get(name, torch.float32)) for name, kind in kinds.items()}
-    if getattr(parts["unet"].config, "cross_attention_dim", 0) == SD2_TEXT_WIDTH:
-        raise lab_error("model", f"the base {reference!r} is a Stable Diffusion 2", "SD1 or SDXL", "this version cannot use it yet")
+    specs = {name: spec for name, spec in family.parts.items() if name != "vae" or vae is None}
+    parts = {name: load_part(path / name, spec.kind, held_as(spec, dtype)) for name, spec in specs.items()}
+    family.check_parts(parts, reference)
     schedule = read_json(path / "scheduler" / "scheduler_config.json")
-    return family.name, *_with_vae(family.name, parts, schedule, fingerprint_of(path), vae)
+    return family, *_with_vae(family.name, parts, schedule, fingerprint_of(path), vae)
 
 
 def _with_vae(
@@ -184,9 +167,16 @@ def _family_of(folder: Path, reference: str) -> Family:
         expected = "`petri`, or the path of a diffusers folder or of a .safetensors checkpoint"
         raise lab_error("model", found, expected, "check `base:` in the study")
     name = str(read_json(index).get("_class_name"))
-    if name not in FAMILIES:
-        raise lab_error("model", f"the base {reference!r} is a {name}", f"one of {', '.join(FAMILIES)}", "this version cannot use it yet")
-    return FAMILIES[name]
+    pipelines = {family.pipeline: family for family in FAMILIES.values()}
+    if name not in pipelines:
+        raise lab_error("model", f"the base {reference!r} is a {name}", f"one of {', '.join(pipelines)}", "this version cannot use it yet")
+    return pipelines[name]
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 (hex) of a file's bytes: what other tools show the first ten digits of."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint_of(folder: Path) -> str:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
 from safetensors import safe_open
 
-from loralab.bases.checkpoint import SIZE_PX, VAE, VAE_SCALE, unknown_layout, vae_config
+from loralab.bases.checkpoint import config_of
+from loralab.bases.family import FAMILIES
 from loralab.bases.folder import UNSAFE_SUFFIXES, load_part, weight_files
-from loralab.bases.header import CONVERT, Header, read_header
-from loralab.bases.single_file import make_part
+from loralab.bases.header import CONVERT, read_header
+from loralab.bases.ldm_config import VAE
+from loralab.bases.ldm_weights import make_part, unknown_layout
+from loralab.bases.parts import Shapes
 from loralab.errors import lab_error
 from loralab.spec.elsewhere import named_path
 
+#: a tensor that every VAE has, by its original name and by diffusers'
+ORIGINAL, OF_DIFFUSERS = "encoder.down.0.block.0.conv1.weight", "encoder.down_blocks.0.resnets.0.conv1.weight"
 WANTED = "a VAE as a .safetensors file, or the folder of one in diffusers' layout"
 
 
@@ -44,41 +46,25 @@ def load_vae(reference: str, family: str) -> tuple[AutoencoderKL, str]:
 def _from_file(path: Path, family: str) -> AutoencoderKL:
     header = read_header(path)
     inside = VAE if any(key.startswith(VAE) for key in header.shapes) else ""
-    shapes = {key.removeprefix(inside): shape for key, shape in header.shapes.items() if key.startswith(inside)}
+    shapes = {VAE + key.removeprefix(inside): shape for key, shape in header.shapes.items() if key.startswith(inside)}
     with safe_open(path, framework="pt") as file:
-        if "encoder.down.0.block.0.conv1.weight" in shapes:
-            tensors = {VAE + key: file.get_tensor(inside + key) for key in shapes}
-            config = _config(path.name, header, shapes, family)
-            return make_part(path.name, family, "vae", config, tensors, torch.float32)  # type: ignore[return-value]
-        if "encoder.down_blocks.0.resnets.0.conv1.weight" in shapes:
-            return _in_diffusers_names(path.name, shapes, {key: file.get_tensor(inside + key) for key in shapes}, family)
-    raise lab_error("model", f"{path.name} holds no VAE that is known here", WANTED, "")
-
-
-def _config(name: str, header: Header, shapes: Mapping[str, tuple[int, ...]], family: str) -> dict[str, Any]:
-    try:
-        return vae_config({VAE + key: shape for key, shape in shapes.items()}, family)
-    except (KeyError, IndexError, ValueError) as error:
-        raise unknown_layout(name, family, str(error)) from error
-
-
-def _in_diffusers_names(
-    name: str, shapes: Mapping[str, tuple[int, ...]], tensors: Mapping[str, torch.Tensor], family: str
-) -> AutoencoderKL:
-    levels = 1 + max(int(found[1]) for key in shapes if (found := re.match(r"encoder\.down_blocks\.(\d+)\.", key)))
-    per_level = 1 + max(int(found[1]) for key in shapes if (found := re.match(r"encoder\.down_blocks\.0\.resnets\.(\d+)\.", key)))
-    config = {
-        "latent_channels": shapes["decoder.conv_in.weight"][1], "layers_per_block": per_level,
-        "block_out_channels": [shapes[f"encoder.down_blocks.{i}.resnets.0.conv1.weight"][0] for i in range(levels)],
-        "down_block_types": ["DownEncoderBlock2D"] * levels, "up_block_types": ["UpDecoderBlock2D"] * levels,
-        "scaling_factor": VAE_SCALE[family], "sample_size": SIZE_PX[family],
-    }  # fmt: skip
+        tensors = {key: file.get_tensor(inside + key.removeprefix(VAE)) for key in shapes} if _is_vae(shapes) else {}
+    place = FAMILIES[family].parts["vae"].in_file
+    if not tensors or place is None:
+        raise lab_error("model", f"{path.name} holds no VAE that is known here", WANTED)
+    config = config_of(path.name, shapes, family, "vae")
+    if VAE + ORIGINAL in shapes:
+        return make_part(path.name, family, "vae", place, config, tensors, torch.float32)
     try:
         vae = AutoencoderKL(**config)
-        vae.load_state_dict({key: value.to(torch.float32) for key, value in tensors.items()}, strict=True)
+        vae.load_state_dict({key.removeprefix(VAE): value.to(torch.float32) for key, value in tensors.items()}, strict=True)
     except (RuntimeError, ValueError, KeyError) as error:
-        raise unknown_layout(name, family, str(error).splitlines()[0]) from error
+        raise unknown_layout(path.name, family, str(error).splitlines()[0]) from error
     return vae
+
+
+def _is_vae(shapes: Shapes) -> bool:
+    return VAE + ORIGINAL in shapes or VAE + OF_DIFFUSERS in shapes
 
 
 def _sha256_of(files: list[Path]) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from loralab.bases import Base, embed_prompts
+from loralab.bases import Base, embed_prompts, unit_px
 from loralab.data import Example, TrainingPicture, caption_for, make_examples, read_folder, write_kohya_folder
-from loralab.engine.prepared import load_prepared, read_prepared, sources_sha256, unit_px, write_prepared
+from loralab.engine.prepared import load_prepared, read_prepared, sources_sha256, write_prepared
 from loralab.errors import lab_error
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import ArmSpec, FolderData, ImagesOfData, SampleSpec, StudySpec, slice_of

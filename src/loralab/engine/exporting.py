@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from loralab.bases import Base
+from loralab.bases import Base, family_of
 from loralab.engine.datasets import Dataset, make_dataset
 from loralab.engine.export_scripts import training_scripts
 from loralab.engine.local import load_bases
@@ -17,9 +17,6 @@ from loralab.errors import lab_error
 from loralab.spec import SampleSpec, TrainSpec, base_of
 from loralab.spec.load import Loaded
 from loralab.store import Store, disk_errors
-
-#: the family of a base -> sd-scripts' file that trains it
-SCRIPTS = {"sd1": "train_network.py", "sdxl": "sdxl_train_network.py"}
 
 
 @dataclass(frozen=True)
@@ -41,8 +38,8 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
     plan = make_plan(loaded.spec)
     bases, store = load_bases(loaded), Store(lab / "store")
     for base in bases.values():
-        if base.family not in SCRIPTS:
-            raise lab_error("model", f"a base of the family {base.family}", f"one of {', '.join(SCRIPTS)}: what sd-scripts trains")
+        if not family_of(base).words.trainer_script:
+            raise lab_error("model", f"a base of {family_of(base).said}", "one that sd-scripts trains")
     arms = tuple(arm for arm in plan.trained_arms if not loaded.spec.arms[arm].stack)  # nothing of these is to be trained
     for arm in arms:
         base = bases[base_of(loaded.spec, arm)]
@@ -61,7 +58,7 @@ def _export_arm(plan: StudyPlan, base: Base, arm: str, dataset: Dataset, folder:
     subsets = _copy_pictures(dataset, arm, folder / "data")
     (folder / "dataset.toml").write_text(dataset_toml(subsets, base.size_px, runs[0].train.batch), encoding="utf-8", newline="\n")
     commands = [command_words(base, plan.spec.sample, run, plan.spec.seed) for run in runs]
-    scripts = training_scripts(commands, arm=arm, study=plan.spec.study, base=base.name, script=SCRIPTS[base.family])
+    scripts = training_scripts(commands, arm=arm, study=plan.spec.study, base=base.name, script=family_of(base).words.trainer_script)
     for name, content in scripts.items():
         (folder / name).write_bytes(content)
         (folder / name).chmod(0o755)

@@ -19,8 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from loralab.adapters import AdapterStack, make_adapter
-from loralab.bases import Base, decode_latents, predict
-from loralab.bases.base import vae_batch
+from loralab.bases import Base, decode_latents, predict, text_shape
+from loralab.bases.pictures import vae_batch
 from loralab.crew import MOST
 from loralab.engine.plan import MAX_IMAGES, MAX_STACK, Sizes, StudyPlan
 from loralab.errors import lab_error
@@ -38,7 +38,6 @@ SMALL_WEIGHTS = 256 << 20
 #: a process that holds petri, and its stack of 16: torch's share as above, and .5 GiB
 PETRI_PROCESS_BYTES = 1250 << 20
 LEAST_PASSES = 10_000
-MODELS = ("unet", "vae", "text_encoder", "text_encoder_2")
 
 
 @dataclass(frozen=True)
@@ -184,8 +183,7 @@ def room_bytes(load: LoadSpec, device: torch.device) -> float:
 
 def weights_bytes(base: Base) -> int:
     """Return the bytes of the base's own weights."""
-    parts = [part for part in (getattr(base, name) for name in MODELS) if part is not None]
-    return sum(value.numel() * value.element_size() for part in parts for value in part.parameters())
+    return sum(value.numel() * value.element_size() for part in base.models.values() for value in part.parameters())
 
 
 # --- what the work takes ------------------------------------------------------------------------------------------------
@@ -223,7 +221,7 @@ def draw_peak_bytes(base: Base, sample: SampleSpec, recipe: TrainSpec | None, n_
     with dry_base(base) as (dry, counter):
         stack = AdapterStack(dry, [make_adapter(dry, recipe, 0) if recipe else None] * n_images)
         n = n_images * (1 if sample.guidance == 1 else 2)
-        latents, text = torch.zeros(n, *base.latent_shape), torch.zeros(n, base.n_text_rows, int(base.unet.config.cross_attention_dim))
+        latents, text = torch.zeros(n, *base.latent_shape), torch.zeros(n, *text_shape(base))
         kept = [latents.clone() for _ in range(3)]  # a solver of second order keeps earlier predictions
         with stack.attached():
             predict(dry, latents, torch.zeros(n, dtype=torch.int64), text)
@@ -253,11 +251,10 @@ def dry_base(base: Base) -> Iterator[tuple[Base, LivePeak]]:
     """Yield (the base without values, the counter): inside the block every tensor has a shape, a type and a device, and no memory."""
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     with FakeCopyMode(fake):
-        parts = {name: deepcopy(getattr(base, name)) for name in MODELS}
-    models = [part for part in parts.values() if part is not None]
-    counter = LivePeak([tensor for model in models for tensor in (*model.parameters(), *model.buffers())])
+        models = {name: deepcopy(model) for name, model in base.models.items()}
+    counter = LivePeak([tensor for model in models.values() for tensor in (*model.parameters(), *model.buffers())])
     with fake, counter:
-        yield replace(base, **parts), counter
+        yield base.with_parts(**models), counter
 
 
 class LivePeak(TorchDispatchMode):

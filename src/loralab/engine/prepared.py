@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from loralab.bases import Base
+from loralab.bases import Base, unit_px
 from loralab.data import Example, Subset, TrainingPicture, caption_for, make_training_pictures, read_dataset, write_kohya_folder
 from loralab.data.buckets import make_rule, resize_to_cover
 from loralab.data.dataset import folder_of, load_dataset_file, unique_names
@@ -22,12 +22,6 @@ from loralab.data.folders import Cut
 from loralab.errors import LabError, Problem, lab_error
 from loralab.spec import FolderData
 from loralab.spec.datasets import CaptionSpec, PictureSpec, SubsetSpec
-
-
-def unit_px(base: Base) -> int:
-    """Return what the sides of a picture must be multiples of: a latent's px times the UNet's halvings."""
-    halvings = len(base.unet.config.block_out_channels) - 1
-    return int(base.size_px // base.latent_shape[1] * 2**halvings)
 
 
 def subset_of(data: FolderData, folder: str, *, is_reg: bool = False) -> SubsetSpec:

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from loralab.adapters import Adapter, load_adapter, save_adapter
-from loralab.bases import Base, embed_captions, encode_images, model_hashes, tokenise
-from loralab.bases.text import same_length
+from loralab.bases import Base, embed_captions, encode_images, model_hashes, same_length, tokenise
 from loralab.crew import ALONE, Crew
 from loralab.engine.datasets import Dataset
 from loralab.engine.events import Event

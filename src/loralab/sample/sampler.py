@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from loralab.adapters import Adapter, AdapterStack, adapts_text
-from loralab.bases import Base, decode_latents, embed_prompts, predict
-from loralab.bases.text import same_length
+from loralab.bases import Base, decode_latents, embed_prompts, predict, same_length
 from loralab.sample.batches import Batch
 from loralab.sample.noise import image_noise, step_noise
 from loralab.sample.solvers import make_solver

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from loralab.bases import Base
-from loralab.bases.text import same_length
+from loralab.bases import Base, same_length
 from loralab.errors import lab_error
 from loralab.train.feed import Showing
 from loralab.train.runs import TrainRun

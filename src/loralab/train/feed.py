@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from loralab.bases import Base, embed_captions, encode_images, tokenise
-from loralab.bases.text import same_length
+from loralab.bases import Base, embed_captions, encode_images, same_length, tokenise
 from loralab.data.draws import draw_caption
 from loralab.data.training_picture import TrainingPicture, make_showings
 from loralab.seeds import seed_for

@@ -16,8 +16,7 @@ from diffusers import DDPMScheduler
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from loralab.adapters import Adapter, AdapterStack, adapter_sha256, make_adapter
-from loralab.bases import Base, embed_tokens, predict
-from loralab.bases.base import prompt_limit
+from loralab.bases import Base, denoiser, embed_tokens, predict, text_shape, token_width
 from loralab.errors import lab_error
 from loralab.spec.models import TrainSpec
 from loralab.train.batches import Batches, Minibatch
@@ -169,7 +168,7 @@ def _gradient(
     """Return each run's loss (K,) and its gradient (K, P)."""
     noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
     target = make_target(schedule, batch.latents, batch.noise, batch.timesteps)
-    with stack.attached(), _recomputed(base.unet, checkpointing), _attention(base):
+    with stack.attached(), _recomputed(denoiser(base), checkpointing), _attention(base):
         text = embed_tokens(base, batch.text) if trains_text else batch.text
         predicted = predict(base, noisy, batch.timesteps, text)
         losses = run_losses(predicted, target, stack.n_groups, batch.weights, batch.masks)
@@ -216,10 +215,9 @@ def dry_step(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: bool) -
     n = len(recipes) * recipes[0].batch
     latents, noise = (torch.zeros(n, *base.latent_shape, device=device) for _ in range(2))
     if trains_text:
-        width = prompt_limit(base) * (1 if base.text_encoder_2 is None else 2)
-        text = torch.zeros(n, width, dtype=torch.int64, device=device)
+        text = torch.zeros(n, token_width(base), dtype=torch.int64, device=device)
     else:
-        text = torch.zeros(n, base.n_text_rows, int(base.unet.config.cross_attention_dim), device=device)
+        text = torch.zeros(n, *text_shape(base), device=device)
     batch = Minibatch(latents, text, noise, torch.zeros(n, dtype=torch.int64, device=device))
     schedule = make_noise_schedule(base.scheduler_config)
     values, gradient = _gradient(base, stack, schedule, batch, trains_text=trains_text, checkpointing=checkpointing)

@@ -2,32 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
-from diffusers import DDPMScheduler
 
-from loralab.errors import lab_error
+from loralab.bases.diffusion import TARGETS, make_noise_schedule, make_target
 
-TARGETS = ("epsilon", "v_prediction")
-
-
-def make_noise_schedule(scheduler_config: Mapping[str, Any]) -> DDPMScheduler:
-    """Return the base's own noise schedule; raises LabError("model") for a prediction type that is not known."""
-    prediction = scheduler_config.get("prediction_type", "epsilon")
-    if prediction not in TARGETS:
-        raise lab_error("model", f"the base predicts {prediction!r}", f"one of {', '.join(TARGETS)}")
-    names = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "prediction_type", "rescale_betas_zero_snr")
-    return DDPMScheduler(**{name: scheduler_config[name] for name in names if scheduler_config.get(name) is not None})
-
-
-def make_target(schedule: DDPMScheduler, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
-    """Return what the base should predict: the noise (Ho et al. 2020), or the velocity (Salimans & Ho 2022, appendix D)."""
-    if schedule.config.prediction_type == "v_prediction":
-        velocity: torch.Tensor = schedule.get_velocity(latents, noise, timesteps)
-        return velocity
-    return noise
+__all__ = ["TARGETS", "make_noise_schedule", "make_target", "run_losses"]
 
 
 def run_losses(

@@ -56,9 +56,9 @@ def predict(tiny_base: Base) -> Callable[[Inputs], torch.Tensor]:
 
 def make_bare_base(unet: torch.nn.Module, **parts: Any) -> Base:
     """Return a Base of which only the layers are used."""
-    fields = {"vae": None, "text_encoder": None, "tokenizer": None} | parts
+    named = {"unet": unet, "vae": None, "text_encoder": None, "tokenizer": None} | parts
     return Base(
-        name="bare", family="sd1", unet=unet, **fields, scheduler_config={}, fingerprint="0" * 64, size_px=64, latent_shape=(4, 8, 8),
+        name="bare", family="sd1", parts=named, scheduler_config={}, fingerprint="0" * 64, size_px=64, latent_shape=(4, 8, 8),
         device=torch.device("cpu"), dtype=torch.float32,
     )  # fmt: skip
 

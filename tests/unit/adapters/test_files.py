@@ -16,7 +16,7 @@ from safetensors.torch import save as safetensors_bytes
 
 from loralab.adapters import Adapter, AdapterStack, adapted_layers, adapter_sha256, load_adapter, save_adapter
 from loralab.adapters.header import read_header
-from loralab.adapters.names import kohya_key
+from loralab.bases.unet_names import kohya_key
 from loralab.errors import LabError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from loralab.adapters import load_adapter
-from loralab.adapters.layers import all_layers
-from loralab.adapters.names import old_names, spellings
+from loralab.adapters.layers import all_layers, spellings
+from loralab.bases.unet_names import old_names
 from loralab.errors import LabError
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,8 +13,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from loralab.adapters import AdapterStack, adapted_layers, adapter_sha256, adapts_text, load_adapter, make_adapter, save_adapter
 from loralab.adapters.layers import all_layers
-from loralab.adapters.names import kohya_key
 from loralab.bases import embed_prompts, embed_tokens, tokenise
+from loralab.bases.unet_names import kohya_key
 from loralab.errors import LabError
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec.models import SampleSpec, TrainSpec

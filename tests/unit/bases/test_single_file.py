@@ -12,8 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from loralab.bases import decode_latents, embed_prompts, encode_images, load_base, predict
-from loralab.bases.checkpoint import configs_of, family_of, schedule_config
+from loralab.bases.checkpoint import configs_of, family_of
 from loralab.bases.header import Header, read_header
+from loralab.bases.ldm_config import schedule_config
 from loralab.bases.tokens import make_clip_tokenizer
 from loralab.errors import LabError
 from loralab.spec import LoadSpec

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 
 import pytest
 import torch
 
-from loralab.bases import Base, embed_captions, embed_prompts, load_base
-from loralab.bases.text import chunk_tokens, same_length
+from loralab.bases import Base, embed_captions, embed_prompts, load_base, same_length
+from loralab.bases.clip import chunk_tokens
 from loralab.errors import LabError
 from loralab.spec.prompts import escape_prompt, parse_prompt
 
@@ -157,7 +156,7 @@ def test_clip_skip_2_is_the_encoder_without_its_last_layer(tiny_base: Base):
     config.num_hidden_layers = 1
     shorter = CLIPTextModel(config).eval()
     shorter.load_state_dict(tiny_base.text_encoder.state_dict(), strict=False)
-    expected = embed_prompts(dataclasses.replace(tiny_base, text_encoder=shorter), ["red cat", "dog"])
+    expected = embed_prompts(tiny_base.with_parts(text_encoder=shorter), ["red cat", "dog"])
     found = embed_prompts(tiny_base, ["red cat", "dog"], clip_skip=2)
     assert (found - expected).abs().max() < 1e-6
     assert not torch.allclose(found, embed_prompts(tiny_base, ["red cat", "dog"]))

@@ -69,7 +69,7 @@ def test_another_autoencoder_another_encoder_or_version_is_not_covered(petri: Ba
     other_vae = copy.deepcopy(petri.vae)
     with torch.no_grad():
         next(other_vae.parameters()).add_(1e-4)
-    assert cards.shipped_cards(replace(petri, vae=other_vae)) == {}
+    assert cards.shipped_cards(petri.with_parts(vae=other_vae)) == {}
     assert cards.shipped_cards(tiny_base) == {}
     with monkeypatch.context() as patched:
         patched.setitem(ROWS, "chroma", replace(TABLE["chroma"], version=99))

@@ -90,7 +90,7 @@ def test_ddim_carries_the_noise_that_it_sees_to_the_end(prediction_type: str):
 def constant_base(base: Base, prediction_type: str) -> tuple[Base, PointMass]:
     config = {**base.scheduler_config, "prediction_type": prediction_type}
     unet = PointMass(make_solver("dpmpp-2m", config, 1).alphas_cumprod, prediction_type)
-    return dataclasses.replace(base, unet=unet, scheduler_config=config), unet
+    return dataclasses.replace(base.with_parts(unet=unet), scheduler_config=config), unet
 
 
 @pytest.mark.parametrize("prediction_type", PREDICTIONS)

@@ -58,7 +58,7 @@ def ops_of(base, run) -> set[str]:
 
 @pytest.mark.filterwarnings("ignore")  # the profiler's own
 def test_half_precision_on_a_processor_leaves_the_slow_attention_kernel_alone(tiny_base):
-    half = replace(tiny_base, unet=deepcopy(tiny_base.unet).to(torch.bfloat16), dtype=torch.bfloat16)
+    half = replace(tiny_base.with_parts(unet=deepcopy(tiny_base.unet).to(torch.bfloat16)), dtype=torch.bfloat16)
     slow = "aten::_scaled_dot_product_flash_attention_for_cpu_backward"
     run = make_run("a", rank=2, steps=2)
     assert slow in ops_of(tiny_base, run)  # float32 keeps it: were it renamed, this test would see it here
@@ -66,7 +66,7 @@ def test_half_precision_on_a_processor_leaves_the_slow_attention_kernel_alone(ti
 
 
 def test_half_precision_learns_what_float32_learns(tiny_base):
-    half = replace(tiny_base, unet=deepcopy(tiny_base.unet).to(torch.bfloat16), dtype=torch.bfloat16)
+    half = replace(tiny_base.with_parts(unet=deepcopy(tiny_base.unet).to(torch.bfloat16)), dtype=torch.bfloat16)
     run = make_run("a", rank=4, steps=30, lr=1e-3)
     start = torch.cat([f.flatten() for pair in make_adapter(tiny_base, run.spec, init_seed(0, 0)).weights.values() for f in pair])
     one, other = (weights_of(train(base, [run])[0][0]) - start for base in (tiny_base, half))

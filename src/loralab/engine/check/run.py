@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from loralab.adapters import Adapter, adapter_sha256, load_adapter
-from loralab.bases import Base, decode_latents, embed_captions, encode_images, load_base
-from loralab.bases.base import prompt_limit
+from loralab.bases import Base, count_tokens, decode_latents, embed_captions, encode_images, load_base, prompt_limit
 from loralab.data import read_folder
 from loralab.engine.check.features import Embedder, load_embedder
 from loralab.engine.check.found import CheckedFile, Role, passed, placed, read_files, relate
@@ -134,7 +133,7 @@ def open_check(request: CheckRequest, lab: Path) -> Checked:
     contents = read_folder(request.dataset, base.size_px) if request.dataset is not None else None
     captions = [example.caption for example in contents.examples] if contents else []
     trigger = find_trigger(request.trigger, captions, files[-1].metadata)
-    short = [caption for caption in captions if len(base.tokenizer(caption).input_ids) <= prompt_limit(base)]
+    short = [caption for caption in captions if count_tokens(base, caption) <= prompt_limit(base)]
     prompts = make_prompts(trigger.words, short, base.name if base.name == "petri" else base.family)
     sample = SampleSpec(seeds=SEEDS_A_BLOCK)
     texts = [*dict.fromkeys([*prompts.all, sample.negative])]

@@ -1,10 +1,8 @@
-"""Loads a base from one .safetensors checkpoint in the original (LDM) layout, without a download: a path in, the pipeline's parts out."""
+"""Models with the weights of a checkpoint in the original (LDM) layout: a configuration and tensors in, a model out, without a download."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,26 +13,12 @@ from diffusers.loaders.single_file_utils import (
     convert_ldm_vae_checkpoint,
     convert_open_clip_checkpoint,
 )
-from safetensors import safe_open
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from loralab.bases.checkpoint import (
-    CLIP_PREFIX,
-    OPEN_CLIP_PREFIX,
-    UNET,
-    VAE,
-    clip_name,
-    configs_of,
-    family_of,
-    schedule_config,
-    unknown_layout,
-    unwrapped,
-)
-from loralab.bases.header import read_header
-from loralab.bases.tokens import make_clip_tokenizer
-from loralab.errors import lab_error
+from loralab.bases.ldm_config import OPEN_CLIP, clip_name
+from loralab.bases.parts import Convert, InFile, State
+from loralab.errors import LabError, lab_error
 
-State = dict[str, torch.Tensor]
 #: what checkpoints carry along and no model here has: position numbers, CLIP's own head, training remains of the VAE
 UNUSED = ("position_ids", "logit_scale", "text_model.text_projection", "loss.")
 
@@ -45,43 +29,16 @@ VAE_ATTENTION = {
 }  # fmt: skip
 
 
-def load_parts(
-    path: Path, dtypes: Mapping[str, torch.dtype], *, without: Collection[str] = ()
-) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Return (family, parts by name, scheduler configuration) of the checkpoint at ``path``, each model in its type of ``dtypes``.
+def make_part(
+    file: str, family: str, name: str, spec: InFile, config: Mapping[str, Any], tensors: State, dtype: torch.dtype
+) -> torch.nn.Module:
+    """Return the model of a configuration with the checkpoint's weights; memory is taken for these alone, never for initial values.
 
-    Parts that are named in ``without`` are not read, and may be missing. Raises LabError("model"): nothing is filled with random numbers,
-    and nothing that belongs to a model is left aside.
+    Raises LabError("model"): nothing is filled with random numbers, and nothing that belongs to the model is left aside.
     """
-    header, wrapper = unwrapped(read_header(path))
-    family = family_of(path.name, header, without=without)
-    configs = configs_of(path.name, header, family, without=without)
-    parts: dict[str, Any] = {"tokenizer": make_clip_tokenizer()}
-    if family == "sdxl":
-        parts["tokenizer_2"] = make_clip_tokenizer(pad="!")
-    with safe_open(path, framework="pt") as file:
-        for name, config in configs.items():
-            prefix = _prefix(name, family)
-            tensors = {key: file.get_tensor(wrapper + key) for key in header.shapes if key.startswith(prefix)}
-            parts[name] = make_part(path.name, family, name, config, tensors, dtypes[name])
-    return family, parts, schedule_config(header)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the sha256 (hex) of a file's bytes: what other tools show the first ten digits of."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _prefix(name: str, family: str) -> str:
-    return {"unet": UNET, "vae": VAE, "text_encoder": CLIP_PREFIX[family], "text_encoder_2": OPEN_CLIP_PREFIX}[name]
-
-
-def make_part(file: str, family: str, name: str, config: Mapping[str, Any], tensors: State, dtype: torch.dtype) -> torch.nn.Module:
-    """Return the model with the checkpoint's weights; memory is taken for these alone, never for initial values."""
     try:
         with torch.device("meta"):
-            model, convert = MAKERS[name](config)
+            model, convert = spec.make(config)
         state = {key: value for key, value in convert(model, tensors).items() if not any(part in key for part in UNUSED)}
         state = _as_model_names(model, state)
     except (KeyError, IndexError, ValueError, TypeError, RuntimeError, AttributeError) as error:
@@ -122,14 +79,14 @@ def _fill_positions(model: torch.nn.Module) -> None:
                 module.register_buffer(name, torch.arange(buffer.shape[-1]).expand(buffer.shape).clone(), persistent=False)
 
 
-Convert = Callable[[Any, State], State]
-
-
-def _make_unet(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
+def make_unet(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
+    """Return an LDM U-Net of a configuration, and what converts its tensors."""
     return UNet2DConditionModel(**config), lambda model, tensors: convert_ldm_unet_checkpoint(tensors, dict(model.config))
 
 
-def _make_vae(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
+def make_vae(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
+    """Return an LDM autoencoder likewise."""
+
     def convert(model: Any, tensors: State) -> State:
         return dict(convert_ldm_vae_checkpoint({ldm_attention(key): value for key, value in tensors.items()}, dict(model.config)))
 
@@ -145,22 +102,27 @@ def ldm_attention(key: str) -> str:
     return key if layer is None else before + attention + VAE_ATTENTION[layer] + name.removeprefix(layer)
 
 
-def _make_clip(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
+def make_clip(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
+    """Return CLIP's text encoder likewise."""
+
     def convert(model: Any, tensors: State) -> State:
         return {clip_name(key): value for key, value in convert_ldm_clip_checkpoint(tensors).items()}
 
     return CLIPTextModel(CLIPTextConfig(**config)), convert
 
 
-def _make_open_clip(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
+def make_open_clip(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]:
+    """Return OpenCLIP's text encoder likewise."""
+
     def convert(model: Any, tensors: State) -> State:
-        linear = tensors.pop(OPEN_CLIP_PREFIX + "text_projection.weight", None)  # a linear layer's weight, as ComfyUI saves it
-        matrix = {} if linear is None else {OPEN_CLIP_PREFIX + "text_projection": linear.T.contiguous()}
-        return dict(convert_open_clip_checkpoint(model, tensors | matrix, prefix=OPEN_CLIP_PREFIX))
+        linear = tensors.pop(OPEN_CLIP + "text_projection.weight", None)  # a linear layer's weight, as ComfyUI saves it
+        matrix = {} if linear is None else {OPEN_CLIP + "text_projection": linear.T.contiguous()}
+        return dict(convert_open_clip_checkpoint(model, tensors | matrix, prefix=OPEN_CLIP))
 
     return CLIPTextModelWithProjection(CLIPTextConfig(**config)), convert
 
 
-MAKERS: Mapping[str, Callable[[Mapping[str, Any]], tuple[torch.nn.Module, Convert]]] = {
-    "unet": _make_unet, "vae": _make_vae, "text_encoder": _make_clip, "text_encoder_2": _make_open_clip,
-}  # fmt: skip
+def unknown_layout(name: str, family: str, why: str) -> LabError:
+    """Return the error for a checkpoint whose tensors do not follow its family's plan."""
+    found = f"{name} is not built as {family} is: {why[:200]}"
+    return lab_error("model", found, "the family's layout", "pruned or enlarged variants need their diffusers folder")

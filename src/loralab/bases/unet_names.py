@@ -1,4 +1,4 @@
-"""What other tools call a base's layers: a base in, its layers' paths by every spelling out; and kohya's spelling for writing."""
+"""What tools call the layers of a U-Net pipeline: a base in, its layers' paths by every spelling out; and kohya's spelling for writing."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from loralab.adapters.layers import TEXT_PARTS, all_layers
-from loralab.bases import Base
+from loralab.bases.base import Base
+from loralab.bases.unet import TEXT_PARTS, all_layers
 
 #: the parts of a residual block in the layout of the first Stable Diffusion code, by their names in diffusers
 RESNET_NAMES = {
