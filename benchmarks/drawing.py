@@ -24,10 +24,10 @@ from loralab.adapters import load_adapter, make_adapter, save_adapter
 from loralab.bases import Base, embed_prompts, load_base
 from loralab.cli import shipped_study
 from loralab.crew import Crew
-from loralab.engine.plan import MAX_IMAGES, BlockPlan, make_plan
 from loralab.petri import petri_folder
 from loralab.sample import ImageBlock, image_noise, plan_batches, sample_batches
 from loralab.spec import LoadSpec, TrainSpec, load_study
+from loralab.study.plan import MAX_IMAGES, BlockPlan, make_plan
 
 
 class Grid:

@@ -21,9 +21,9 @@ from turns import Bench, benching, clock_seconds, parser_of
 
 from loralab.adapters import make_adapter
 from loralab.bases import Base, embed_prompts, load_base
-from loralab.engine.plan import MAX_IMAGES, MAX_STACK
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import LoadSpec, SampleSpec, TrainSpec
+from loralab.study.plan import MAX_IMAGES, MAX_STACK
 from loralab.train import TrainRun, pack_runs, train_stack
 
 STEPS = 4

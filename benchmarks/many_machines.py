@@ -140,7 +140,7 @@ def _measured(loaded) -> Rates:  # type: ignore[no-untyped-def]
     from loralab.bases import load_base
     from loralab.engine.cost import MEASURE_SECONDS_AN_IMAGE, measure_rates
     from loralab.engine.memory import sized
-    from loralab.engine.plan import make_plan
+    from loralab.study.plan import make_plan
 
     base = load_base("petri")
     plan = sized(make_plan(loaded.spec), {"base": base})

@@ -20,15 +20,15 @@ from PIL import Image
 from study_seconds import add_study_options, chosen_study, study_seconds
 from turns import Bench, benching, machine, parser_of
 
-from loralab.engine.judging import qualified_experiments
-from loralab.engine.measuring import SCHEMA, plain_measure, study_measures
-from loralab.engine.plan import StudyPlan, make_plan
 from loralab.infer.judge import InstrumentFacts, judge
 from loralab.infer.verdict import Verdict
 from loralab.measure import TABLE
 from loralab.report import ExperimentSection, Picture, Provenance, ReportInput, StageTime, Strip, StripRow, write_report
 from loralab.spec import is_base
+from loralab.stages.readings import SCHEMA
 from loralab.store import Store, artefact_key
+from loralab.study.measures import plain_measure, qualified_experiments, study_measures
+from loralab.study.plan import StudyPlan, make_plan
 
 READINGS, PICTURES_A_STRIP = 100_000, 8
 

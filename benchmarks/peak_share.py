@@ -22,9 +22,9 @@ from loralab.adapters import make_adapter
 from loralab.bases import Base, embed_prompts, load_base
 from loralab.bases.load import DTYPES
 from loralab.crew import ALONE, Crew
-from loralab.engine.plan import MAX_IMAGES, MAX_STACK
 from loralab.sample import ImageBlock, plan_batches, sample_batches
 from loralab.spec import LoadSpec, SampleSpec, TrainSpec
+from loralab.study.plan import MAX_IMAGES, MAX_STACK
 from loralab.train import TrainRun, train_in_parts
 
 SIZES = (512, 1024, 2048, 4096)

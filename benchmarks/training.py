@@ -22,9 +22,9 @@ from turns import Bench, benching, parser_of
 from loralab.adapters import adapted_layers
 from loralab.bases import Base, embed_prompts, encode_images, load_base
 from loralab.data import make_examples
-from loralab.engine.plan import MAX_STACK
 from loralab.petri import petri_folder
 from loralab.spec import LoadSpec, ShapesData, TrainSpec
+from loralab.study.plan import MAX_STACK
 from loralab.train import TrainRun, pack_runs, train_in_parts
 from loralab.train.losses import make_noise_schedule
 

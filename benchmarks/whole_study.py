@@ -19,7 +19,7 @@ import training
 from study_seconds import add_study_options, chosen_study, study_seconds
 from turns import Bench, Comparison, benching
 
-from loralab.engine.plan import StudyPlan, make_plan
+from loralab.study.plan import StudyPlan, make_plan
 
 
 def script_seconds(bench: Bench, plan: StudyPlan, scratch: Path) -> float:

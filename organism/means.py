@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from loralab.bases import Base, embed_prompts, load_base
-from loralab.engine.companions import companion_of
-from loralab.engine.plan import make_plan
 from loralab.measure import TABLE, Reading, measure_images
 from loralab.petri.base_means import FILE, BaseMean, drawing_of
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec.load import load_study
 from loralab.spec.models import SampleSpec
+from loralab.stages.companions import companion_of
+from loralab.study.plan import make_plan
 
 #: far beyond the image seeds of any study (replicate r of S pictures owns r*S to r*S+S-1) and of the benchmarks
 FIRST_SEED = 50_000_000

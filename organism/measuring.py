@@ -14,13 +14,13 @@ from diffusers import AutoencoderKL
 
 from loralab.bases import Base, load_base
 from loralab.bases.load import fingerprint_of
-from loralab.engine.cards import SHIPPED, round_trip_of, write_shipped_cards
 from loralab.petri import petri_folder
 from loralab.petri.draw import make_picture
 from loralab.petri.encoder import encoder_folder, load_encoder
 from loralab.petri.sprites import Sprites, load_sprites
 from loralab.petri.text import load_tokenizer
 from loralab.petri.words import CONCEPTS
+from loralab.stages.cards import SHIPPED, round_trip_of, write_shipped_cards
 from organism.card import fill_card, write_result
 from organism.diversity import Ratio, compare_diversity
 from organism.encoder_train import read_names

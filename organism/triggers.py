@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from transformers import CLIPTokenizer
 
-from loralab.engine.arm_triggers import captions_of
-from loralab.engine.plan import make_plan
 from loralab.spec.load import load_study
+from loralab.study.plan import make_plan
+from loralab.study.triggers import captions_of
 
 LABEL_PX = 15  # height of the strip above each row
 MAX_SHEET_BYTES = 300_000

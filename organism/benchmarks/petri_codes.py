@@ -20,8 +20,8 @@ import torch
 from diffusers.models.autoencoders.vae import Decoder
 
 from loralab.bases import load_base
-from loralab.engine.cards import round_trip_of
 from loralab.measure import Card, make_cards
+from loralab.stages.cards import round_trip_of
 from organism.benchmarks.petri_size import CODES, INSTRUMENTS, Code, patches_of, psnr_db, write_cards
 from organism.card import write_result
 from organism.clock import Deadline

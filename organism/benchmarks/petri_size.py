@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from loralab.bases import load_base
-from loralab.engine.cards import round_trip_of
 from loralab.measure import Card, make_cards
 from loralab.petri.draw import make_picture
+from loralab.stages.cards import round_trip_of
 from organism.card import write_result
 from organism.patches import principal_axes
 from organism.pool import load_pictures

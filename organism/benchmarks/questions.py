@@ -23,12 +23,12 @@ from scipy.stats import t as student
 
 from loralab.adapters import adapted_layers, load_adapter
 from loralab.bases import Base, load_base
-from loralab.engine.cards import round_trip_of
 from loralab.engine.local import resolve_base
-from loralab.engine.plan import make_plan
 from loralab.engine.whole import run_study
 from loralab.measure import measure_images
 from loralab.spec.load import Loaded, load_study
+from loralab.stages.cards import round_trip_of
+from loralab.study.plan import make_plan
 from organism.card import write_result
 
 STUDIES = Path(__file__).parents[2] / "studies" / "organism"

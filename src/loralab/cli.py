@@ -85,21 +85,14 @@ def run(
 def report(
     study: Annotated[str, typer.Argument(help="Name of a study in the lab.")], lab: LabOption = None, as_json: JsonOption = False
 ) -> None:
-    """Print where a study's report lies, and its verdicts."""
+    """Judge a finished study and write its report again from what lies in the lab; print its verdicts and where the report lies."""
+    from loralab.report.again import judge_and_report
     from loralab.screen import print_verdicts, print_verdicts_json
 
-    folder = _lab_folder(lab) / "studies" / study
-    page, verdicts = folder / "report" / "index.html", folder / "verdicts.json"
-    if not page.is_file():
-        known = sorted(item.parent.parent.name for item in folder.parent.glob("*/report/index.html"))
-        raise lab_error(
-            "spec",
-            f"no report of a study {study!r} in this lab",
-            f"one of {', '.join(known) or '(none yet)'}",
-            "`loralab run STUDY` makes it",
-        )
-    found = json.loads(verdicts.read_text(encoding="utf-8")) if verdicts.is_file() else {"verdicts": []}
-    (print_verdicts_json if as_json else print_verdicts)(found, page)
+    result, page = judge_and_report(_lab_folder(lab), study)
+    found = {"study": result.spec.study, "study_sha256": result.loaded.sha256, "preset": result.loaded.preset or "none"}
+    document = {**found, "verdicts": [verdict.to_json() for verdict in result.verdicts]}
+    (print_verdicts_json if as_json else print_verdicts)(document, page)
 
 
 @app.command()

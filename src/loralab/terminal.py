@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from loralab.engine.events import Event
+    from loralab.work.events import Event
 
 TITLES = {
     "draw": "Drawing pictures", "data": "Making training sets", "train": "Training LoRAs", "measure": "Measuring",

@@ -7,10 +7,9 @@ import hashlib
 import numpy as np
 
 from loralab.data import make_examples
-from loralab.engine.datasets import DATA_VERSION
-from loralab.engine.measuring import READINGS_VERSION
 from loralab.measure import TABLE, measure_images
 from loralab.spec.models import SHAPES, GridsData, ShapesData
+from loralab.study.keys import DATA_VERSION, READINGS_VERSION
 
 #: (version, sha256) of what follows; raise the stage's version, then put the new hash here
 DATA = (2, "681921652369c10927b81f424c667140f92285c1f7fdffc5ea3053897a484f30")

@@ -48,8 +48,6 @@ def test_an_arm_called_base_is_trained_drawn_and_compared_with_the_base(tmp_path
     assert len(own) == 3
     assert own.min() > 1
     first = outcome.verdicts[0]
-    assert first.contrast is not None
-    assert first.contrast.effect == pytest.approx(own.mean())
     assert (first.cell, first.versus) == ('arm base @ "myshape"', 'base @ "myshape"')
     named = [f"{arm}-r{r}.safetensors" for arm in ("base", "other") for r in range(3)]
     assert sorted(file.name for file in (folder / "loras").iterdir()) == named

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from loralab.bases import load_base
-from loralab.engine.cards import vae_sha256
 from loralab.petri import petri_folder
 from loralab.petri.draw import make_picture
 from loralab.petri.text import load_tokenizer, tokenize
 from loralab.petri.words import CREATURES
+from loralab.stages.cards import vae_sha256
 from organism.captions import make_captions
 from organism.fidelity import read_grid
 from organism.instruments import read_subject_colour

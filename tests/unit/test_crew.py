@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from loralab.crew import Crew, crew_of
-from loralab.engine.companions import petri_companion
 from loralab.errors import LabError, lab_error
 from loralab.measure.files import measure_files
 from loralab.portable import is_alive
+from loralab.stages.companions import petri_companion
 
 
 @pytest.mark.parametrize("n_processes", [1, 3])

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from loralab.engine.events import Event
 from loralab.screen import print_verdicts
 from loralab.terminal import UNWRAPPED, Bars, Lines, Screen, console, duration
+from loralab.work.events import Event
 
 
 @dataclass

@@ -22,12 +22,12 @@ import torch
 from loralab import __version__
 from loralab.bases import Base
 from loralab.engine.cost import Rates, measure_rates, runs_together
-from loralab.engine.plan import StudyPlan
 from loralab.errors import LabError
 from loralab.portable import busy_cores, cores
 from loralab.spec import BASE, BaseSource, slice_of
 from loralab.store import write_atomically
 from loralab.store.keys import canonical_json
+from loralab.study.plan import StudyPlan
 
 #: fields of a recipe that change neither the size nor the number of a step's products
 FREE = {"alpha", "lr", "steps", "replicates", "weight_decay", "warmup", "schedule", "max_grad_norm"}

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from loralab.bases import Base
-from loralab.engine.cards import round_trip_of
-from loralab.engine.companions import companion_of
-from loralab.engine.reporting import png_bytes
 from loralab.measure import TABLE, Card, card_pictures, make_cards
 from loralab.report.cards_page import CardSheet, render_cards
 from loralab.report.input import Picture
+from loralab.report.sections.pictures import png_bytes
+from loralab.stages.cards import round_trip_of
+from loralab.stages.companions import companion_of
 from loralab.store import disk_errors, write_atomically
 
 PAGE = "index.html"

@@ -12,10 +12,10 @@ import torch
 from loralab.adapters import make_adapter
 from loralab.bases import Base, decode_latents, embed_prompts
 from loralab.crew import MOST, Crew, crew_of
-from loralab.engine.plan import StudyPlan
-from loralab.engine.training import caption_tensors, stacks_of
 from loralab.sample import ImageBlock, plan_batches, sample_batches
 from loralab.spec import BASE, BaseSource, SampleSpec, TrainSpec, base_of
+from loralab.stages.trained import caption_tensors
+from loralab.study.plan import StudyPlan, stacks_of
 from loralab.train import TrainRun, train_in_parts
 
 #: what measuring takes in one process; start, judging and the report together; and the cards of a base that ships none, without the

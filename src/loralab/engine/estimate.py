@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from loralab.engine.arm_triggers import trigger_of
-from loralab.engine.measure_names import card_name, plain_measure
-from loralab.engine.plan import StudyPlan, differences, make_plan
 from loralab.errors import LabError, Problem
 from loralab.infer.judge import InstrumentFacts
 from loralab.infer.power import ClaimPlan, plan_claims
 from loralab.measure import TABLE
 from loralab.spec import BASE, base_of
 from loralab.spec.load import Loaded, preset_of, train_spec_of
+from loralab.study.measures import card_name, plain_measure
+from loralab.study.plan import StudyPlan, differences, make_plan
+from loralab.study.triggers import trigger_of
 
 #: the sizes by which work is grouped, as the run will take them
 GROUPING = ("stack", "images", "processes", "checkpointing")
@@ -74,11 +74,11 @@ def describe_plan(loaded: Loaded, lab: Path, *, calibrate: bool = False) -> dict
     With ``calibrate`` the machine's speed is measured although it is known from an earlier plan.
     """
     from loralab.engine.calibration import rates_of
-    from loralab.engine.cards import shipped_cards
     from loralab.engine.cost import estimate_cost
     from loralab.engine.local import base_names, load_bases
-    from loralab.engine.measuring import study_measures
     from loralab.engine.memory import size_work, sized
+    from loralab.stages.cards import shipped_cards
+    from loralab.study.measures import study_measures
 
     bases = load_bases(loaded)
     plan = make_plan(loaded.spec)

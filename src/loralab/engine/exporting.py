@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loralab.bases import Base, family_of
-from loralab.engine.datasets import Dataset, make_dataset
 from loralab.engine.export_scripts import training_scripts
 from loralab.engine.local import load_bases
-from loralab.engine.plan import RunPlan, StudyPlan, make_plan
+from loralab.engine.whole import executor_of
 from loralab.errors import lab_error
 from loralab.spec import SampleSpec, TrainSpec, base_of
 from loralab.spec.load import Loaded
+from loralab.stages.cards import facts_of
+from loralab.stages.data import Dataset, load_dataset
 from loralab.store import Store, disk_errors
+from loralab.study.plan import RunPlan, StudyPlan, make_plan
+from loralab.study.rounds import plan_round
+from loralab.work.events import StageClock
+from loralab.work.execute import execute
 
 
 @dataclass(frozen=True)
@@ -35,15 +40,19 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise lab_error("spec", f"{folder} is in use", "a new or an empty folder", "give another one with --out")
-    plan = make_plan(loaded.spec)
     bases, store = load_bases(loaded), Store(lab / "store")
+    its = plan_round(make_plan(loaded.spec), {source: facts_of(base) for source, base in bases.items()}, loaded.folder)
+    plan = its.plan
     for base in bases.values():
         if not family_of(base).words.trainer_script:
             raise lab_error("model", f"a base of {family_of(base).said}", "one that sd-scripts trains")
     arms = tuple(arm for arm in plan.trained_arms if not loaded.spec.arms[arm].stack)  # nothing of these is to be trained
+    groups = [group for group in its.groups if group.stage == "data"]
+    for _ in execute(groups, store, executor_of(plan, bases), StageClock()):
+        pass
     for arm in arms:
         base = bases[base_of(loaded.spec, arm)]
-        dataset = make_dataset(store, base, loaded.spec, arm, loaded.folder)
+        dataset = load_dataset(store.path(*its.datasets[arm]), base.size_px)
         if dataset.pictures is not None:
             found = f"arm {arm!r} trains on a folder with options, or on a dataset file"
             raise lab_error("spec", found, "folders without options", "hand sd-scripts that folder or dataset file as it is")

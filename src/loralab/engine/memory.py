@@ -22,10 +22,10 @@ from loralab.adapters import AdapterStack, make_adapter
 from loralab.bases import Base, decode_latents, predict, text_shape
 from loralab.bases.pictures import vae_batch
 from loralab.crew import MOST
-from loralab.engine.plan import MAX_IMAGES, MAX_STACK, Sizes, StudyPlan
 from loralab.errors import lab_error
 from loralab.portable import memory_bytes
 from loralab.spec import BASE, BaseSource, LoadSpec, SampleSpec, TrainSpec, base_of
+from loralab.study.plan import MAX_IMAGES, MAX_STACK, Sizes, StudyPlan
 from loralab.train.loop import dry_step
 
 #: of the device's whole memory, not of what is free just now: a resumed study must group as it did at first

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from loralab.engine.events import Event, StageClock
-from loralab.engine.judging import judge_study
-from loralab.engine.local import StudyRun, carry_out, open_study
-from loralab.engine.reporting import report_input
+import polars as pl
+import torch
+
+from loralab.bases import Base
+from loralab.engine.local import load_bases
+from loralab.engine.memory import sized
+from loralab.infer.pairs import with_sources
 from loralab.infer.verdict import Verdict
-from loralab.report import write_report
-from loralab.report.summary import write_summary
+from loralab.measure import Card
+from loralab.measure.files import load_pictures
+from loralab.portable import link_or_copy, replace_folder
+from loralab.report.again import write_pages
+from loralab.report.sections.provenance import versions
+from loralab.spec import BASE, AdapterSource, BaseSource, base_of
 from loralab.spec.load import Loaded, preset_of
-from loralab.store import append_line, disk_errors
+from loralab.stages import run_stage
+from loralab.stages.cards import facts_of, round_trip_of, shipped_cards
+from loralab.stages.companions import companion_of
+from loralab.stages.data import load_dataset
+from loralab.stages.images import drop_mistaken
+from loralab.stages.readings import training_means
+from loralab.stages.sheets import contact_sheet
+from loralab.store import Store, append_line, disk_errors, read_lines, write_atomically
+from loralab.study.judging import judge_result, save_verdicts
+from loralab.study.measures import study_measures
+from loralab.study.plan import StudyPlan, make_plan
+from loralab.study.result import READINGS_FILE, StudyResult, load_result, save_result, study_folder
+from loralab.study.rounds import Round, plan_round
+from loralab.work.events import Event, StageClock
+from loralab.work.execute import execute
+from loralab.work.executor import Executor
+from loralab.work.processes import with_processes
 
 GATE_CODES = {"supported": 0, "contradicted": 10, "leaning": 11, "open": 11, "not_measurable": 12}
+Listener = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
@@ -39,36 +67,170 @@ class Outcome:
         return max((GATE_CODES[verdict.verdict] for verdict in self.verdicts if not verdict.exploratory), default=0)
 
 
-def run_study(loaded: Loaded, lab: Path, listen: Callable[[Event], None]) -> Outcome:
+def run_study(loaded: Loaded, lab: Path, listen: Listener) -> Outcome:
     """Carry the study out, judge it, write its report; what is already in the store is not made again.
 
     Raises LabError; what was finished before stays in the store, and the same call goes on from there.
     """
-    clock = StageClock()
-    run = open_study(loaded, lab, clock)
-    for event in carry_out(run):
-        listen(event)
-    verdicts = judge_study(run) if preset_of(loaded).verdicts else []
+    clock, store = StageClock(), Store(lab / "store")
+    with clock.stage("load the base"):
+        bases = load_bases(loaded)
+        plan = sized(make_plan(loaded.spec), bases)
+    drop_mistaken(store)
+    attempt = freeze(loaded, lab, bases)
+    its = plan_round(plan, {source: facts_of(base) for source, base in bases.items()}, loaded.folder)
+    executor = executor_of(plan, bases)
+    try:
+        carry_out(its, store, executor, clock, study_folder(lab, plan.spec.study), listen)
+    finally:
+        executor.close()
+    with clock.stage("judge"):
+        result = gather(loaded, lab, its, store, bases)
+        verdicts = judge_result(result) if preset_of(loaded).verdicts else []
+        if preset_of(loaded).verdicts:
+            save_verdicts(result, verdicts)
+    note_times(result, attempt, clock)
     listen(Event("report", 0, 1))
-    with clock.stage("write the report"), disk_errors("writing the report"):
-        gathered = report_input(run, verdicts)
-        page = write_report(gathered, run.folder / "report" / "index.html")
-        write_summary(gathered, run.folder / "summary")
+    with clock.stage("write the report"):
+        page = write_pages(load_result(lab, plan.spec.study))
     listen(Event("report", 1, 1, path=str(page)))
-    outcome = _outcome(run, verdicts, page)
-    seconds = {stage: round(value, 3) for stage, value in clock.seconds.items()}
-    foretold = {stage: round(value, 3) for stage, value in clock.foretold.items()}
-    append_line(run.ledger, {
-        "event": "finished", "attempt": run.attempt, "stage_seconds": seconds, "foretold_seconds": foretold,
-        "wall_seconds": round(clock.total_seconds, 3),
+    return _outcome(result, verdicts, page, clock)
+
+
+def executor_of(plan: StudyPlan, bases: dict[BaseSource, Base]) -> Executor:
+    """Return what carries the study out: this process, with as many beside it as the plan's sizes say."""
+    return with_processes({base.fingerprint: base for base in bases.values()}, plan.sizes.processes, run_stage)
+
+
+def freeze(loaded: Loaded, lab: Path, bases: dict[BaseSource, Base]) -> int:
+    """Write the study as it is run into its folder and append the attempt to the ledger; return which attempt it is."""
+    folder, asked = study_folder(lab, loaded.spec.study), preset_of(loaded).verdicts
+    attempt = 1 + sum(1 for record in read_lines(folder / "ledger.jsonl") if record.get("event") == "started")
+    write_atomically(folder / "study.yaml", loaded.text.encode())
+    append_line(folder / "ledger.jsonl", {
+        "event": "started", "attempt": attempt, "study_sha256": loaded.sha256, "preset": loaded.preset or "none",
+        "verdicts": asked, "questions": sorted(set(loaded.questions.values())) if asked else None,
+        "options": list(loaded.options), "base_sha256": ",".join(base.fingerprint for base in bases.values()),
+        "at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     })  # fmt: skip
-    return outcome
+    return attempt
 
 
-def _outcome(run: StudyRun, verdicts: list[Verdict], page: Path) -> Outcome:
+def carry_out(its: Round, store: Store, executor: Executor, clock: StageClock, folder: Path, listen: Listener) -> None:
+    """Do everything up to the readings, and lay beside the study what other tools may use."""
+    waiting = dict(_first_pictures(its))
+    for event in execute(its.groups, store, executor, clock):
+        if event.stage:
+            listen(event)
+        if clock.first_pictures_seconds is None and waiting and all(store.has("images", key) for key in waiting.values()):
+            path = folder / "first-pictures.png"
+            sheet = [(prompt, load_pictures(sorted(store.path("images", key).glob("*.png")))) for prompt, key in waiting.items()]
+            write_atomically(path, contact_sheet(sheet))
+            clock.mark_first_pictures()
+            listen(Event("draw", event.done, event.total, "first pictures: the base's own", str(path)))
+    _lay_out(its, store, folder)
+
+
+def _first_pictures(its: Round) -> Iterator[tuple[str, str]]:
+    """Yield the prompts and keys of the pictures that are shown as soon as they are there: the first replicate's of the first base."""
+    first = its.plan.bases[0]
+    for block, ref in its.images.items():
+        if block.source == first and block.replicate == 0:
+            yield block.prompt, ref.key
+
+
+def _lay_out(its: Round, store: Store, folder: Path) -> None:
+    """Lay training sets (kohya folders) and adapters beside the study; hard links where the disk allows it."""
+    with disk_errors("writing the training sets"):
+        for arm, ref in its.datasets.items():
+            if not its.plan.spec.arms[arm].stack:
+                scratch = folder / "datasets" / f".{arm}.{os.getpid()}.part"
+                shutil.rmtree(scratch, ignore_errors=True)
+                shutil.copytree(store.path(*ref), scratch, ignore=shutil.ignore_patterns("manifest.json"))
+                replace_folder(scratch, folder / "datasets" / arm)
+    with disk_errors("writing the LoRA files"):
+        (folder / "loras").mkdir(parents=True, exist_ok=True)
+        for source, ref in its.adapters.items():
+            file = store.path(*ref) / "adapter.safetensors"
+            if file.is_file():  # else the training failed
+                link_or_copy(file, folder / "loras" / f"{source}.safetensors")
+
+
+# --- what was found -----------------------------------------------------------------------------------------------------
+
+
+def gather(loaded: Loaded, lab: Path, its: Round, store: Store, bases: dict[BaseSource, Base]) -> StudyResult:
+    """Return the study's result, behind writing its readings and what names everything else."""
+    folder, content = study_folder(lab, loaded.spec.study), io.BytesIO()
+    _readings(its, store).write_parquet(content)
+    write_atomically(folder / READINGS_FILE, content.getvalue())
+    plumbing = list(_plumbing(its, store))
+    result = StudyResult(
+        lab, loaded, its.plan.sizes, its.bases, its.datasets, its.adapters,
+        {block: ref for block, ref in its.images.items() if store.has(*ref)}, dict(_failures(its, store)),
+        {source: same for source, same, _ in plumbing}, {source: moved for source, _, moved in plumbing},
+        {base: _cards(its, store, base, bases[base]) for base in its.plan.bases}, _training(its, store, bases),
+    )  # fmt: skip
+    save_result(result)
+    return result
+
+
+def _readings(its: Round, store: Store) -> pl.DataFrame:
+    frames = []
+    for base in its.plan.bases:
+        own = [ref for block, ref in its.readings.items() if base_of(its.plan.spec, block.who) == base and store.has(*ref)]
+        frames += [with_sources(pl.read_parquet(store.path(*ref) / "readings.parquet")) for ref in own]
+    return pl.concat(frames)
+
+
+def _failures(its: Round, store: Store) -> Iterator[tuple[AdapterSource, str]]:
+    for source, ref in its.adapters.items():
+        if source.step is None and source.arm in its.plan.trained_arms:
+            failed = store.manifest(*ref)["failed"] if store.has(*ref) else "one of the LoRAs that it is made of failed"
+            if failed is not None:
+                yield source, str(failed)
+
+
+def _plumbing(its: Round, store: Store) -> Iterator[tuple[AdapterSource, bool, float]]:
+    for ref, sources in its.checks.items():
+        told = store.manifest(*ref) if store.has(*ref) else {"same_at_zero": {}, "moved_at_one": {}}
+        for source in sources:
+            if str(source) in told["same_at_zero"]:
+                yield source, told["same_at_zero"][str(source)], told["moved_at_one"][str(source)]
+
+
+def _cards(its: Round, store: Store, own: BaseSource, base: Base) -> dict[str, Card]:
+    found = shipped_cards(base)
+    for name, (ref, file) in its.cards[own].items():
+        found[name] = Card.from_json((store.path(*ref) / file).read_text(encoding="utf-8"))
+    return found
+
+
+def _training(its: Round, store: Store, bases: dict[BaseSource, Base]) -> dict[tuple[str, str], float | None]:
+    """Return the mean readings of the training sets as the bases' VAEs give them back."""
+    spec, means = its.plan.spec, dict[tuple[str, str], float | None]()
+    for source in its.plan.bases:
+        base = bases[source]
+        own = {arm: load_dataset(store.path(*ref), base.size_px) for arm, ref in its.datasets.items() if base_of(spec, arm) == source}
+        data_of_arm = {name: arm.data for name, arm in spec.arms.items()}
+        means |= training_means(own, data_of_arm, study_measures(spec), round_trip_of(base), companion_of(base))
+    return means
+
+
+def note_times(result: StudyResult, attempt: int, clock: StageClock) -> None:
+    """Append to the ledger that the attempt is finished, how long it took, and with what."""
+    append_line(result.folder / "ledger.jsonl", {
+        "event": "finished", "attempt": attempt, "stage_seconds": {stage: round(value, 3) for stage, value in clock.seconds.items()},
+        "foretold_seconds": {stage: round(value, 3) for stage, value in clock.foretold.items()},
+        "first_pictures_seconds": clock.first_pictures_seconds, "wall_seconds": round(clock.total_seconds, 3),
+        "versions": versions(), "device": result.bases[BASE].device, "threads": torch.get_num_threads(),
+    })  # fmt: skip
+
+
+def _outcome(result: StudyResult, verdicts: list[Verdict], page: Path, clock: StageClock) -> Outcome:
     return Outcome(
-        study=run.plan.spec.study, preset=run.loaded.preset or "none", verdicts=tuple(verdicts), report=page,
-        stage_seconds=dict(run.clock.seconds), wall_seconds=run.clock.total_seconds,
-        first_pictures_seconds=run.clock.first_pictures_seconds, n_images=run.plan.n_images, n_runs=len(run.plan.runs),
-        failures={str(source): reason for source, reason in run.failures.items()},
+        study=result.spec.study, preset=result.loaded.preset or "none", verdicts=tuple(verdicts), report=page,
+        stage_seconds=dict(clock.seconds), wall_seconds=clock.total_seconds, first_pictures_seconds=clock.first_pictures_seconds,
+        n_images=result.plan.n_images, n_runs=len(result.plan.runs),
+        failures={str(source): reason for source, reason in result.failures.items()},
     )  # fmt: skip

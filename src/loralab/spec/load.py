@@ -22,7 +22,7 @@ from loralab.spec.own_bases import with_own_bases
 from loralab.spec.questions import QuestionId, fingerprints
 from loralab.spec.references import Names, change_errors, changes_of, find_mistakes, step_findings
 from loralab.spec.slices import slice_of
-from loralab.spec.tree import Location, parse_yaml, read_text, where
+from loralab.spec.tree import Location, parse_yaml, plain, read_text, where
 
 Model = TypeVar("Model", TrainSpec, SampleSpec)
 
@@ -235,6 +235,17 @@ def _with_doses(experiment: ExperimentSpec, preset: str | None) -> ExperimentSpe
 def merged(recipe: Model, changes: dict[str, Any]) -> Model:
     """Return ``recipe`` with ``changes``, checked again."""
     return type(recipe).model_validate({**recipe.model_dump(exclude_unset=True), **changes})
+
+
+def resolved_again(text: str, preset: str | None, recipes: Mapping[str, dict[str, Any]], load: LoadSpec) -> StudySpec:
+    """Return the study that was resolved from ``text`` before: ``recipes`` are what its arms changed, counted files included.
+
+    Asks for no file beside it, so that a finished study can be read where only its lab is left.
+    """
+    tree, _ = parse_yaml(text, "study.yaml")
+    resolved = apply_preset(with_origins(StudySpec.model_validate(plain(tree, "study.yaml"))), preset)
+    arms = {name: arm.model_copy(update={"train": recipes[name]}) for name, arm in resolved.arms.items()}
+    return with_own_bases(resolved.model_copy(update={"arms": arms, "load": load}))
 
 
 def overruled_load(load: LoadSpec, device: str | None, precision: str | None) -> LoadSpec:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 KEY_HEX_DIGITS = 32
+
+
+class Ref(NamedTuple):
+    """An artefact: the folder ``kind``/``key`` of the store."""
+
+    kind: str
+    key: str
 
 
 def canonical_json(value: Any) -> str:

@@ -71,15 +71,26 @@ class Store:
     @contextmanager
     def publish(self, kind: str, key: str, manifest: dict[str, Any]) -> Iterator[Path]:
         """Give a scratch folder; when the block ends well, write ``manifest`` and rename the folder into place, whole."""
-        scratch = self.root / "scratch" / f"{machine_name()}-{os.getpid()}-{uuid.uuid4().hex}"
         with disk_errors(f"writing {kind}"):
-            scratch.mkdir(parents=True)
+            scratch = self.new_scratch()
             try:
                 yield scratch
-                self._seal(scratch, manifest)
-                self._move_into_place(scratch, self.path(kind, key))
+                self.adopt(scratch, kind, key, manifest)
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
+
+    def new_scratch(self) -> Path:
+        """Return a new folder of this process, which is removed by whoever opens the store when this process is gone."""
+        scratch = self.root / "scratch" / f"{machine_name()}-{os.getpid()}-{uuid.uuid4().hex}"
+        with disk_errors("writing to the store"):
+            scratch.mkdir(parents=True)
+        return scratch
+
+    def adopt(self, folder: Path, kind: str, key: str, manifest: dict[str, Any]) -> None:
+        """Make ``folder`` the artefact, whole; where another process has published it meanwhile, that one stays."""
+        with disk_errors(f"writing {kind}"):
+            self._seal(folder, manifest)
+            self._move_into_place(folder, self.path(kind, key))
 
     def drop(self, kind: str, key: str) -> None:
         """Remove an artefact; its manifest goes first, so that it is absent as soon as it is not whole."""
@@ -119,7 +130,7 @@ class Store:
 
     def kinds(self) -> list[str]:
         """Return the kinds of artefacts that the store holds."""
-        return sorted(folder.name for folder in self.root.iterdir() if folder.is_dir() and folder.name != "scratch")
+        return sorted(folder.name for folder in self.root.iterdir() if folder.is_dir() and folder.name not in ("scratch", "unfinished"))
 
     def keys(self, kind: str) -> list[str]:
         """Return the keys of the whole artefacts of one kind."""

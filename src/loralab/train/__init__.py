@@ -2,8 +2,7 @@
 
 from loralab.train.feed import Feed
 from loralab.train.loop import train_stack
-from loralab.train.packing import pack_runs
 from loralab.train.parts import train_in_parts
 from loralab.train.runs import Step, TrainedRun, TrainRun
 
-__all__ = ["Feed", "Step", "TrainRun", "TrainedRun", "pack_runs", "train_in_parts", "train_stack"]
+__all__ = ["Feed", "Step", "TrainRun", "TrainedRun", "train_in_parts", "train_stack"]

@@ -19,11 +19,11 @@ from loralab.adapters import Adapter, AdapterStack, adapter_sha256, make_adapter
 from loralab.bases import Base, denoiser, embed_tokens, predict, text_shape, token_width
 from loralab.errors import lab_error
 from loralab.spec.models import TrainSpec
+from loralab.spec.packing import shape_signature
 from loralab.train.batches import Batches, Minibatch
 from loralab.train.kept import Found, Keeper, State, identity_of
 from loralab.train.losses import make_noise_schedule, make_target, run_losses
 from loralab.train.optimiser import StackedAdamW
-from loralab.train.packing import shape_signature
 from loralab.train.runs import Step, TrainedRun, TrainRun
 from loralab.train.streams import init_seed
 

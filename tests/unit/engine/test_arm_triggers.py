@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from loralab.engine.arm_triggers import prompt_without_trigger, trigger_of
-from loralab.engine.plan import make_plan
 from loralab.spec import Cell, StudySpec
+from loralab.spec.questions import QuestionId
+from loralab.study.plan import make_plan
+from loralab.study.triggers import prompt_without_trigger, trigger_of
 
 SHAPES = {"generate": "shapes", "shapes": ["circle", "square", "star"], "fill": ["red", "green", "blue"]}
 
@@ -83,7 +84,7 @@ def stacked(arm: str) -> Any:
 
 def test_the_control_is_drawn_and_what_keeps_it_from_being_drawn_is_said():
     plan = make_plan(study(captions="qzvort, white background"))
-    assert plan.controls["e", 0].no_trigger == Cell("mine", "")
+    assert plan.controls[QuestionId("e", "claim", 0)].no_trigger == Cell("mine", "")
     assert Cell("mine", "") in plan.cells
     assert not any("trigger" in note for note in plan.notes)
     assert any("its trigger is not known" in note for note in make_plan(study({"folder": "in"})).notes)

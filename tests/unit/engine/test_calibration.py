@@ -15,9 +15,9 @@ from loralab.engine.cost import Rates
 from loralab.engine.estimate import describe_plan
 from loralab.engine.local import load_bases
 from loralab.engine.memory import sized
-from loralab.engine.plan import StudyPlan, make_plan
 from loralab.screen import speed_line
 from loralab.spec import load_study
+from loralab.study.plan import StudyPlan, make_plan
 
 STUDY = """
 study: tiny

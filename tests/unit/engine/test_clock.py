@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loralab.engine import events
-from loralab.engine.events import StageClock
+from loralab.work import events
+from loralab.work.events import StageClock
 
 
 def test_a_stage_is_foretold_once_from_its_second_to_its_fifth_part(monkeypatch: pytest.MonkeyPatch):

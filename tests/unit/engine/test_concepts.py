@@ -10,11 +10,6 @@ import pytest
 
 from loralab.bases import Base
 from loralab.engine.check.features import embed_layout, load_embedder
-from loralab.engine.companions import petri_companion
-from loralab.engine.images import KeyedBlock
-from loralab.engine.measure_names import card_name, concept_of, data_of
-from loralab.engine.measuring import _readings_key, bound_concept
-from loralab.engine.plan import BlockPlan
 from loralab.engine.preflight import checked_study
 from loralab.errors import LabError
 from loralab.measure import make_cards, measure_images
@@ -22,6 +17,13 @@ from loralab.measure.concept import NO_ENCODER
 from loralab.petri.draw import make_picture
 from loralab.petri.truth import make_truth
 from loralab.spec import AdapterSource
+from loralab.stages.companions import petri_companion
+from loralab.stages.readings import bound_concept
+from loralab.store import Ref
+from loralab.study.facts import BaseFacts
+from loralab.study.keys import readings_ref
+from loralab.study.measures import card_name, concept_of, data_of
+from loralab.study.plan import BlockPlan
 
 STUDY = """
 study: tiny
@@ -68,12 +70,10 @@ def test_a_base_without_an_encoder_gets_a_reason():
 
 
 def test_the_encoder_is_part_of_the_key_of_what_it_reads_and_of_nothing_else():
-    block = KeyedBlock(BlockPlan(AdapterSource("a", 0), 0, "monster", 1.0, (0, 1)), "k")
-    one, other = petri_companion(), replace(petri_companion(), sha256="another")
-    keys = {
-        measure: {_readings_key(block, block, {}, [measure], companion) for companion in (None, one, other)}
-        for measure in ("chroma", "concept[monster]")
-    }
+    block, ref = BlockPlan(AdapterSource("a", 0), 0, "monster", 1.0, (0, 1)), Ref("images", "k")
+    base = BaseFacts("petri", "sd1", "f", 64, 16, "cpu", "v", None, (), ())
+    known = [replace(base, encoder_sha256=sha256) for sha256 in (None, "one", "another")]
+    keys = {measure: {readings_ref(facts, block, ref, ref, {}, [measure]) for facts in known} for measure in ("chroma", "concept[monster]")}
     assert (len(keys["chroma"]), len(keys["concept[monster]"])) == (1, 3)
 
 
@@ -102,7 +102,7 @@ def test_what_looks_alike_to_petris_encoder_shows_the_same_thing(tiny_base: Base
     """Eight nouns in four colours before four backgrounds: whose nearest other picture shows the same noun?"""
     nouns = ("ogre", "cat", "house", "apple", "owl", "rocket", "tree", "robot")
     shown = [(noun, colour) for noun in nouns for colour in ("red", "yellow", "purple", "brown")]
-    from loralab.engine.companions import _sprites
+    from loralab.stages.companions import _sprites
 
     images = np.stack([
         make_picture(make_truth(3 * k, noun, colour, ("white", "blue", "gray", "cyan")[k % 4]), _sprites())

@@ -3,7 +3,7 @@
 import numpy as np
 
 from loralab.data import Example
-from loralab.engine.datasets import relative_repeats
+from loralab.stages.data import relative_repeats
 
 
 def example(**factors: int) -> Example:

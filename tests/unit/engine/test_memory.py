@@ -13,9 +13,9 @@ import torch
 from loralab.bases import Base, embed_prompts
 from loralab.engine import memory
 from loralab.engine.memory import Demand, LivePeak, fit, train_demand, train_peak_bytes
-from loralab.engine.plan import Sizes, make_plan
 from loralab.errors import LabError
 from loralab.spec import BASE, SampleSpec, TrainSpec, load_study
+from loralab.study.plan import Sizes, make_plan
 from loralab.train import TrainRun, train_stack
 
 pytestmark = pytest.mark.usefixtures("one_thread")

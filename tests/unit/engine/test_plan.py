@@ -4,9 +4,9 @@ import hashlib
 import json
 from pathlib import Path
 
-from loralab.engine.plan import control_cells, differences, make_plan, prompt_without_trigger, seeds_of
 from loralab.spec import AdapterSource, Cell, load_study
 from loralab.spec.questions import QuestionId
+from loralab.study.plan import control_cells, differences, make_plan, prompt_without_trigger, seeds_of
 
 ARTICLE = Path(__file__).parents[3] / "studies" / "article.yaml"
 QUICK = load_study(ARTICLE, "quick").spec

@@ -8,34 +8,31 @@ import torch
 
 from loralab.adapters import Adapter, make_adapter
 from loralab.bases import embed_prompts
-from loralab.engine import plumbing
 from loralab.spec import AdapterSource, SampleSpec, TrainSpec
-from loralab.store import Store
+from loralab.stages import plumbing
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BUSY, IDLE = AdapterSource("busy", 0), AdapterSource("idle", 0)
 SAMPLE = SampleSpec(steps=2, guidance=3, seeds=2)
 
 
-def checked(base, folder) -> plumbing.Plumbing:
+def checked(base) -> dict[str, dict[AdapterSource, bool | float]]:
     """Return the check of a LoRA that does something and one, untrained, that does nothing."""
     idle = make_adapter(base, TrainSpec(rank=2), 1)
     generator = torch.Generator().manual_seed(3)
     busy = Adapter({p: (down, torch.randn(up.shape, generator=generator)) for p, (down, up) in idle.weights.items()}, 2.0, 2)
     embeddings = dict(zip(["ab", ""], embed_prompts(base, ["ab", ""]), strict=True))
-    keys = {BUSY: "k1", IDLE: "k2"}
-    return plumbing.check_plumbing(Store(folder), base, SAMPLE, {BUSY: busy, IDLE: idle}, keys, "ab", embeddings)
+    return plumbing.compare(base, SAMPLE, {BUSY: busy, IDLE: idle}, "ab", embeddings)
 
 
-def test_strength_0_is_the_base_and_strength_1_is_not(tiny_base, tmp_path):
-    found = checked(tiny_base, tmp_path)
-    assert found.same_at_zero == {BUSY: True, IDLE: True}
-    assert found.moved_at_one[BUSY] > 0
-    assert found.moved_at_one[IDLE] == 0
-    assert checked(tiny_base, tmp_path) == found  # read back from the store
+def test_strength_0_is_the_base_and_strength_1_is_not(tiny_base):
+    found = checked(tiny_base)
+    assert found["same_at_zero"] == {BUSY: True, IDLE: True}
+    assert found["moved_at_one"][BUSY] > 0
+    assert found["moved_at_one"][IDLE] == 0
 
 
-def test_an_adapter_that_leaks_at_strength_0_is_caught(tiny_base, tmp_path, monkeypatch):
+def test_an_adapter_that_leaks_at_strength_0_is_caught(tiny_base, monkeypatch):
     right = plumbing.sample_batch
 
     def leaking(base, batch, *rest) -> np.ndarray:
@@ -44,4 +41,4 @@ def test_an_adapter_that_leaks_at_strength_0_is_caught(tiny_base, tmp_path, monk
         return images
 
     monkeypatch.setattr(plumbing, "sample_batch", leaking)
-    assert checked(tiny_base, tmp_path).same_at_zero == {BUSY: False, IDLE: True}
+    assert checked(tiny_base)["same_at_zero"] == {BUSY: False, IDLE: True}

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loralab.engine.datasets import Dataset, make_dataset
-from loralab.engine.plan import make_plan
-from loralab.engine.prepared import unit_px
-from loralab.engine.training import stacks_of
 from loralab.errors import LabError
-from loralab.spec import StudySpec
+from loralab.spec import BASE, StudySpec
+from loralab.stages.cards import facts_of
+from loralab.stages.data import Dataset, load_dataset
+from loralab.stages.prepared import unit_px
 from loralab.store import Store
+from loralab.study.plan import make_plan, stacks_of
+from loralab.study.rounds import plan_round
+from tests.carrying import carry
 
 
 def study(**data: Any) -> StudySpec:
@@ -39,7 +41,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def made(tiny_base: Any, place: Path, **data: Any) -> Dataset:
-    return make_dataset(Store(place / "store"), tiny_base, study(**data), "mine", place)
+    store, its = Store(place / "store"), plan_round(make_plan(study(**data)), {BASE: facts_of(tiny_base)}, place)
+    carry([group for group in its.groups if group.stage == "data"], store, tiny_base)
+    return load_dataset(store.path(*its.datasets["mine"]), tiny_base.size_px, study(**data).data["mine"].prior_loss_weight)
 
 
 def test_the_unit_is_a_latents_px_times_the_halvings(tiny_base: Any):

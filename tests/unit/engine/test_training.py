@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 
 from loralab.adapters import adapts_text
 from loralab.bases import model_hashes
-from loralab.engine import training
-from loralab.engine.datasets import Dataset
-from loralab.engine.plan import make_plan
-from loralab.spec import AdapterSource
+from loralab.spec import BASE, AdapterSource
 from loralab.spec.models import StudySpec
+from loralab.stages import trained
+from loralab.stages.cards import facts_of
 from loralab.store import Store
+from loralab.study.plan import make_plan, stacks_of
+from loralab.study.rounds import plan_round
+from tests.carrying import carry
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 PLAIN, TEXT = AdapterSource("plain", 0), AdapterSource("text", 0)
@@ -40,23 +39,18 @@ WANTED = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Dataset:
-    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
-    return Dataset("0" * 32, images, ("cat", "cat"), (1, 2), tmp_path, ())
-
-
-def test_runs_with_a_text_encoder_and_without_become_files_that_say_what_they_are(tiny_base, dataset, tmp_path):
-    store, plan = Store(tmp_path / "store"), make_plan(SPEC)
-    datasets = {"plain": dataset, "text": dataset}
-    keys = {run.source: training.adapter_key(tiny_base, run, dataset, plan.spec) for run in plan.runs}
-    assert sorted(training.stacks_of(plan), key=str) == [[PLAIN], [TEXT]]
-    for stack in training.stacks_of(plan):
-        assert len(list(training.train_runs(store, tiny_base, plan, datasets, keys, stack))) == 2
-        assert list(training.train_runs(store, tiny_base, plan, datasets, keys, stack)) == []
+def test_runs_with_a_text_encoder_and_without_become_files_that_say_what_they_are(tiny_base, tmp_path):
+    store, its = Store(tmp_path / "store"), plan_round(make_plan(SPEC), {BASE: facts_of(tiny_base)}, tmp_path)
+    groups = [group for group in its.groups if group.stage in ("data", "trained")]
+    assert sorted(stacks_of(its.plan), key=str) == [[PLAIN], [TEXT]]
+    assert sum(event.stage == "train" and event.made is None for event in carry(groups, store, tiny_base)) == 2 * (2 + 1)  # steps and end
+    made = {ref: (store.path(*ref) / "manifest.json").stat().st_mtime_ns for ref in its.adapters.values()}
+    carry(groups, store, tiny_base)
+    assert {ref: (store.path(*ref) / "manifest.json").stat().st_mtime_ns for ref in its.adapters.values()} == made
     for source, with_text in ((PLAIN, False), (TEXT, True)):
-        assert adapts_text(training.load_run(store, tiny_base, keys[source])) == with_text
-        with safe_open(training.adapter_file(store, keys[source]), "pt") as file:
+        folder = store.path(*its.adapters[source])
+        assert adapts_text(trained.load_from(folder, tiny_base)) == with_text
+        with safe_open(folder / trained.ADAPTER_FILE, "pt") as file:
             metadata, names = file.metadata(), list(file.keys())
         assert [name for name in WANTED if name not in metadata] == []
         hashes = model_hashes(tiny_base)
@@ -68,9 +62,9 @@ def test_runs_with_a_text_encoder_and_without_become_files_that_say_what_they_ar
 
 def test_captions_are_embedded_once_or_left_as_tokens(tiny_base, monkeypatch):
     plain, text = (run.train for run in make_plan(SPEC).runs)
-    assert training.caption_tensors(tiny_base, ["cat"], plain)["tokens"] is None
-    monkeypatch.setattr(training, "embed_captions", lambda *_, **__: pytest.fail("embeddings would be out of date after one step"))
-    found = training.caption_tensors(tiny_base, ["cat", "a"], text)
+    assert trained.caption_tensors(tiny_base, ["cat"], plain)["tokens"] is None
+    monkeypatch.setattr(trained, "embed_captions", lambda *_, **__: pytest.fail("embeddings would be out of date after one step"))
+    found = trained.caption_tensors(tiny_base, ["cat", "a"], text)
     assert found["embeddings"] is None
     assert found["tokens"].shape == (2, 12)
     assert found["tokens"].dtype == torch.int64

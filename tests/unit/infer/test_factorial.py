@@ -7,7 +7,6 @@ import itertools
 import numpy as np
 import pytest
 
-from loralab.engine.plan import make_plan
 from loralab.errors import LabError
 from loralab.infer.factorial import effect_weights
 from loralab.infer.judge import judge
@@ -15,6 +14,7 @@ from loralab.report.doses import dose_caption, dose_figure
 from loralab.spec.factorial import combinations, effect_factors, factors_problem
 from loralab.spec.load import load_study
 from loralab.spec.questions import QuestionId
+from loralab.study.plan import make_plan
 
 STUDY = """
 study: crossed

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from loralab.engine.plan import make_plan
 from loralab.errors import LabError
 from loralab.infer.placebo import recipe_differences
 from loralab.spec.load import load_study
 from loralab.spec.models import TrainSpec
+from loralab.study.plan import make_plan
 
 RECIPE = TrainSpec(lr=2e-3, steps=64, rank=2)
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loralab.engine.measure_names import card_name, measure_problem, plain_measure
 from loralab.errors import LabError
 from loralab.measure import TABLE, make_cards, measure_images, with_instruments
 from loralab.measure.colour import hue_row
@@ -15,6 +14,7 @@ from loralab.measure.picture import Context, Picture
 from loralab.measure.reading import Instrument, Reading, measured
 from loralab.measure.specimen import filled
 from loralab.spec.models import COLOURS
+from loralab.study.measures import card_name, measure_problem, plain_measure
 
 WHITE = COLOURS["white"]
 

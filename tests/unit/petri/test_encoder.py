@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from loralab.engine.companions import petri_companion
 from loralab.petri.concept_names import GROUP, NAMES, members_of, rivals_of
 from loralab.petri.encoder import (
     embed_pictures,
@@ -22,6 +21,7 @@ from loralab.petri.encoder import (
 )
 from loralab.petri.text import load_tokenizer, tokenize
 from loralab.petri.words import CREATURES, SHAPES
+from loralab.stages.companions import petri_companion
 from organism.clock import Deadline
 from organism.encoder_train import EncoderRecipe, EncoderState, Pool, contrastive_loss, disturb, number_of, shifted, train_encoder
 from organism.pool import SHARD

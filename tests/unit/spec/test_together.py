@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from loralab.engine.plan import control_cells, differences, make_plan, placebo_of
 from loralab.errors import LabError
 from loralab.spec import BASE, BaseSource, Cell, base_of, bases_of, load_study
+from loralab.study.plan import control_cells, differences, make_plan, placebo_of
 
 STUDY = """
 study: mine

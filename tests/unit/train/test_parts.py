@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from loralab.adapters import AdapterStack, make_adapter
 from loralab.errors import LabError
 from loralab.spec.models import TrainSpec
+from loralab.spec.packing import shape_signature
 from loralab.train import pack_runs
 from loralab.train.losses import make_noise_schedule, run_losses
 from loralab.train.optimiser import StackedAdamW
-from loralab.train.packing import shape_signature
 from loralab.train.streams import sample_noise, sample_order
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -21,14 +21,24 @@ from loralab.engine.check.listing import list_files
 from loralab.engine.check.prompts import Prompts, Trigger, find_trigger, make_prompts
 from loralab.engine.check.request import STRENGTHS, CheckRequest
 from loralab.engine.check.scores import Scores, copy_threshold, moved, nearest_distance, resemblance, worth_keeping
-from loralab.engine.events import Event
-from loralab.engine.images import KeyedBlock, block_key, draw_blocks, drop_mistaken, load_images
 from loralab.engine.memory import image_batch
-from loralab.engine.plan import BlockPlan
 from loralab.errors import LabError, Problem, lab_error
+from loralab.measure.files import load_pictures
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import BASE, AdapterSource, SampleSpec, Source
-from loralab.store import Store
+from loralab.stages import run_stage
+from loralab.stages.cards import facts_of
+from loralab.stages.images import drop_mistaken, image_files
+from loralab.store import Ref, Store
+from loralab.study import keys
+from loralab.study.facts import BaseFacts
+from loralab.study.plan import BlockPlan
+from loralab.study.slices import DrawSlice, ImportSlice
+from loralab.work.events import Event, StageClock
+from loralab.work.execute import execute
+from loralab.work.inline import Inline
+from loralab.work.place import Place
+from loralab.work.task import Group, Task
 
 SEEDS_A_BLOCK = 4
 LEAST_SEEDS, MOST_SEEDS = 4, 64
@@ -68,6 +78,10 @@ class Checked:
     training_copy_features: np.ndarray | None = None
     features: Features = field(default_factory=dict)
     copy_features: Features = field(default_factory=dict)  # the same where copies are told by other features; else the very same arrays
+
+    def __post_init__(self) -> None:
+        self.facts: BaseFacts = facts_of(self.base)
+        self.executor = Inline(Place({self.base.fingerprint: self.base}), run_stage)
 
     def source(self, index: int | None) -> Source:
         """Return what draws the pictures of a file; None is the base."""
@@ -169,14 +183,14 @@ def _opened(request: CheckRequest) -> tuple[Role, list[CheckedFile], dict[str, A
 # --- drawing ------------------------------------------------------------------------------------------------------------
 
 
-def _blocks(check: Checked, index: int | None, strength: float, seeds: Sequence[int]) -> list[KeyedBlock]:
+def _blocks(check: Checked, index: int | None, strength: float, seeds: Sequence[int]) -> dict[BlockPlan, Ref]:
     source = check.source(index)
     drawn_by = check.base.fingerprint if index is None else adapter_sha256(check.adapters[check.files[index].label])
-    blocks = []
+    blocks = {}
     for start in range(0, len(seeds), SEEDS_A_BLOCK):
         for prompt in check.prompts.all:
             plan = BlockPlan(source, 0, prompt, 0.0 if index is None else strength, tuple(seeds[start : start + SEEDS_A_BLOCK]))
-            blocks.append(KeyedBlock(plan, block_key(check.sample, plan, drawn_by)))
+            blocks[plan] = keys.block_ref(check.sample, plan, drawn_by)
     return blocks
 
 
@@ -190,10 +204,10 @@ def _draw(check: Checked, index: int | None, strength: float, listen: Listener) 
     for owner in owners:
         blocks = _blocks(check, index, strength, _seeds(check, owner))
         source = check.source(index)
-        adapters = {source: check.adapters[source.arm]} if isinstance(source, AdapterSource) else {}
-        name = "" if index is None else check.files[index].label
-        for done, total in draw_blocks(check.store, check.base, check.sample, blocks, adapters, check.embeddings, check.batch_images):
-            listen(Event("draw", done, total, f"{name}, strength {strength:g}" if index is not None else "the base's pictures"))
+        note = "the base's pictures" if index is None else f"{check.files[index].label}, strength {strength:g}"
+        for event in execute(_groups(check, index, blocks, note), check.store, check.executor, StageClock()):
+            if event.stage:
+                listen(event)
         images = _images_by_prompt(check, blocks)
         key, embedder = (source, owner, strength), check.embedder
         check.features[key] = {prompt: embedder.embed(of_prompt) for prompt, of_prompt in images.items()}
@@ -203,20 +217,33 @@ def _draw(check: Checked, index: int | None, strength: float, listen: Listener) 
         )
 
 
-def _images_by_prompt(check: Checked, blocks: Sequence[KeyedBlock]) -> dict[str, np.ndarray]:
+def _groups(check: Checked, index: int | None, blocks: Mapping[BlockPlan, Ref], note: str) -> list[Group]:
+    """Return what draws the blocks: the file, taken into the store, and its pictures."""
+    groups, inputs = list[Group](), tuple[Ref, ...]()
+    if index is not None:
+        file = check.files[index]
+        inputs = (keys.imported_ref(check.facts, file.path.resolve()),)
+        take = Task(inputs[0], ImportSlice(file.path.resolve(), file.label))
+        groups.append(Group("imported", "take the LoRA files", (take,), None, check.facts.fingerprint))
+    shared = DrawSlice(check.sample, check.prompts.all, check.batch_images, plain=True)
+    tasks = tuple(Task(ref, block, inputs) for block, ref in blocks.items())
+    n_images = sum(len(block.seeds) for block in blocks)
+    return [*groups, Group("images", "draw", tasks, shared, check.facts.fingerprint, "draw", note, n_images)]
+
+
+def _images_by_prompt(check: Checked, blocks: Mapping[BlockPlan, Ref]) -> dict[str, np.ndarray]:
     """Return pictures (S, H, W, 3) by prompt."""
     found: dict[str, list[np.ndarray]] = {}
-    for block in blocks:
-        found.setdefault(block.plan.prompt, []).append(load_images(check.store, block))
+    for block, ref in blocks.items():
+        found.setdefault(block.prompt, []).append(load_pictures(image_files(check.store.path(*ref), block)))
     return {prompt: np.concatenate(parts) for prompt, parts in found.items()}
 
 
 def pictures(check: Checked, index: int | None, strength: float, prompt: str, n: int, owner: int = 0) -> tuple[list[int], np.ndarray]:
     """Return the first ``n`` seeds and their pictures (n, H, W, 3)."""
     seeds = _seeds(check, owner if index is None else index)
-    blocks = [block for block in _blocks(check, index, strength, seeds) if block.plan.prompt == prompt]
-    images = np.concatenate([load_images(check.store, block) for block in blocks])
-    return seeds[:n], images[:n]
+    blocks = {block: ref for block, ref in _blocks(check, index, strength, seeds).items() if block.prompt == prompt}
+    return seeds[:n], _images_by_prompt(check, blocks)[prompt][:n]
 
 
 def _seconds_per_image(check: Checked) -> float:

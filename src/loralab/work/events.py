@@ -13,10 +13,11 @@ class Event:
     """Progress of one stage; ``path`` names a file that can be looked at now."""
 
     stage: str
-    done: int
-    total: int
+    done: float
+    total: float
     note: str = ""
     path: str = ""
+    made: tuple[str, str] | None = None  # kind and key of an artefact that was just published
 
 
 #: a stage's time is foretold from so many of its first parts; the first also sets up, and two may be finished at a time
@@ -41,6 +42,10 @@ class StageClock:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - before
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add time to ``name``."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def foretell(self, name: str, done: float, total: float) -> None:
         """Note that ``done`` of ``total`` units of a stage are finished; at the fifth part its whole time is foretold from the rate."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +12,19 @@ import numpy as np
 import torch
 
 from loralab.bases import Base, decode_latents, encode_images
-from loralab.engine.companions import companion_of
-from loralab.engine.measure_names import card_name, concept_of, plain_measure
-from loralab.engine.measuring import bound_concept
+from loralab.crew import torch_threads
 from loralab.measure import TABLE, Card, Companion, make_cards
 from loralab.petri import petri_folder
-from loralab.store import Store, artefact_key
+from loralab.stages.companions import companion_of
+from loralab.stages.prepared import unit_px
+from loralab.stages.readings import bound_concept
+from loralab.study.facts import BaseFacts
+from loralab.study.keys import CARDS_VERSION
+from loralab.study.measures import card_name, concept_of, plain_measure
+from loralab.study.slices import CardSlice
+from loralab.work.place import Place
+from loralab.work.task import Made, Message, Work
 
-CARDS_VERSION = 3
-KIND = "cards"
 ROUND_TRIP_IMAGES = 32
 SHIPPED = "cards.json"
 
@@ -49,13 +53,21 @@ def vae_sha256(base: Base) -> str:
     return digest.hexdigest()
 
 
-def load_or_make_cards(store: Store, base: Base, measures: Sequence[str]) -> dict[str, Card]:
-    """Return the card of each instrument that ``measures`` names, at the base's own size through its own VAE."""
-    shipped, wanted = shipped_cards(base), list(dict.fromkeys(card_name(measure) for measure in measures))
-    missing = [name for name in wanted if name not in shipped]
-    made = _make_or_load(store, base, [name for name in missing if not concept_of(name)])
-    made |= {name: _concept_card(store, base, name) for name in missing if concept_of(name)}
-    return {name: shipped[name] if name in shipped else made[name] for name in wanted}
+def make_card_files(work: Work, place: Place) -> Iterator[Message]:
+    """Make calibration cards at the base's own size through its own VAE, on one thread, since others may work meanwhile."""
+    base = place.bases[work.group.base]
+    for task in work.tasks:
+        if task.ref not in work.wanted:
+            continue
+        its: CardSlice = task.spec
+        with torch_threads(1):
+            if its.concept:
+                cards = {its.concept: make_concept_card(base, companion_of(base), its.concept)}
+            else:
+                cards = make_cards(round_trip_of(base), base.size_px, its.names)
+        for name, file in its.files.items():
+            (work.folder(task.ref) / file).write_text(cards[name].to_json(), encoding="utf-8", newline="\n")
+        yield Made(task.ref, {"instruments": [its.concept] if its.concept else list(its.names)})
 
 
 def shipped_cards(base: Base) -> dict[str, Card]:
@@ -91,32 +103,17 @@ def write_shipped_cards(base: Base, path: Path) -> None:
     path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
 
 
-def _make_or_load(store: Store, base: Base, names: Sequence[str]) -> dict[str, Card]:
-    if not names:
-        return {}
-    versions = {name: TABLE[name].told_apart for name in names}
-    key = artefact_key("cards", CARDS_VERSION, {"instruments": versions, "size_px": base.size_px}, [vae_sha256(base)])
-    if not store.has(KIND, key):
-        cards = make_cards(round_trip_of(base), base.size_px, names)
-        with store.publish(KIND, key, {"instruments": names}) as scratch:
-            for name, card in cards.items():
-                (scratch / f"{name}.json").write_text(card.to_json(), encoding="utf-8", newline="\n")
-    return {name: Card.from_json((store.path(KIND, key) / f"{name}.json").read_text(encoding="utf-8")) for name in names}
-
-
-def _concept_card(store: Store, base: Base, measure: str) -> Card:
-    """Return the card of one concept on the base, under its qualified name."""
-    companion = companion_of(base)
-    row = {"instruments": {card_name(measure): TABLE[plain_measure(measure)].version}, "size_px": base.size_px}
-    key = artefact_key("cards", CARDS_VERSION, row, [vae_sha256(base), *([companion.sha256] if companion else [])])
-    if not store.has(KIND, key):
-        card = make_concept_card(base, companion, measure)
-        with store.publish(KIND, key, {"instruments": [card_name(measure)]}) as scratch:
-            (scratch / "concept.json").write_text(card.to_json(), encoding="utf-8", newline="\n")
-    return Card.from_json((store.path(KIND, key) / "concept.json").read_text(encoding="utf-8"))
-
-
 def make_concept_card(base: Base, companion: Companion | None, measure: str) -> Card:
     """Return the card of one concept under its qualified name; one that says why where the base has no encoder that knows it."""
     plain, concept = plain_measure(measure), bound_concept(companion, measure)
     return replace(make_cards(round_trip_of(base), base.size_px, [plain], concept=concept)[plain], name=card_name(measure))
+
+
+def facts_of(base: Base) -> BaseFacts:
+    """Return what keys and reports need to know of a base."""
+    companion = companion_of(base)
+    return BaseFacts(
+        base.name, base.family, base.fingerprint, base.size_px, unit_px(base), str(base.device), vae_sha256(base),
+        companion.sha256 if companion is not None else None, tuple(companion.names) if companion is not None else (),
+        tuple(shipped_cards(base)),
+    )  # fmt: skip

@@ -6,7 +6,6 @@ captions, buckets and options.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from PIL import Image
 from loralab.bases import Base, unit_px
 from loralab.data import Example, Subset, TrainingPicture, caption_for, make_training_pictures, read_dataset, write_kohya_folder
 from loralab.data.buckets import make_rule, resize_to_cover
-from loralab.data.dataset import folder_of, load_dataset_file, unique_names
+from loralab.data.dataset import unique_names
 from loralab.data.folders import Cut
 from loralab.errors import LabError, Problem, lab_error
 from loralab.spec import FolderData
@@ -126,18 +125,3 @@ def _load(folder: Path, rows: Sequence[dict[str, Any]]) -> Iterator[TrainingPict
 def _pixels(file: Path) -> np.ndarray:
     with Image.open(file) as image:
         return np.asarray(image)
-
-
-def sources_sha256(data: FolderData, study_folder: Path, hash_folder: Callable[[Path], str]) -> str:
-    """Return the hash of everything that a prepared data set is made from: its file, its folders, its masks."""
-    path = (study_folder / data.folder).resolve()
-    digest = hashlib.sha256()
-    if data.is_file:
-        subsets = load_dataset_file(path)
-        digest.update(path.read_bytes())
-        folders = [folder_of(path.parent, name) for subset in subsets for name in (subset.image_dir, subset.conditioning_data_dir) if name]
-    else:
-        folders = [path, *((study_folder / name).resolve() for name in (data.masks, data.regularisation) if name)]
-    for folder in folders:
-        digest.update(hash_folder(folder).encode())
-    return digest.hexdigest()

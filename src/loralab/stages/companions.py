@@ -20,7 +20,12 @@ N_OTHERS, N_ROUNDS = 120, 8
 
 def companion_of(base: Base) -> Companion | None:
     """Return petri's own encoder for petri; None for a base of which no encoder is known."""
-    return petri_companion() if base.name == "petri" else None
+    return companion_called(base.name)
+
+
+def companion_called(name: str) -> Companion | None:
+    """Return the encoder of the base of this name."""
+    return petri_companion() if name == "petri" else None
 
 
 @cache

@@ -8,7 +8,7 @@ from loralab.errors import Problem
 from loralab.measure import TABLE
 from loralab.measure.table import TAKING, choices
 from loralab.petri.concept_names import NAMES
-from loralab.spec import Cell, StudySpec
+from loralab.spec import BaseSource, Cell, ExperimentSpec, StudySpec, base_of
 
 
 def qualified_measure(spec: StudySpec, measure: str, cell: Cell) -> str:
@@ -62,3 +62,38 @@ def measure_problem(measure: str, base: str) -> Problem | None:
         expected = f"{plain}[NAME], NAME one of {', '.join(names or ('...',))}"
         return Problem(f"{measure!r} names no concept that this base's encoder knows", expected)
     return None
+
+
+def study_measures(spec: StudySpec, base: BaseSource | None = None) -> list[str]:
+    """Return the qualified names of all that the study's claims and curves measure, in order; of pictures on one base, if it is given."""
+
+    def asked(*cells: Cell) -> bool:
+        return base is None or any(base_of(spec, cell.arm) == base for cell in cells)
+
+    claims = [claim for e in spec.experiments.values() for claim in e.claims if asked(claim.cell, claim.versus_cell)]
+    names = [qualified_measure(spec, claim.measure, claim.cell) for claim in claims]
+    curves = [curve for e in spec.experiments.values() for curve in e.curves if curve.at and asked(curve.cell)]
+    names += [qualified_measure(spec, curve.measure, curve.cell) for curve in curves]
+    names += [qualified_measure(spec, curve.damage, curve.cell) for curve in curves if spec.sample.unrelated]
+    names += ["change"] if spec.sample.unrelated else []  # side damage is told of every study that names unrelated prompts
+    return list(dict.fromkeys(names))
+
+
+def qualified_experiments(spec: StudySpec) -> dict[str, ExperimentSpec]:
+    """Return the experiments with the measures of claims and curves under the name that its readings have."""
+    result = {}
+    for name, experiment in spec.experiments.items():
+        claims = tuple(
+            claim.model_copy(update={"measure": qualified_measure(spec, claim.measure, claim.cell)}) for claim in experiment.claims
+        )
+        curves = tuple(
+            curve.model_copy(
+                update={
+                    "measure": qualified_measure(spec, curve.measure, curve.cell),
+                    "damage": qualified_measure(spec, curve.damage, curve.cell),
+                }
+            )
+            for curve in experiment.curves
+        )
+        result[name] = experiment.model_copy(update={"claims": claims, "curves": curves})
+    return result

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from loralab.engine.arm_triggers import prompt_without_trigger, trigger_notes
 from loralab.infer.case import ControlCells, CurveCells, EffectCells
 from loralab.infer.factorial import effects_of
 from loralab.infer.placebo import recipe_differences
@@ -26,8 +25,10 @@ from loralab.spec import (
     is_base,
 )  # fmt: skip
 from loralab.spec.load import train_spec_of
+from loralab.spec.packing import pack_runs
 from loralab.spec.questions import QuestionId, question_ids, question_of
 from loralab.spec.sources import who_of
+from loralab.study.triggers import prompt_without_trigger, trigger_notes
 
 #: adapters that are trained together at most, by each process that shares a stack; docs/decisions.md has the measurement.
 MAX_STACK = 16
@@ -353,3 +354,15 @@ def differences(spec: StudySpec, one: str, other: str) -> list[str]:
     found += [f"data.{key}" for key in sorted(data.keys() | other_data.keys()) if data.get(key) != other_data.get(key)]
     recipe, other_recipe = (train_spec_of(spec, arm).model_dump() for arm in (first, second))
     return found + [f"train.{key}" for key in recipe if recipe[key] != other_recipe[key]]
+
+
+def stacks_of(plan: StudyPlan) -> list[list[AdapterSource]]:
+    """Return which runs are trained together: a function of the whole plan, so that a resumed study groups identically."""
+    alone = {run.source for run in plan.runs if trains_alone(plan.spec, run.arm)}
+    groups: dict[tuple[int, int], list[tuple[AdapterSource, TrainSpec]]] = {}
+    for run in plan.runs:
+        arm = plan.spec.arms[run.arm]
+        origin = 2 if arm.stack else 1 if arm.adapters is not None else 0  # what several LoRAs are made of comes before them
+        place = plan.bases.index(base_of(plan.spec, run.arm))
+        groups.setdefault((origin, place), []).append((run.source, run.train))
+    return [stack for _, runs in sorted(groups.items()) for stack in pack_runs(runs, plan.sizes.stack, alone)]

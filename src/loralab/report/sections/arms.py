@@ -1,0 +1,51 @@
+"""What each arm was trained on, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from loralab.report.input import ArmSummary
+from loralab.report.sections.pictures import training_pictures
+from loralab.spec import BASE, AdapterSource, base_of
+from loralab.spec.load import train_spec_of
+from loralab.store import read_lines
+from loralab.study.result import StudyResult
+
+
+def arm_summaries(result: StudyResult) -> tuple[ArmSummary, ...]:
+    """Return a summary of every arm with LoRAs of its own."""
+    return tuple(_arm_summary(result, name) for name in result.plan.trained_arms)
+
+
+def _arm_summary(result: StudyResult, name: str) -> ArmSummary:
+    arm, recipe = result.spec.arms[name], train_spec_of(result.spec, result.spec.arms[name])
+    sources = [planned.source for planned in result.plan.runs if planned.arm == name]
+    text = f"rank {recipe.rank}, alpha {recipe.rank if recipe.alpha is None else recipe.alpha:g}, learning rate {recipe.lr:g}, "
+    text += f"{recipe.steps} steps of {recipe.batch} pictures, AdamW, {recipe.schedule} schedule"
+    if arm.stack:
+        text = f"applied together: {'; '.join(map(str, arm.stack))}"
+    if arm.adapters is not None:
+        text = "trained elsewhere, one file a training: " + Path(arm.adapters).name  # a report carries no folder of this machine
+    if base_of(result.spec, name) != BASE:
+        text += f"; on a base of its own, {result.base_of(name).name}"
+    return ArmSummary(
+        name=name, captions=arm.captions or "the data's own", data=arm.data, recipe=text, runs=len(sources),
+        failed_runs=sum(source in result.failures for source in sources), losses=tuple(_mean_losses(result, sources)),
+        training=training_pictures(result, name),
+    )  # fmt: skip
+
+
+def _mean_losses(result: StudyResult, sources: Sequence[AdapterSource], points: int = 32) -> list[float]:
+    """Return the arm's training loss over steps, the mean over its runs, thinned to ``points`` means of neighbours."""
+    curves = []
+    for source in sources:
+        rows = read_lines(result.path(result.adapters[source]) / "losses.jsonl")
+        if source not in result.failures and rows:
+            curves.append([float(row["loss"]) for row in rows])
+    if not curves:
+        return []
+    mean = np.mean(np.array(curves), axis=0)
+    return [float(np.mean(part)) for part in np.array_split(mean, min(points, len(mean)))]

@@ -1,0 +1,70 @@
+"""From a study's result to its verdicts: names the instruments' facts and control cells that `infer` needs, and writes what was judged."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from loralab.infer.judge import InstrumentFacts, OwnBases, judge
+from loralab.infer.known import BaseKnown
+from loralab.infer.verdict import Verdict
+from loralab.measure import TABLE, Card
+from loralab.petri.base_means import shipped_means
+from loralab.spec import BASE, BaseSource, base_of
+from loralab.spec.load import preset_of
+from loralab.spec.questions import is_exploratory, version_of
+from loralab.store import write_atomically
+from loralab.study.measures import card_name, plain_measure, qualified_experiments, study_measures
+from loralab.study.result import VERDICTS_FILE, StudyResult
+
+
+def judge_result(result: StudyResult) -> list[Verdict]:
+    """Return the verdict on every claim and curve of the study, in the order of the file."""
+    spec, plan = result.spec, result.plan
+    facts = {base: instrument_facts(study_measures(spec, base), cards) for base, cards in result.cards.items()}
+    own = OwnBases({name: base_of(spec, name) for name in spec.arms}, facts)
+    verdicts = judge(
+        qualified_experiments(spec), result.readings, training=result.training, instruments=facts.get(BASE, {}), controls=plan.controls,
+        curves=plan.curves, effects=plan.effects, alpha=preset_of(result.loaded).alpha, own=own, known=known_of(result),
+        planned=Counter(planned.arm for planned in plan.runs),
+    )  # fmt: skip
+    return [_labelled(result, verdict) for verdict in verdicts]
+
+
+def known_of(result: StudyResult) -> dict[tuple[BaseSource, str, str], BaseKnown]:
+    """Return what ships of petri's own pictures, where the study draws as they were drawn and its instruments are those that read them."""
+    found = {}
+    for source, base in result.bases.items():
+        for (prompt, measure), told in shipped_means(base.fingerprint, result.spec.sample).items():
+            if TABLE[plain_measure(measure)].version == told.version:
+                found[source, prompt, measure] = BaseKnown(told.mean, told.variance, told.n)
+    return found
+
+
+def _labelled(result: StudyResult, verdict: Verdict) -> Verdict:
+    """Return the verdict, called exploratory where its question was added after the first run."""
+    fingerprint = result.loaded.questions.get(verdict.question)
+    return verdict if fingerprint is None else replace(verdict, exploratory=is_exploratory(fingerprint, result.records))
+
+
+def save_verdicts(result: StudyResult, verdicts: Sequence[Verdict]) -> None:
+    """Write `verdicts.json` into the study's folder."""
+    loaded = result.loaded
+    version = version_of(result.records, loaded.sha256, result.bases_sha256)
+    document = {"study": result.spec.study, "study_sha256": loaded.sha256, "preset": loaded.preset or "none", "version": version}
+    text = json.dumps({**document, "verdicts": [verdict.to_json() for verdict in verdicts]}, indent=1, sort_keys=True, allow_nan=False)
+    write_atomically(result.folder / VERDICTS_FILE, (text + "\n").encode())
+
+
+def instrument_facts(measures: Sequence[str], cards: Mapping[str, Card]) -> dict[str, InstrumentFacts]:
+    """Return what the finding rule needs to know of each instrument: its kind and range, and its card's figures."""
+    facts = {}
+    for measure in measures:
+        instrument, card = TABLE[plain_measure(measure)], cards[card_name(measure)]
+        facts[measure] = InstrumentFacts(
+            name=measure, kind=instrument.kind, low=instrument.low, high=instrument.high, unit=instrument.unit,
+            bias=card.bias, error=card.error, carried=card.carried, note=card.note,
+        )  # fmt: skip
+    return facts

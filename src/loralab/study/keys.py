@@ -1,0 +1,164 @@
+"""The keys of all artefacts: what an artefact follows from in, the key under which the store finds it out.
+
+A version rises when a stage would make something else of the same inputs; then nothing older is taken for new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from loralab.data.dataset import folder_of, load_dataset_file
+from loralab.errors import lab_error
+from loralab.measure import TABLE
+from loralab.spec import AdapterSource, ArmSpec, FolderData, ImagesOfData, SampleSpec, StudySpec, TrainSpec, slice_of
+from loralab.spec.elsewhere import named_path
+from loralab.spec.sources import spelled
+from loralab.store import Ref, artefact_key
+from loralab.study.facts import BaseFacts
+from loralab.study.measures import card_name, concept_of, data_of, plain_measure
+from loralab.study.plan import BlockPlan
+
+DATA_VERSION = 2
+TRAIN_VERSION = 2
+ELSEWHERE_VERSION = 1
+TOGETHER_VERSION = 1
+NULL_VERSION = 1
+IMAGES_VERSION = 1
+READINGS_VERSION = 1
+PLUMBING_VERSION = 2
+CARDS_VERSION = 3
+
+
+# --- training sets ------------------------------------------------------------------------------------------------------
+
+
+def dataset_ref(base: BaseFacts, spec: StudySpec, arm: ArmSpec, study_folder: Path) -> Ref:
+    """Return the training set of an arm; raises LabError("data") where a folder is missing."""
+    data = spec.data[arm.data]
+    spec_slice = {"data": slice_of(data), "captions": arm.captions, "size_px": base.size_px}
+    if isinstance(data, FolderData):
+        spec_slice["data"] = _folder_slice(data, study_folder, base)
+    if isinstance(data, ImagesOfData) and spec.sample.clip_skip != 1:
+        spec_slice["clip_skip"] = spec.sample.clip_skip
+    inputs = [base.fingerprint] if isinstance(data, ImagesOfData) else []
+    return Ref("data", artefact_key("data", DATA_VERSION, spec_slice, inputs))
+
+
+def _folder_slice(data: FolderData, study_folder: Path, base: BaseFacts) -> dict[str, Any]:
+    """Return what a folder's data set follows from: its bytes, and its options where it has any."""
+    if not data.has_showings:
+        return {"content": _folder_sha256(folder_path(data, study_folder))}
+    options = slice_of(data, exclude={"folder", "masks", "regularisation"})
+    return {"content": _sources_sha256(data, study_folder), "options": options, "unit_px": base.unit_px}
+
+
+def folder_path(data: FolderData, study_folder: Path) -> Path:
+    """Return the folder that a study names, relative to the study file."""
+    return named_path(data.folder, study_folder).resolve()
+
+
+def _folder_sha256(folder: Path) -> str:
+    """Return the hash of every file name and byte in ``folder``: an edited caption or image is another data set."""
+    if not folder.is_dir():
+        raise lab_error(
+            "data", f"no folder at {folder}", "a folder of training images", "check `folder:` in the study (relative to the study file)"
+        )
+    digest = hashlib.sha256()
+    for file in sorted((item for item in folder.rglob("*") if item.is_file()), key=lambda item: item.relative_to(folder).parts):
+        digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources_sha256(data: FolderData, study_folder: Path) -> str:
+    """Return the hash of everything that a prepared data set is made from: its file, its folders, its masks."""
+    path = (study_folder / data.folder).resolve()
+    digest = hashlib.sha256()
+    if data.is_file:
+        subsets = load_dataset_file(path)
+        digest.update(path.read_bytes())
+        folders = [folder_of(path.parent, name) for subset in subsets for name in (subset.image_dir, subset.conditioning_data_dir) if name]
+    else:
+        folders = [path, *((study_folder / name).resolve() for name in (data.masks, data.regularisation) if name)]
+    for folder in folders:
+        digest.update(_folder_sha256(folder).encode())
+    return digest.hexdigest()
+
+
+# --- adapters -----------------------------------------------------------------------------------------------------------
+
+
+def adapter_ref(base: BaseFacts, source: AdapterSource, recipe: TrainSpec, dataset: Ref, study: StudySpec) -> Ref:
+    """Return the adapter of a training, or its checkpoint at the source's step.
+
+    The number of replicates is no part of it, so that `full` builds on `quick`.
+    """
+    spec_slice: dict[str, Any] = {"train": slice_of(recipe, exclude={"replicates"}), "replicate": source.replicate, "root_seed": study.seed}
+    spec_slice |= {} if source.step is None else {"step": source.step}
+    spec_slice |= {"clip_skip": study.sample.clip_skip} if study.sample.clip_skip != 1 else {}
+    return Ref("adapters", artefact_key("train", TRAIN_VERSION, spec_slice, [dataset.key, base.fingerprint]))
+
+
+def imported_ref(base: BaseFacts, file: Path) -> Ref:
+    """Return the artefact of a LoRA file that was made elsewhere."""
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    return Ref("adapters", artefact_key("elsewhere", ELSEWHERE_VERSION, {"sha256": sha256}, [base.fingerprint]))
+
+
+def combined_ref(base: BaseFacts, members: Sequence[tuple[Ref, float, float]]) -> Ref:
+    """Return the sum of adapters, each at its strengths in the UNet and the text encoders, on ``base``."""
+    strengths = [[strength, text_strength] for _, strength, text_strength in members]
+    inputs = [*(ref.key for ref, _, _ in members), base.fingerprint]
+    return Ref("adapters", artefact_key("together", TOGETHER_VERSION, {"strengths": strengths}, inputs))
+
+
+def null_ref(adapter: Ref, dataset: Ref, seed: int) -> Ref:
+    """Return the random twin of an adapter."""
+    return Ref("adapters", artefact_key("null", NULL_VERSION, {"seed": seed}, [adapter.key, dataset.key]))
+
+
+# --- pictures and readings ----------------------------------------------------------------------------------------------
+
+
+def block_ref(sample: SampleSpec, block: BlockPlan, source_key: str) -> Ref:
+    """Return a block's pictures; ``source_key`` is the adapter's key, or the base's fingerprint."""
+    recipe = slice_of(sample, exclude={"seeds", "unrelated"}, later={"schedule", "clip_skip"})
+    spec_slice = {"sample": recipe, "prompt": block.prompt, "strength": block.strength, "seeds": list(block.seeds)}
+    return Ref("images", artefact_key("images", IMAGES_VERSION, spec_slice, [source_key]))
+
+
+def readings_ref(
+    base: BaseFacts, block: BlockPlan, images: Ref, beneath: Ref, datasets: Mapping[str, Ref], measures: Sequence[str]
+) -> Ref:  # fmt: skip
+    """Return the readings of a block; ``datasets`` are the training sets by data that measures refer to."""
+    versions = {measure: TABLE[plain_measure(measure)].told_apart for measure in measures}
+    context = [datasets[data_of(measure)].key for measure in measures if data_of(measure)]
+    if base.encoder_sha256 is not None and any(concept_of(measure) for measure in measures):
+        context.append(base.encoder_sha256)
+    place = {"arm": spelled(block.who), "replicate": block.replicate, "seeds": list(block.seeds)}
+    inputs = [images.key, beneath.key, *context]
+    return Ref("readings", artefact_key("readings", READINGS_VERSION, {"measures": versions, "place": place}, inputs))
+
+
+def plumbing_ref(base: BaseFacts, recipe: SampleSpec, prompt: str, adapters: Mapping[AdapterSource, Ref]) -> Ref:
+    """Return the check of a few adapters at strengths 0 and 1."""
+    spec_slice = {"sample": slice_of(recipe, exclude={"unrelated"}), "prompt": prompt, "runs": list(map(str, adapters))}
+    inputs = [base.fingerprint, *(ref.key for ref in adapters.values())]
+    return Ref("plumbing", artefact_key("plumbing", PLUMBING_VERSION, spec_slice, inputs))
+
+
+def cards_ref(base: BaseFacts, names: Sequence[str]) -> Ref:
+    """Return the calibration cards of instruments that ask nothing of an encoder."""
+    versions = {name: TABLE[name].told_apart for name in names}
+    row = {"instruments": versions, "size_px": base.size_px}
+    return Ref("cards", artefact_key("cards", CARDS_VERSION, row, [base.vae_sha256]))
+
+
+def concept_card_ref(base: BaseFacts, measure: str) -> Ref:
+    """Return the card of one concept."""
+    row = {"instruments": {card_name(measure): TABLE[plain_measure(measure)].version}, "size_px": base.size_px}
+    inputs = [base.vae_sha256, *([base.encoder_sha256] if base.encoder_sha256 is not None else [])]
+    return Ref("cards", artefact_key("cards", CARDS_VERSION, row, inputs))
