@@ -64,6 +64,13 @@ def run(
     gate: Annotated[
         bool, typer.Option("--gate", help="Exit with 10 (contradicted), 11 (open) or 12 (not measurable); the worst wins.")
     ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", min=0.1, help="Look after 8, 16 and 32 trainings, go on with what is open, begin no round beyond this."),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", help="`decided`: look after 8, 16 and 32 trainings, and go on as long as anything is open.")
+    ] = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     as_json: JsonOption = False,
@@ -75,9 +82,13 @@ def run(
     path = shipped_study(study.name) if not study.suffix and not study.exists() else study
     if calibrate and not plan:
         raise lab_error("spec", "--calibrate without --plan", "both", "a run measures its own speed as it goes")
+    if until not in (None, "decided"):
+        raise lab_error("spec", f"--until {until}", "--until decided")
+    if smoke and (until or minutes):
+        raise lab_error("spec", "a smoke run with looks", "--quick, --full or no preset", "a smoke run prints no verdict")
     _run(
         path, chosen[0] if chosen else None, lab, plan=plan, calibrate=calibrate, gate=gate, as_json=as_json, anyway=anyway, device=device,
-        precision=precision,
+        precision=precision, in_rounds=until is not None or minutes is not None, minutes=minutes,
     )  # fmt: skip
 
 
@@ -245,11 +256,17 @@ def _run(
     calibrate: bool = False,
     device: str | None = None,
     precision: str | None = None,
+    in_rounds: bool = False,
+    minutes: float | None = None,
 ) -> None:
     from loralab.engine.preflight import checked_study
     from loralab.spec.load import held_as
 
     loaded = held_as(checked_study(path, preset), device, precision)
+    if in_rounds:
+        from loralab.study.looks import with_looks
+
+        loaded = with_looks(loaded, "--until decided" if minutes is None else f"--minutes {minutes:g}")
     folder = _lab_folder(lab)
     if plan:
         from loralab.engine.estimate import describe_plan
@@ -264,8 +281,9 @@ def _run(
         refuse_undecidable(loaded)
     with Screen(quiet=as_json) as screen:
         from loralab.engine.whole import run_study
+        from loralab.study.looks import Budget
 
-        outcome = run_study(loaded, folder, screen)
+        outcome = run_study(loaded, folder, screen, Budget(minutes) if in_rounds else None)
     print_outcome(outcome, as_json)
     if gate:
         raise typer.Exit(outcome.gate_code())

@@ -34,9 +34,10 @@ from loralab.stages.readings import training_means
 from loralab.stages.sheets import contact_sheet
 from loralab.store import Store, append_line, disk_errors, read_lines, write_atomically
 from loralab.study.judging import judge_result, save_verdicts
+from loralab.study.looks import Budget, run_rounds
 from loralab.study.measures import study_measures
 from loralab.study.plan import StudyPlan, make_plan
-from loralab.study.result import READINGS_FILE, StudyResult, load_result, save_result, study_folder
+from loralab.study.result import LEDGER_FILE, READINGS_FILE, StudyResult, load_result, save_result, study_folder
 from loralab.study.rounds import Round, plan_round
 from loralab.work.events import Event, StageClock
 from loralab.work.execute import execute
@@ -67,9 +68,10 @@ class Outcome:
         return max((GATE_CODES[verdict.verdict] for verdict in self.verdicts if not verdict.exploratory), default=0)
 
 
-def run_study(loaded: Loaded, lab: Path, listen: Listener) -> Outcome:
+def run_study(loaded: Loaded, lab: Path, listen: Listener, budget: Budget | None = None) -> Outcome:
     """Carry the study out, judge it, write its report; what is already in the store is not made again.
 
+    With a ``budget`` it is made in rounds, each of which goes on only with what is open (``loaded`` then comes from `with_looks`).
     Raises LabError; what was finished before stays in the store, and the same call goes on from there.
     """
     clock, store = StageClock(), Store(lab / "store")
@@ -78,23 +80,33 @@ def run_study(loaded: Loaded, lab: Path, listen: Listener) -> Outcome:
         plan = sized(make_plan(loaded.spec), bases)
     drop_mistaken(store)
     attempt = freeze(loaded, lab, bases)
-    its = plan_round(plan, {source: facts_of(base) for source, base in bases.items()}, loaded.folder)
-    executor = executor_of(plan, bases)
+    folder, executor = study_folder(lab, plan.spec.study), executor_of(plan, bases)
+
+    def make(part: StudyPlan) -> StudyResult:
+        its = plan_round(part, {source: facts_of(base) for source, base in bases.items()}, loaded.folder)
+        carry_out(its, store, executor, clock, folder, listen)
+        with clock.stage("judge"):
+            return gather(loaded, lab, its, store, bases)
+
     try:
-        carry_out(its, store, executor, clock, study_folder(lab, plan.spec.study), listen)
+        result, verdicts = _once(plan, make, clock) if budget is None else run_rounds(plan, make, folder / LEDGER_FILE, budget)
     finally:
         executor.close()
-    with clock.stage("judge"):
-        result = gather(loaded, lab, its, store, bases)
-        verdicts = judge_result(result) if preset_of(loaded).verdicts else []
-        if preset_of(loaded).verdicts:
-            save_verdicts(result, verdicts)
+    if preset_of(loaded).verdicts:
+        save_verdicts(result, verdicts)
     note_times(result, attempt, clock)
     listen(Event("report", 0, 1))
     with clock.stage("write the report"):
         page = write_pages(load_result(lab, plan.spec.study))
     listen(Event("report", 1, 1, path=str(page)))
     return _outcome(result, verdicts, page, clock)
+
+
+def _once(plan: StudyPlan, make: Callable[[StudyPlan], StudyResult], clock: StageClock) -> tuple[StudyResult, list[Verdict]]:
+    """Return the result and the verdicts of a study that is judged once."""
+    result = make(plan)
+    with clock.stage("judge"):
+        return result, judge_result(result) if preset_of(result.loaded).verdicts else []
 
 
 def executor_of(plan: StudyPlan, bases: dict[BaseSource, Base]) -> Executor:

@@ -6,29 +6,57 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
+
+import polars as pl
 
 from loralab.infer.judge import InstrumentFacts, OwnBases, judge
 from loralab.infer.known import BaseKnown
+from loralab.infer.rounds import decided_before, state_of
 from loralab.infer.verdict import Verdict
 from loralab.measure import TABLE, Card
 from loralab.petri.base_means import shipped_means
 from loralab.spec import BASE, BaseSource, base_of
 from loralab.spec.load import preset_of
-from loralab.spec.questions import is_exploratory, version_of
-from loralab.store import write_atomically
+from loralab.spec.questions import QuestionId, is_exploratory, version_of
+from loralab.store import read_lines, write_atomically
 from loralab.study.measures import card_name, plain_measure, qualified_experiments, study_measures
-from loralab.study.result import VERDICTS_FILE, StudyResult
+from loralab.study.result import LEDGER_FILE, VERDICTS_FILE, StudyResult
 
 
-def judge_result(result: StudyResult) -> list[Verdict]:
-    """Return the verdict on every claim and curve of the study, in the order of the file."""
+def judge_result(result: StudyResult, last_look: int | None = None) -> list[Verdict]:
+    """Return the verdict on every claim and curve of the study, in the order of the file.
+
+    Of a study in rounds every look (up to that of ``last_look`` trainings) is judged in turn, by the readings that there were: what a look
+    answered or gave up stays as it was.
+    """
+    made = looks_made(read_lines(result.folder / LEDGER_FILE), result.loaded.sha256)
+    made = [record for record in made if last_look is None or record["trainings"] <= last_look]
+    if not made:
+        return _judged(result, result.readings, Counter(planned.arm for planned in result.plan.runs))
+    settled: dict[QuestionId, Verdict] = {}
+    verdicts: list[Verdict] = []
+    for n_runs in (int(record["trainings"]) for record in made):
+        planned = {arm: min(n, n_runs) for arm, n in Counter(run.arm for run in result.plan.runs).items()}
+        readings = result.readings.filter(pl.col("replicate") < n_runs)
+        verdicts = decided_before(_judged(result, readings, planned), settled)
+        settled |= {verdict.question: verdict for verdict in verdicts if state_of(verdict) != "open"}
+    return verdicts
+
+
+def looks_made(records: Sequence[Mapping[str, Any]], sha256: str) -> list[Mapping[str, Any]]:
+    """Return the looks at a study that its ledger records, rising; none of a study that is judged once."""
+    made = [record for record in records if record.get("event") == "look" and record["study_sha256"] == sha256]
+    return sorted(made, key=lambda record: int(record["trainings"]))
+
+
+def _judged(result: StudyResult, readings: pl.DataFrame, planned: Mapping[str, int]) -> list[Verdict]:
     spec, plan = result.spec, result.plan
     facts = {base: instrument_facts(study_measures(spec, base), cards) for base, cards in result.cards.items()}
     own = OwnBases({name: base_of(spec, name) for name in spec.arms}, facts)
     verdicts = judge(
-        qualified_experiments(spec), result.readings, training=result.training, instruments=facts.get(BASE, {}), controls=plan.controls,
-        curves=plan.curves, effects=plan.effects, alpha=preset_of(result.loaded).alpha, own=own, known=known_of(result),
-        planned=Counter(planned.arm for planned in plan.runs),
+        qualified_experiments(spec), readings, training=result.training, instruments=facts.get(BASE, {}), controls=plan.controls,
+        curves=plan.curves, effects=plan.effects, alpha=preset_of(result.loaded).alpha, own=own, known=known_of(result), planned=planned,
     )  # fmt: skip
     return [_labelled(result, verdict) for verdict in verdicts]
 

@@ -30,6 +30,7 @@ from loralab.study.facts import BaseFacts
 from loralab.study.plan import BlockPlan, Sizes, StudyPlan, block_of, make_plan, seeds_of
 
 RESULT_FILE, READINGS_FILE, VERDICTS_FILE = "result.json", "readings.parquet", "verdicts.json"
+LEDGER_FILE = "ledger.jsonl"
 VERSION = 1
 
 
@@ -67,8 +68,12 @@ class StudyResult:
 
     @cached_property
     def plan(self) -> StudyPlan:
-        """What the study needed."""
-        return replace(make_plan(self.spec), sizes=self.sizes)
+        """What the study needed; of a study in rounds, what the rounds made."""
+        whole = replace(make_plan(self.spec), sizes=self.sizes)
+        runs = tuple(run for run in whole.runs if run.source in self.adapters)
+        if len(runs) == len(whole.runs):
+            return whole
+        return replace(whole, runs=runs, blocks=tuple(block for block in whole.blocks if block in self.images))
 
     @cached_property
     def readings(self) -> pl.DataFrame:
