@@ -7,6 +7,8 @@ one; the base itself is the group without an adapter.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,9 +78,26 @@ class AdapterStack:
     @property
     def text_columns(self) -> torch.Tensor:
         """Which of the P values belong to text encoders: (P,) bool."""
-        counts = torch.tensor([pair.down[0].numel() + pair.up[0].numel() for pair in self.pairs])
-        belongs = torch.tensor([is_text(pair.path) for pair in self.pairs])
-        return belongs.repeat_interleave(counts, output_size=self.flat.shape[1]).to(self.flat.device)
+        return self._columns_where([is_text(pair.path) for pair in self.pairs for _ in range(2)])
+
+    @property
+    def up_columns(self) -> torch.Tensor:
+        """Which of the P values belong to `up` factors: (P,) bool."""
+        return self._columns_where([False, True] * len(self.pairs))
+
+    @property
+    def columns(self) -> list[tuple[slice, tuple[int, ...]]]:
+        """Where each factor lies among the P values, and its shape as files have it: down (R, in[, k, k]), up (out, R[, 1, 1])."""
+        shapes = [tuple(factor.shape[1:]) for factor in self.parameters()]
+        for index, pair in enumerate(self.pairs):
+            shapes[2 * index + 1] += (1,) * (pair.down.ndim - 3)
+        stops = list(itertools.accumulate(math.prod(shape) for shape in shapes))
+        return [(slice(stop - math.prod(shape), stop), shape) for stop, shape in zip(stops, shapes, strict=True)]
+
+    def _columns_where(self, factors: Sequence[bool]) -> torch.Tensor:
+        """Return which of the P values belong to the factors (downs and ups in turn) that are marked."""
+        counts = torch.tensor([factor[0].numel() for factor in self.parameters()])
+        return torch.tensor(factors).repeat_interleave(counts, output_size=self.flat.shape[1]).to(self.flat.device)
 
     def _make_pairs(self, layers: dict[str, Layer], highest: dict[str, int]) -> list[StackedPair]:
         pairs, start = [], 0

@@ -20,6 +20,7 @@ from loralab.stages.data import Dataset, load_dataset
 from loralab.store import Store, disk_errors
 from loralab.study.plan import RunPlan, StudyPlan, make_plan
 from loralab.study.rounds import plan_round
+from loralab.train.kohya_words import network_arguments, recipe_options
 from loralab.work.events import StageClock
 from loralab.work.execute import execute
 
@@ -104,16 +105,10 @@ def command_words(base: Base, sample: SampleSpec, run: RunPlan, root_seed: int) 
         "dataset_config": "dataset.toml", "output_dir": "loras", "output_name": run.source, "save_model_as": "safetensors",
         "save_precision": "float", "mixed_precision": "no", "network_module": "networks.lora", "network_dim": recipe.rank,
         "network_alpha": f"{recipe.scale * recipe.rank:g}", "learning_rate": f"{recipe.lr:g}", "unet_lr": f"{recipe.lr:g}",
-        "max_train_steps": recipe.steps, "seed": root_seed + run.replicate, "optimizer_type": "AdamW",
-        "lr_scheduler": _scheduler(recipe), "lr_warmup_steps": recipe.warmup, "max_grad_norm": f"{recipe.max_grad_norm:g}",
+        "max_train_steps": recipe.steps, "seed": root_seed + run.replicate,
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    words += ["--optimizer_args", f"weight_decay={recipe.weight_decay:g}"]
-    return words + list(_further(base, sample, recipe))
-
-
-def _scheduler(recipe: TrainSpec) -> str:
-    return "constant_with_warmup" if recipe.schedule == "constant" and recipe.warmup else recipe.schedule
+    return words + recipe_options(recipe) + list(_further(base, sample, recipe))
 
 
 def _further(base: Base, sample: SampleSpec, recipe: TrainSpec) -> Iterator[str]:
@@ -122,8 +117,8 @@ def _further(base: Base, sample: SampleSpec, recipe: TrainSpec) -> Iterator[str]
         yield from ("--text_encoder_lr", f"{recipe.text_encoder_lr:g}")
     else:
         yield "--network_train_unet_only"
-    if recipe.targets == "transformer+conv":
-        yield from ("--network_args", f"conv_dim={recipe.rank}", f"conv_alpha={recipe.scale * recipe.rank:g}")
+    if arguments := network_arguments(recipe):
+        yield from ("--network_args", *(f"{name}={value}" for name, value in arguments.items()))
     if sample.clip_skip != 1:
         yield from ("--clip_skip", str(sample.clip_skip))
     if base.scheduler_config.get("prediction_type") == "v_prediction":

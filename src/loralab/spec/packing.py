@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Sequence
 from typing import TypeVar
 
+from loralab.spec.knobs import SEE_SHAPES
 from loralab.spec.models import TrainSpec
 
 Name = TypeVar("Name", bound=Hashable)
@@ -28,5 +29,9 @@ def pack_runs(runs: Sequence[tuple[Name, TrainSpec]], max_stack: int, alone: Col
 
 
 def shape_signature(spec: TrainSpec) -> tuple[object, ...]:
-    """Return what must be equal for two runs to share a stack; rank, alpha, rates, schedule and clipping may differ."""
-    return (spec.batch, spec.steps, spec.targets, spec.trains_text)
+    """Return what must be equal for two runs to share a stack; alpha, rates, schedules, losses, noise and clipping may differ.
+
+    Ranks may differ too, but under optimisers whose arithmetic sees a layer's shape.
+    """
+    rank = spec.rank if spec.optimiser in SEE_SHAPES else None
+    return (spec.batch, spec.steps, spec.targets, spec.trains_text, spec.optimiser, rank)

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_serializer, model_validator
+from pydantic import Field, field_serializer, field_validator, model_validator
 
+from loralab.spec.knobs import FIND_THEIR_RATE, LossKnobs, NoiseKnobs, OptimiserKnobs, whole_or_share
 from loralab.spec.strict import Strict
 
 
-class TrainSpec(Strict):
-    """How each run of an arm is trained."""
+class PlainRecipe(Strict):
+    """What every recipe says: size, rate, length, and what is adapted."""
 
     rank: int = Field(2, ge=1, le=512, description="Rank of every adapted layer.")
     alpha: float | None = Field(None, gt=0, description="LoRA alpha; the scale is alpha / rank. Default: the rank.")
-    lr: float = Field(1e-3, gt=0, le=1, description="Learning rate of AdamW.")
+    lr: float = Field(1e-3, gt=0, le=1, description="Learning rate; of optimisers that find theirs, the factor on it: 1 is usual.")
     steps: int = Field(64, ge=1, description="Optimiser steps.")
     batch: int = Field(4, ge=1, le=1024, description="Images a step.")
     replicates: int = Field(8, ge=1, le=256, description="How many times each arm is trained, each with its own seed.")
     text_encoder_lr: float = Field(
         0, ge=0, le=1, description="Learning rate of the text encoder's adapter; 0 = none, the encoder is frozen."
     )
-    weight_decay: float = Field(0.01, ge=0, description="AdamW weight decay.")
-    warmup: int = Field(0, ge=0, description="Steps of linear warm-up.")
-    schedule: Literal["constant", "cosine"] = Field("constant", description="Learning-rate schedule behind the warm-up.")
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay: AdamW's, in every optimiser but sgd, where it joins the gradient.")
+    warmup: int | float = Field(0, ge=0, description="Steps of linear warm-up; below 1, a share of all steps.")
+    schedule: Literal["constant", "cosine", "linear", "polynomial", "cosine-with-restarts", "rex", "wsd"] = Field(
+        "constant", description="Learning-rate schedule behind the warm-up; wsd (warm-up, stable, decay) falls over `decay` at its end."
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient-norm clipping, for each run by itself.")
     targets: Literal["transformer", "transformer+conv"] = Field(
         "transformer", description="Adapted layers: the transformer blocks (kohya's default), or the convolutions too."
     )
+
+    @field_validator("warmup")
+    @classmethod
+    def _whole_warmup(cls, steps: int | float) -> int | float:
+        return whole_or_share(steps)
 
     @field_serializer("text_encoder_lr")
     def _frozen_is_whole(self, rate: float) -> int | float:
@@ -42,6 +50,22 @@ class TrainSpec(Strict):
     def scale(self) -> float:
         """The LoRA scale alpha / rank."""
         return (self.rank if self.alpha is None else self.alpha) / self.rank
+
+
+class TrainSpec(OptimiserKnobs, NoiseKnobs, LossKnobs, PlainRecipe):
+    """How each run of an arm is trained."""
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> TrainSpec:
+        if self.optimiser in FIND_THEIR_RATE and self.trains_text and self.text_encoder_lr != self.lr:
+            raise ValueError(f"{self.optimiser} finds one rate for all values: text_encoder_lr must be lr ({self.lr:g}), or 0")
+        return self
+
+    @property
+    def turned(self) -> dict[str, object]:
+        """The knobs that this recipe turns, by name."""
+        knobs = (name for kind in (LossKnobs, NoiseKnobs, OptimiserKnobs) for name in kind.model_fields)
+        return {name: getattr(self, name) for name in knobs if getattr(self, name) != type(self).model_fields[name].default}
 
 
 class SampleSpec(Strict):

@@ -19,6 +19,7 @@ from loralab.stages.data import Dataset, load_dataset
 from loralab.store import Ref, canonical_json
 from loralab.study.slices import StackSlice
 from loralab.train import Feed, Step, TrainedRun, TrainRun, train_in_parts
+from loralab.train.kohya_words import recipe_metadata
 from loralab.work.place import Place
 from loralab.work.task import Made, Message, Progress, Task, Work, read_manifest
 
@@ -162,6 +163,7 @@ def _metadata(base: Base, shared: StackSlice, task: Task, dataset: Dataset) -> d
         "ss_batch_size_per_device": str(recipe.batch),
         "ss_resolution": str((base.size_px, base.size_px)),
         **({"ss_clip_skip": str(shared.clip_skip)} if shared.clip_skip != 1 else {}),
+        **recipe_metadata(recipe),
         "loralab.study": shared.study,
         "loralab.arm": run.arm,
         "loralab.replicate": str(run.replicate),

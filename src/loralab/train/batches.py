@@ -11,6 +11,7 @@ import torch
 from loralab.bases import Base, same_length
 from loralab.errors import lab_error
 from loralab.train.feed import Showing
+from loralab.train.noise import Drawn, Place, check_timesteps, draw_for
 from loralab.train.runs import TrainRun
 from loralab.train.streams import NoiseStream, sample_order
 
@@ -25,13 +26,22 @@ class Minibatch:
     timesteps: torch.Tensor  # (K*B,)
     weights: torch.Tensor | None = None  # (K*B,)
     masks: torch.Tensor | None = None  # (K*B, 1, h, w)
+    perturbation: torch.Tensor | None = None  # (K*B, C, h, w), added to the noise in what the model sees
+
+    @property
+    def seen_noise(self) -> torch.Tensor:
+        """The noise in what the model sees."""
+        return self.noise if self.perturbation is None else self.noise + self.perturbation
 
 
 class Batches:
     """The stack's inputs, one `next()` a step; noise is drawn once a replicate and shared by its arms."""
 
     def __init__(self, base: Base, runs: Sequence[TrainRun], root_seed: int, n_timesteps: int) -> None:
-        self.base, self.runs, self.root_seed = base, runs, root_seed
+        self.base, self.runs, self.root_seed, self.n_timesteps = base, runs, root_seed, n_timesteps
+        for run in runs:
+            check_timesteps(run.spec, n_timesteps, run.run_id)
+        self.done = 0
         self.sources = [_showings(run, root_seed) for run in runs]
         replicates = dict.fromkeys(run.replicate for run in runs)
         self.noises = {replicate: NoiseStream(root_seed, replicate, n_timesteps) for replicate in replicates}
@@ -43,15 +53,25 @@ class Batches:
         shapes = {tuple(each.latents.shape) for each in shown}
         if len(shapes) > 1:
             raise lab_error("training", f"{len(shapes)} resolutions in one step", "runs on several resolutions in stacks of their own")
-        drawn = {replicate: noise.draw(next(iter(shapes))) for replicate, noise in self.noises.items()}
+        self.done += 1
+        drawn = self._draw(next(iter(shapes)))
         return Minibatch(
             latents=torch.cat([each.latents for each in shown]).to(self.base.device),
             text=torch.cat(_one_length(self.base, self.runs, [each.text for each in shown])).to(self.base.device),
-            noise=torch.cat([drawn[run.replicate][0] for run in self.runs]).to(self.base.device),
-            timesteps=torch.cat([drawn[run.replicate][1] for run in self.runs]).to(self.base.device),
+            noise=torch.cat([each.noise for each in drawn]).to(self.base.device),
+            timesteps=torch.cat([each.timesteps for each in drawn]).to(self.base.device),
             weights=_stacked([each.weights for each in shown], [each.latents.new_ones(batch) for each in shown], self.base),
             masks=_stacked([each.masks for each in shown], [torch.ones_like(each.latents[:, :1]) for each in shown], self.base),
+            perturbation=_stacked(
+                [each.perturbation for each in drawn], [each.noise.new_zeros(()).expand_as(each.noise) for each in drawn], self.base
+            ),
         )
+
+    def _draw(self, shape: tuple[int, ...]) -> list[Drawn]:
+        """Return each run's draws of this step for a shape (B, C, h, w)."""
+        plain = {replicate: Drawn(*noise.draw(shape)) for replicate, noise in self.noises.items()}
+        places = {replicate: Place(self.root_seed, replicate, self.done) for replicate in plain}
+        return [draw_for(run.spec, plain[run.replicate], self.n_timesteps, places[run.replicate]) for run in self.runs]
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return where the noise streams are; the orders of the examples follow from the number of steps."""
@@ -59,6 +79,7 @@ class Batches:
 
     def restore(self, state: dict[str, torch.Tensor], done: int) -> None:
         """Go to where ``state`` was taken, after ``done`` steps; nothing is shown on the way."""
+        self.done = done
         self.sources = [_showings(run, self.root_seed, done) for run in self.runs]
         for replicate, noise in self.noises.items():
             noise.restore(state[f"noise.{replicate}"])

@@ -5,7 +5,6 @@ Where the caller gives a folder for it, a training that is killed goes on from i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,11 +19,13 @@ from loralab.bases import Base, denoiser, embed_tokens, predict, text_shape, tok
 from loralab.errors import lab_error
 from loralab.spec.models import TrainSpec
 from loralab.spec.packing import shape_signature
+from loralab.train.averages import Averages
 from loralab.train.batches import Batches, Minibatch
 from loralab.train.kept import Found, Keeper, State, identity_of
-from loralab.train.losses import make_noise_schedule, make_target, run_losses
-from loralab.train.optimiser import StackedAdamW
+from loralab.train.losses import make_noise_schedule, make_target, run_losses, shape_losses
+from loralab.train.optimisers import Values, make_optimiser
 from loralab.train.runs import Step, TrainedRun, TrainRun
+from loralab.train.schedules import learning_rate
 from loralab.train.streams import init_seed
 
 
@@ -59,7 +60,7 @@ def train_stack(
             shown = training.step()
         kept = training.done in keep
         if keeper is not None:
-            keeper.offer(training.done, training.state, training.stack.flat if kept else None)
+            keeper.offer(training.done, training.state, training.shown() if kept else None)
         yield Step(training.done, shown, training.running() if kept else ())
     return training.trained()
 
@@ -70,10 +71,10 @@ class Training:
     def __init__(self, base: Base, runs: Sequence[TrainRun], root_seed: int, *, checkpointing: bool) -> None:
         self.base, self.runs, self.checkpointing = base, runs, checkpointing
         recipes = [run.spec for run in runs]
-        self.trains_text = recipes[0].trains_text
         self.initial = [make_adapter(base, run.spec, init_seed(root_seed, run.replicate)) for run in runs]
         self.stack = AdapterStack(base, self.initial, trainable=True)
-        self.optimiser = _make_optimiser(self.stack, recipes)
+        self.optimiser = make_optimiser(_values_of(self.stack, recipes), recipes)
+        self.averages = Averages(self.stack.flat, recipes)
         self.schedule = make_noise_schedule(base.scheduler_config)
         self.batches = Batches(base, runs, root_seed, self.schedule.config.num_train_timesteps)
         self.curve: list[list[float | None]] = []  # a row a step
@@ -87,9 +88,8 @@ class Training:
     def step(self) -> list[float | None]:
         """Make one step; returns the loss of each run, None where a run has stopped."""
         batch, step = self.batches.next(), self.done + 1
-        values, gradient = _gradient(
-            self.base, self.stack, self.schedule, batch, trains_text=self.trains_text, checkpointing=self.checkpointing
-        )
+        recipes = [run.spec for run in self.runs]
+        values, gradient = _gradient(self.base, self.stack, self.schedule, batch, recipes, checkpointing=self.checkpointing)
         norms = torch.linalg.vector_norm(gradient, dim=1)
         fine = (torch.isfinite(values) & torch.isfinite(norms)).tolist()
         for k, run in enumerate(self.runs):
@@ -98,17 +98,33 @@ class Training:
         alive = torch.tensor([reason is None for reason in self.failed], device=self.base.device)
         rates = torch.tensor([learning_rate(run.spec, step) for run in self.runs], device=self.base.device)
         self.optimiser.step(gradient, norms, rates, alive)
+        self.averages.add(self.optimiser.shown(), step)
         self.curve.append([None if reason else value for value, reason in zip(values.tolist(), self.failed, strict=True)])
         return self.curve[-1]
 
+    def shown(self) -> torch.Tensor:
+        """Return the values (K, P) that the adapters have: the trained ones, or averages of them."""
+        return self.averages.shown(self.optimiser.shown())
+
     def running(self) -> tuple[Adapter | None, ...]:
         """Return copies of the adapters of the runs that have not stopped at the step done last."""
-        return _running(self.stack, self.curve[-1])
+        return _running(self.adapters(self.shown()), self.curve[-1])
+
+    @torch.no_grad()
+    def adapters(self, values: torch.Tensor) -> list[Adapter | None]:
+        """Return copies of the adapters that have ``values`` (K, P)."""
+        if values is self.stack.flat:
+            return self.stack.adapters()
+        trained = self.stack.flat.clone()
+        self.stack.flat.copy_(values)
+        found = self.stack.adapters()
+        self.stack.flat.copy_(trained)
+        return found
 
     def trained(self) -> list[TrainedRun]:
         """Return what became of the runs."""
         curves = [[value for value in column if value is not None] for column in zip(*self.curve, strict=True)]
-        found = zip(self.runs, self.stack.adapters(), curves, self.initial, self.failed, strict=True)
+        found = zip(self.runs, self.adapters(self.shown()), curves, self.initial, self.failed, strict=True)
         return [
             TrainedRun(run.run_id, adapter, curve, adapter_sha256(start), reason)
             for run, adapter, curve, start, reason in found
@@ -118,25 +134,26 @@ class Training:
     def state(self) -> State:
         """Return all that steps have changed, as it is now: not copies."""
         tensors = {f"optimiser.{name}": value for name, value in self.optimiser.state().items()}
-        return State({"values": self.stack.flat, **tensors, **self.batches.state()}, self.curve, self.failed)
+        tensors |= {"values": self.stack.flat, "averages": self.averages.averages}
+        return State(tensors | self.batches.state(), self.curve, self.failed)
 
     def again(self, found: Found) -> Iterator[Step]:
         """Yield the Steps up to a state that was kept, and go on from there."""
         for step, shown in enumerate(found.state.curve, start=1):
             adapters: tuple[Adapter | None, ...] = ()
             if step in found.kept:
-                self.stack.flat.copy_(found.kept[step])
-                adapters = _running(self.stack, shown)
+                adapters = _running(self.adapters(found.kept[step]), shown)
             yield Step(step, shown, adapters)
         self.curve, self.failed = found.state.curve, found.state.failed
         self.stack.flat.copy_(found.state.tensors["values"])
+        self.averages.averages.copy_(found.state.tensors["averages"])
         self.optimiser.restore(found.state.part("optimiser."))
         self.batches.restore(found.state.tensors, self.done)
 
 
-def _running(stack: AdapterStack, losses: Sequence[float | None]) -> tuple[Adapter | None, ...]:
-    """Return copies of the adapters of the runs that have not stopped."""
-    return tuple(None if loss is None else adapter for adapter, loss in zip(stack.adapters(), losses, strict=True))
+def _running(adapters: Sequence[Adapter | None], losses: Sequence[float | None]) -> tuple[Adapter | None, ...]:
+    """Return the adapters of the runs that have not stopped."""
+    return tuple(None if loss is None else adapter for adapter, loss in zip(adapters, losses, strict=True))
 
 
 def _check_runs(base: Base, runs: Sequence[TrainRun]) -> None:
@@ -151,27 +168,35 @@ def _check_runs(base: Base, runs: Sequence[TrainRun]) -> None:
             raise lab_error("training", found, expected, where=run.run_id)
 
 
-def _make_optimiser(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> StackedAdamW:
-    shares = _shares(stack, recipes) if recipes[0].trains_text else None
-    return StackedAdamW(stack.flat, [recipe.weight_decay for recipe in recipes], [recipe.max_grad_norm for recipe in recipes], shares)
+def _values_of(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> Values:
+    return Values(stack.flat, stack.columns, _shares(stack, recipes))
 
 
-def _shares(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> torch.Tensor:
-    """Return the part of its run's learning rate that each value gets (K, P): 1 in the UNet, text_encoder_lr / lr in the text encoder."""
-    parts = torch.tensor([recipe.text_encoder_lr / recipe.lr for recipe in recipes], device=stack.flat.device)
-    return torch.where(stack.text_columns, parts[:, None], 1.0)
+def _shares(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> torch.Tensor | None:
+    """Return the part of its run's learning rate that each value gets (K, P), None where all get all of it.
+
+    In text encoders text_encoder_lr / lr, in the UNet 1; in `up` factors loraplus_ratio times that (Hayou et al. 2024, arXiv:2402.12354).
+    """
+    text = torch.tensor([recipe.text_encoder_lr / recipe.lr if recipe.trains_text else 1.0 for recipe in recipes])
+    plus = torch.tensor([recipe.loraplus_ratio for recipe in recipes])
+    if bool((text == 1).all() and (plus == 1).all()):
+        return None
+    text, plus = text.to(stack.flat.device), plus.to(stack.flat.device)
+    shares = torch.where(stack.text_columns, text[:, None], 1.0)
+    return shares if bool((plus == 1).all()) else torch.where(stack.up_columns, shares * plus[:, None], shares)
 
 
 def _gradient(
-    base: Base, stack: AdapterStack, schedule: DDPMScheduler, batch: Minibatch, *, trains_text: bool, checkpointing: bool
+    base: Base, stack: AdapterStack, schedule: DDPMScheduler, batch: Minibatch, recipes: Sequence[TrainSpec], *, checkpointing: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each run's loss (K,) and its gradient (K, P)."""
-    noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
+    noisy = schedule.add_noise(batch.latents, batch.seen_noise, batch.timesteps)
     target = make_target(schedule, batch.latents, batch.noise, batch.timesteps)
+    shaped = shape_losses(recipes, schedule, batch.timesteps)
     with stack.attached(), _recomputed(denoiser(base), checkpointing), _attention(base):
-        text = embed_tokens(base, batch.text) if trains_text else batch.text
+        text = embed_tokens(base, batch.text) if recipes[0].trains_text else batch.text
         predicted = predict(base, noisy, batch.timesteps, text)
-        losses = run_losses(predicted, target, stack.n_groups, batch.weights, batch.masks)
+        losses = run_losses(predicted, target, stack.n_groups, batch.weights, batch.masks, shaped)
         return losses.detach(), stack.flat_gradient(losses)
 
 
@@ -211,7 +236,7 @@ def dry_step(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: bool) -
     initial = [make_adapter(base, recipe, 0) for recipe in recipes]
     stack = AdapterStack(base, initial, trainable=True)
     trains_text, device = recipes[0].trains_text, base.device
-    optimiser = _make_optimiser(stack, recipes)
+    optimiser = make_optimiser(_values_of(stack, recipes), recipes)
     n = len(recipes) * recipes[0].batch
     latents, noise = (torch.zeros(n, *base.latent_shape, device=device) for _ in range(2))
     if trains_text:
@@ -220,16 +245,6 @@ def dry_step(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: bool) -
         text = torch.zeros(n, *text_shape(base), device=device)
     batch = Minibatch(latents, text, noise, torch.zeros(n, dtype=torch.int64, device=device))
     schedule = make_noise_schedule(base.scheduler_config)
-    values, gradient = _gradient(base, stack, schedule, batch, trains_text=trains_text, checkpointing=checkpointing)
+    values, gradient = _gradient(base, stack, schedule, batch, recipes, checkpointing=checkpointing)
     norms = torch.linalg.vector_norm(gradient, dim=1)
     optimiser.step(gradient, norms, torch.ones_like(values), torch.isfinite(norms))
-
-
-def learning_rate(spec: TrainSpec, step: int) -> float:
-    """Return the learning rate of ``step`` (from 1): linear warm-up, then constant or a cosine to zero."""
-    if step <= spec.warmup:
-        return spec.lr * step / spec.warmup
-    if spec.schedule == "constant":
-        return spec.lr
-    progress = (step - spec.warmup) / max(1, spec.steps - spec.warmup)
-    return spec.lr * 0.5 * (1 + math.cos(math.pi * progress))

@@ -13,7 +13,7 @@ from loralab.adapters import AdapterStack, adapter_sha256, make_adapter
 from loralab.errors import LabError
 from loralab.spec.models import TrainSpec
 from loralab.train import TrainRun, train_stack
-from loralab.train.loop import learning_rate
+from loralab.train.schedules import learning_rate
 from loralab.train.streams import init_seed, sample_noise, sample_order
 
 pytestmark = pytest.mark.usefixtures("one_thread")

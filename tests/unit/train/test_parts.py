@@ -15,7 +15,7 @@ from loralab.spec.models import TrainSpec
 from loralab.spec.packing import shape_signature
 from loralab.train import pack_runs
 from loralab.train.losses import make_noise_schedule, run_losses
-from loralab.train.optimiser import StackedAdamW
+from loralab.train.optimisers import Values, make_optimiser
 from loralab.train.streams import sample_noise, sample_order
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -28,7 +28,8 @@ def test_each_row_is_torchs_adamw_with_its_own_rate_decay_and_clipping():
     rows = [torch.nn.Parameter(row.clone()) for row in start]
     references = [torch.optim.AdamW([row], lr=lr, weight_decay=wd) for row, lr, wd in zip(rows, rates, decays, strict=True)]
     values = start.clone()
-    ours = StackedAdamW(values, decays, limits)
+    recipes = [TrainSpec(weight_decay=wd, max_grad_norm=limit) for wd, limit in zip(decays, limits, strict=True)]
+    ours = make_optimiser(Values(values), recipes)
     for _ in range(100):
         gradients = torch.randn(3, 50, generator=generator)
         ours.step(gradients, gradients.norm(dim=1), torch.tensor(rates), torch.ones(3, dtype=torch.bool))
@@ -43,19 +44,19 @@ def test_each_row_is_torchs_adamw_with_its_own_rate_decay_and_clipping():
 
 def test_a_stopped_row_keeps_its_values_whatever_its_gradient():
     values = torch.ones(2, 4)
-    optimiser = StackedAdamW(values, [0.1, 0.1], [1.0, 1.0])
+    optimiser = make_optimiser(Values(values), [TrainSpec(weight_decay=0.1)] * 2)
     gradients = torch.stack([torch.full((4,), float("nan")), torch.ones(4)])
     optimiser.step(gradients, gradients.norm(dim=1), torch.tensor([0.1, 0.1]), torch.tensor([False, True]))
     assert torch.equal(values[0], torch.ones(4))
     assert (values[1] < 0.95).all()
-    assert torch.isfinite(optimiser.first).all()
-    assert torch.isfinite(optimiser.second).all()
+    assert torch.isfinite(optimiser.held["first"]).all()
+    assert torch.isfinite(optimiser.held["second"]).all()
 
 
 def test_padding_stays_exactly_zero_in_values_gradients_and_moments(tiny_base):
     specs = [TrainSpec(rank=rank, weight_decay=0.1, lr=1e-2, targets="transformer+conv") for rank in (1, 4)]
     stack = AdapterStack(tiny_base, [make_adapter(tiny_base, spec, 1) for spec in specs], trainable=True)
-    optimiser = StackedAdamW(stack.flat, [0.1, 0.1], [1.0, 1.0])
+    optimiser = make_optimiser(Values(stack.flat), specs)
     generator = torch.Generator().manual_seed(0)
     for _ in range(5):
         with stack.attached():
@@ -67,7 +68,7 @@ def test_padding_stays_exactly_zero_in_values_gradients_and_moments(tiny_base):
     for pair in stack.pairs:
         for factor, padding in ((pair.down, (0, slice(1, None))), (pair.up, (0, slice(None), slice(1, None)))):
             assert not factor[padding].any()
-            for flat in (gradient, optimiser.first, optimiser.second):
+            for flat in (gradient, optimiser.held["first"], optimiser.held["second"]):
                 assert not flat[:, start : start + factor[0].numel()].unflatten(1, factor.shape[1:])[padding].any()
             assert factor[0].any()  # what is no padding was trained
             start += factor[0].numel()

@@ -10,6 +10,7 @@ import numpy as np
 from loralab.report.input import ArmSummary
 from loralab.report.sections.pictures import training_pictures
 from loralab.spec import BASE, AdapterSource, base_of
+from loralab.spec.knobs import OPTIMISER_LABELS
 from loralab.spec.load import train_spec_of
 from loralab.store import read_lines
 from loralab.study.result import StudyResult
@@ -24,7 +25,8 @@ def _arm_summary(result: StudyResult, name: str) -> ArmSummary:
     arm, recipe = result.spec.arms[name], train_spec_of(result.spec, result.spec.arms[name])
     sources = [planned.source for planned in result.plan.runs if planned.arm == name]
     text = f"rank {recipe.rank}, alpha {recipe.rank if recipe.alpha is None else recipe.alpha:g}, learning rate {recipe.lr:g}, "
-    text += f"{recipe.steps} steps of {recipe.batch} pictures, AdamW, {recipe.schedule} schedule"
+    text += f"{recipe.steps} steps of {recipe.batch} pictures, {OPTIMISER_LABELS[recipe.optimiser]}, {recipe.schedule} schedule"
+    text += "".join(f", {knob} {value}" for knob, value in recipe.turned.items() if knob != "optimiser")
     if arm.stack:
         text = f"applied together: {'; '.join(map(str, arm.stack))}"
     if arm.adapters is not None:

@@ -1,0 +1,123 @@
+"""A recipe in sd-scripts' words: every knob has its option and its key, or is refused by name; a plain recipe says nothing new."""
+
+from __future__ import annotations
+
+import ast
+import json
+from typing import Any
+
+import pytest
+
+from loralab.errors import LabError
+from loralab.spec import slice_of
+from loralab.spec.knobs import OPTIMISER_LABELS, LossKnobs, NoiseKnobs, OptimiserKnobs
+from loralab.spec.models import TrainSpec
+from loralab.train.kohya_words import OPTIMISERS, WORDS, network_arguments, recipe_metadata, recipe_options
+from loralab.train.optimisers import OPTIMISERS as TABLE
+
+#: knobs that go into optimizer_args or network_args
+ARGUMENTS = {
+    "optimiser", "beta1", "beta2", "epsilon", "momentum", "nesterov", "d0", "d_coef", "growth_rate", "bias_correction", "safeguard_warmup",
+    "relative_step", "scale_parameter", "loraplus_ratio",
+}  # fmt: skip
+
+
+def options(**recipe: Any) -> dict[str, Any]:
+    """Return the options by name: True for a flag, a list for arguments."""
+    found: dict[str, Any] = {}
+    name = ""
+    for word in recipe_options(TrainSpec(**recipe)):
+        if word.startswith("--"):
+            name = word[2:]
+            found[name] = True
+        else:
+            found[name] = word if found[name] is True else [*(found[name] if isinstance(found[name], list) else [found[name]]), word]
+    return found
+
+
+def arguments(**recipe: Any) -> dict[str, Any]:
+    """Return optimizer_args as sd-scripts reads them: `key=value`, the value by ast.literal_eval."""
+    given = options(**recipe)["optimizer_args"]
+    pairs = (word.split("=", 1) for word in (given if isinstance(given, list) else [given]))
+    return {key: ast.literal_eval(value) for key, value in pairs}
+
+
+def test_every_knob_has_words():
+    knobs = {name for kind in (LossKnobs, NoiseKnobs, OptimiserKnobs) for name in kind.model_fields}
+    assert knobs == WORDS.keys() | ARGUMENTS
+    assert not WORDS.keys() & ARGUMENTS
+    assert OPTIMISERS.keys() == TABLE.keys() == OPTIMISER_LABELS.keys()
+
+
+def test_a_plain_recipe_says_nothing_new():
+    assert recipe_metadata(TrainSpec()) == {}
+    assert network_arguments(TrainSpec()) == {}
+    assert options() == {
+        "optimizer_type": "AdamW", "lr_scheduler": "constant", "lr_warmup_steps": "0", "max_grad_norm": "1",
+        "optimizer_args": "weight_decay=0.01",
+    }  # fmt: skip
+
+
+def test_no_knob_renames_the_key_of_a_recipe_that_does_not_turn_it():
+    plain = slice_of(TrainSpec())
+    assert " ".join(plain) == "rank alpha lr steps batch replicates text_encoder_lr weight_decay warmup schedule max_grad_norm targets"
+    assert slice_of(TrainSpec(min_snr_gamma=5)) == plain | {"min_snr_gamma": 5.0}
+    assert slice_of(TrainSpec(warmup=3.0)) == slice_of(TrainSpec(warmup=3))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ({"min_snr_gamma": 5}, {"min_snr_gamma": "5"}),
+        ({"debiased_estimation": True}, {"debiased_estimation_loss": True}),
+        ({"loss_type": "huber", "huber_schedule": "exponential", "huber_c": 0.2}, {"loss_type": "huber", "huber_c": "0.2"}),
+        ({"noise_offset": 0.05, "noise_offset_random": True}, {"noise_offset": "0.05", "noise_offset_random_strength": True}),
+        ({"multires_noise_iterations": 6}, {"multires_noise_iterations": "6"}),
+        ({"ip_noise_gamma": 0.1}, {"ip_noise_gamma": "0.1"}),
+        ({"min_timestep": 200, "max_timestep": 700}, {"min_timestep": "200", "max_timestep": "700"}),
+        ({"schedule": "wsd", "decay": 0.25, "warmup": 0.1}, {"lr_scheduler": "warmup_stable_decay", "lr_decay_steps": "16"}),
+        ({"warmup": 0.1}, {"lr_scheduler": "constant_with_warmup", "lr_warmup_steps": "6"}),
+        ({"schedule": "cosine-with-restarts", "schedule_cycles": 3}, {"lr_scheduler_num_cycles": "3"}),
+        ({"schedule": "polynomial", "schedule_power": 2}, {"lr_scheduler": "polynomial", "lr_scheduler_power": "2"}),
+        ({"schedule": "cosine", "min_lr_ratio": 0.1}, {"lr_scheduler": "cosine_with_min_lr", "lr_scheduler_min_lr_ratio": "0.1"}),
+        ({"optimiser": "sgd", "nesterov": True}, {"optimizer_type": "SGDNesterov"}),
+        ({"optimiser": "lion"}, {"optimizer_type": "Lion"}),
+    ],
+)  # fmt: skip
+def test_options_are_sd_scripts(recipe, expected):
+    assert expected.items() <= options(**recipe).items()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ({"beta2": 0.95}, {"weight_decay": 0.01, "betas": (0.9, 0.95)}),
+        ({"optimiser": "lion", "beta1": 0.95}, {"weight_decay": 0.01, "betas": (0.95, 0.99)}),
+        ({"optimiser": "sgd"}, {"weight_decay": 0.01, "momentum": 0.9}),
+        ({"optimiser": "adafactor"}, {"weight_decay": 0.01, "relative_step": False, "scale_parameter": False, "warmup_init": False}),
+        (
+            {"optimiser": "prodigy", "lr": 1, "d_coef": 2, "bias_correction": True, "safeguard_warmup": True},
+            {"weight_decay": 0.01, "decouple": True, "d0": 1e-6, "use_bias_correction": True, "d_coef": 2, "safeguard_warmup": True},
+        ),
+    ],
+)
+def test_optimiser_arguments_are_read_as_they_are_meant(recipe, expected):
+    assert arguments(**recipe) == expected
+
+
+def test_metadata_are_sd_scripts():
+    found = recipe_metadata(TrainSpec(min_snr_gamma=5, noise_offset=0.05, optimiser="prodigy", lr=1, ema_decay=0.99, schedule="cosine"))
+    assert found["ss_min_snr_gamma"] == "5.0"
+    assert found["ss_noise_offset"] == "0.05"
+    assert found["ss_lr_scheduler"] == "cosine"
+    assert found["ss_optimizer"].startswith("prodigyopt.prodigy.Prodigy(weight_decay=0.01,decouple=True")
+    assert found["loralab.train.ema_decay"] == "0.99"
+    plus = recipe_metadata(TrainSpec(loraplus_ratio=16, targets="transformer+conv", rank=4, alpha=2))
+    assert json.loads(plus["ss_network_args"]) == {"conv_dim": "4", "conv_alpha": "2", "loraplus_lr_ratio": "16"}
+
+
+@pytest.mark.parametrize("knob", [{"p2_gamma": 1}, {"ema_decay": 0.9}, {"timestep_sampling": "sigmoid"}, {"schedule": "rex"}])
+def test_what_sd_scripts_cannot_do_is_refused_by_name(knob):
+    with pytest.raises(LabError, match=next(iter(knob))) as raised:
+        recipe_options(TrainSpec(**knob))
+    assert raised.value.kind == "spec"
