@@ -155,11 +155,11 @@ def identity_of(base: Base, runs: Sequence[TrainRun], root_seed: int, keep: Coll
 
 
 @functools.cache
-def code_sha256() -> str:
-    """Return the sha256 (hex) of the sources that a training runs through, and of the versions of what computes it."""
+def code_sha256(packages: tuple[str, ...] = CODE) -> str:
+    """Return the sha256 (hex) of the sources in ``packages``, and of the versions of what computes."""
     root = Path(loralab.__file__).parent
     digest = hashlib.sha256(f"{loralab.__version__} {torch.__version__} {diffusers.__version__} {transformers.__version__}".encode())
-    for package in CODE:
+    for package in packages:
         for file in [*sorted((root / package).rglob("*.py")), *root.glob(f"{package}.py")]:
             digest.update(file.relative_to(root).as_posix().encode() + file.read_bytes())
     return digest.hexdigest()
