@@ -10,6 +10,7 @@ import io
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ import torch
 from loralab.adapters import Adapter, adapter_sha256
 from loralab.bases import Base
 from loralab.crew import Crew
+from loralab.portable import remove
 from loralab.sample.batches import Batch
 from loralab.spec.models import SampleSpec
 from loralab.store import canonical_json, write_atomically
@@ -33,22 +35,27 @@ class KeptBatches:
     folder: Path
     base: Base
     spec: SampleSpec
-    adapters: Mapping[Hashable, Adapter]
+    adapters: Mapping[Any, Adapter]
     embeddings: Mapping[str, torch.Tensor]
     crew: Crew
     hashes: dict[Hashable, str] = field(default_factory=dict)  # of the adapters that were asked for
 
     def has(self, batch: Batch) -> bool:
-        """Return whether the batch's pictures are there."""
-        return self.path(batch).is_file()
-
-    def load(self, batch: Batch) -> np.ndarray | None:
-        """Return the batch's pictures (K, B, H, W, 3) uint8, None where they are missing or damaged."""
+        """Return whether the batch's pictures are there, whole; a damaged file is removed."""
+        file = self.path(batch)
         try:
-            images = np.load(io.BytesIO(self.path(batch).read_bytes()), allow_pickle=False)
-        except (FileNotFoundError, ValueError, EOFError):
-            return None
-        return images if images.shape[:2] == (len(batch.groups), len(batch.items[0])) else None
+            whole = _read(file).shape[:2] == (len(batch.groups), len(batch.items[0]))
+        except FileNotFoundError:
+            return False
+        except (ValueError, EOFError):
+            whole = False
+        if not whole:
+            remove(file)
+        return whole
+
+    def load(self, batch: Batch) -> np.ndarray:
+        """Return the pictures (K, B, H, W, 3) uint8 of a batch that is there."""
+        return _read(self.path(batch))
 
     def save(self, batch: Batch, images: np.ndarray) -> None:
         """Keep the batch's pictures."""
@@ -76,6 +83,11 @@ class KeptBatches:
         if name not in self.hashes:
             self.hashes[name] = adapter_sha256(self.adapters[name])
         return self.hashes[name]
+
+
+def _read(file: Path) -> np.ndarray:
+    found: np.ndarray = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+    return found
 
 
 def _sha256(tensor: torch.Tensor) -> str:

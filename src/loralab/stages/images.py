@@ -10,7 +10,7 @@ import torch
 
 from loralab.adapters import Adapter
 from loralab.bases import Base, embed_captions, embed_prompts
-from loralab.sample import Batch, ImageBlock, parameters_text, plan_batches, sample_batches, write_png
+from loralab.sample import Batch, ImageBlock, KeptBatches, parameters_text, plan_batches, sample_batches, write_png
 from loralab.spec import AdapterSource, SampleSpec
 from loralab.spec.sources import is_base, spelled, whose
 from loralab.stages.trained import load_from
@@ -37,16 +37,18 @@ def make_images(work: Work, place: Place) -> Iterator[Message]:
     cells_of = [[(k, i, owner[(*group, *item)]) for k, group in enumerate(batch.groups) for i, item in enumerate(batch.items[k])]
                 for batch in batches]  # fmt: skip
     needed = [any(task.ref in work.wanted for _, _, task in cells) for cells in cells_of]
-    drawing = sample_batches(
-        base, [batch for batch, needs in zip(batches, needed, strict=True) if needs], adapters, shared.sample, embeddings, place.crew
-    )
+    kept = KeptBatches(work.resume, base, shared.sample, adapters, embeddings, place.crew)
+    wanted = [batch for batch, needs in zip(batches, needed, strict=True) if needs]
+    drawing = sample_batches(base, [batch for batch in wanted if not kept.has(batch)], adapters, shared.sample, embeddings, place.crew)
     drawn: dict[Ref, dict[int, np.ndarray]] = {}
     done, total = 0, sum(batch.n_images for batch in batches)
     for batch, cells, needs in zip(batches, cells_of, needed, strict=True):
         if needs:
-            images = next(drawing)
+            images = kept.load(batch) if kept.has(batch) else next(drawing)
             for k, i, task in cells:
                 drawn.setdefault(task.ref, {})[batch.items[k][i][1]] = images[k, i]
+            if any(len(drawn[task.ref]) < len(task.spec.seeds) for _, _, task in cells):
+                kept.save(batch, images)  # its blocks are whole with a later batch: what ends the process before that undoes nothing
             yield from _complete(work, base, shared.sample, [task for _, _, task in cells], drawn)
         done += len(cells)
         yield Progress(done, total)
