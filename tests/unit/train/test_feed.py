@@ -14,7 +14,8 @@ from loralab.bases import embed_prompts, encode_images
 from loralab.data.training_picture import TrainingPicture, make_showings
 from loralab.spec.datasets import SubsetSpec
 from loralab.spec.models import TrainSpec
-from loralab.train import Feed, TrainedRun, TrainRun, pack_runs, train_stack
+from loralab.spec.packing import pack_runs
+from loralab.train import Feed, TrainedRun, TrainRun, train_stack
 from loralab.train.feed import cut_pixels, draw_cut
 from loralab.train.losses import run_losses
 from loralab.train.streams import NoiseStream, sample_bucketed_order, sample_noise, sample_order
