@@ -110,18 +110,24 @@ def report(
 def check(
     paths: Annotated[
         list[Path],
-        typer.Argument(help="LoRA files, or a folder of them: epochs of one training, or one file a seed.", metavar="FILES_OR_DIR"),
+        typer.Argument(
+            help="LoRA files, folders of them or patterns: epochs of one training, one file a seed, or different LoRAs to compare.",
+            metavar="FILES_OR_DIR",
+        ),
     ],
     base: Annotated[str, typer.Option("--base", help="`petri`, or the base that the LoRAs belong to.")] = "petri",
     dataset: Annotated[Path | None, typer.Option("--dataset", help="The training set, for resemblance, copies and the trigger.")] = None,
     trigger: Annotated[
-        str | None, typer.Option("--trigger", help="The words that call the LoRA. Default: guessed from captions or metadata.")
+        list[str] | None,
+        typer.Option(
+            "--trigger", help="The words that call the LoRA; given several times, one a file. Default: found in metadata or captions."
+        ),
     ] = None,
     embedder: Annotated[
         Path | None, typer.Option("--embedder", help="Local folder of a CLIP, SigLIP or DINOv2 encoder that says what looks alike.")
     ] = None,
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0.1, help="How long it may draw: more minutes, more seeds, finer answers.")
+        float, typer.Option("--minutes", min=0.1, help="How long it may take: more minutes, more seeds, finer answers.")
     ] = 10.0,
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=4, max=1000, help="Seeds a prompt, instead of what the minutes afford.")
@@ -129,20 +135,36 @@ def check(
     order: Annotated[
         str, typer.Option("--order", help="Epochs of one training from the first to the last, FILE,FILE,...; or `given`: as written here.")
     ] = "",
+    prompts: Annotated[
+        Path | None, typer.Option("--prompts", help="Text file of your own prompts, one a line; those without the trigger show the damage.")
+    ] = None,
+    negative: Annotated[str | None, typer.Option("--negative", help="Negative prompt.")] = None,
+    sampler: Annotated[str | None, typer.Option("--sampler", help="dpmpp-2m, ddim, euler or euler-a, or as other tools call them.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option("--schedule", help="Spacing of the steps: normal, karras, exponential, simple, ddim-uniform, sgm-uniform.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps of the sampler.")] = None,
+    guidance: Annotated[float | None, typer.Option("--guidance", help="Classifier-free guidance (CFG scale); 1 = off.")] = None,
+    clip_skip: Annotated[int | None, typer.Option("--clip-skip", help="Layer of the text encoder that is read; 1 = the last.")] = None,
+    prediction: Annotated[
+        str | None, typer.Option("--prediction", help="What the base predicts: epsilon or v_prediction. Default: what its files say.")
+    ] = None,
+    size: Annotated[int | None, typer.Option("--size", help="Side of the pictures in px. Default: the base's own.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the page. Default: checks/NAME in the lab.")] = None,
     device: DeviceOption = None,
     precision: Annotated[str, typer.Option("--precision", help="How the base is held: fp32, bf16 or fp16.")] = "fp32",
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what LoRA files do: which epochs to keep, whether they fire without their trigger, what they damage, what they copy."""
-    from loralab.engine.check import CheckRequest, check_files
+    """Say what LoRA files do: which to keep and at which strength, whether they fire without their trigger, what they damage and copy."""
+    from loralab.engine.check import CheckRequest, check_files, load_spec, sample_spec
     from loralab.screen import Screen, print_check
-    from loralab.spec import LoadSpec
-    from loralab.spec.load import overruled_load
 
-    load = overruled_load(LoadSpec(), device, precision)
-    request = CheckRequest(tuple(paths), base, dataset, trigger, embedder, minutes, seeds, out, order, load)
+    sample = sample_spec(negative=negative, sampler=sampler, schedule=schedule, steps=steps, guidance=guidance, clip_skip=clip_skip)
+    load = load_spec(device=device, precision=precision, prediction=prediction, size_px=size)
+    request = CheckRequest(
+        tuple(paths), base, dataset, tuple(trigger) if trigger else None, embedder, minutes, seeds, out, order, load, sample, prompts
+    )
     with Screen(quiet=as_json) as screen:
         outcome = check_files(request, _lab_folder(lab), screen)
     print_check(outcome.document, outcome.page, outcome.card, as_json)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from loralab.adapters import save_adapter
 from loralab.bases import embed_prompts, encode_images, load_base
@@ -63,41 +66,84 @@ def test_the_doses_are_ranked(outcome: CheckOutcome):
 
 
 def test_a_stronger_strength_changes_more(outcome: CheckOutcome):
-    change = [float(scores.change.mean()) for scores in outcome.result.strengths.values()]
-    assert list(outcome.result.strengths) == [0.25, 0.5, 0.75, 1.0, 1.25]
+    by_strength = next(found for found in outcome.result.strengths.values() if len(found) > 1)
+    change = [float(scores.change.mean()) for scores in by_strength.values()]
+    assert list(by_strength) == [0.4, 0.6, 0.8, 1.0, 1.2]
     assert change[0] < change[2] < change[4]
 
 
 def test_the_trigger_comes_from_the_captions(outcome: CheckOutcome):
-    assert outcome.check.trigger.words == "zorvex"
-    assert outcome.check.prompts.without == ("", "red square")
+    trigger = outcome.check.triggers[0]
+    assert trigger is not None
+    assert trigger.words == "zorvex"
+    assert outcome.check.prompts[0].without == ("", "red square")
+
+
+def test_the_advice_is_about_what_was_drawn(outcome: CheckOutcome):
+    advice = outcome.result.advice[""]
+    assert advice is not None
+    assert advice.use.label in outcome.result.scores
+    assert advice.use.strength in outcome.result.strengths[advice.use.label]
+    assert outcome.document["sentences"][0].startswith("Keep epoch ")
 
 
 def test_page_document_and_card_are_written(outcome: CheckOutcome):
     page = outcome.page.read_text(encoding="utf-8")
     assert "<script" not in page
-    assert page.count("<figure") == 3
+    assert page.count("<figure") == 2 + sum(len(found) > 1 for found in outcome.result.strengths.values())
     assert all(label in page for label in outcome.result.scores)
     assert len(page) < 10_000_000
     assert json.loads((outcome.page.parent / "check.json").read_text(encoding="utf-8"))["role"] == "epochs"
     assert outcome.card.read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_command_without_a_data_set_says_what_it_cannot_measure(
-    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    file = folders[0] / "zorvex-000072.safetensors"
-    main_ok = ["check", str(file), "--trigger", "zorvex", "--seeds", "4", "--lab", str(tmp_path / "lab"), "--json"]
+def checked(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict[str, Any]:
+    """Run the command and return its JSON document."""
     with pytest.raises(SystemExit) as stopped:
-        main(main_ok)
+        main(["check", *map(str, arguments), "--json"])
     assert stopped.value.code == 0
-    document = json.loads(capsys.readouterr().out)
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_people_s_own_settings_reach_the_pictures(folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "mine.txt").write_text("# mine\nzorvex on a table\n\nhouse, blue background\n", encoding="utf-8")
+    settings = ["--negative", "dark", "--sampler", "Euler a", "--steps", "3", "--guidance", "4", "--prediction", "v", "--size", "64"]
+    where = ["--prompts", tmp_path / "mine.txt", "--trigger", "zorvex", "--seeds", "4", "--lab", tmp_path / "lab"]
+    document = checked(capsys, folders[0] / "zorvex-000072.safetensors", *where, *settings)
     assert document["role"] == "file"
     assert document["files"][0]["resemblance"] is None
     assert any("--dataset" in sentence for sentence in document["sentences"])
+    assert document["prompts"] == {"trigger": ["zorvex on a table"], "without": ["on a table"], "unrelated": ["house, blue background"]}
+    assert document["sampling"] == "euler-a, 3 steps, guidance 4, negative \u201cdark\u201d, 64 px"
 
 
-def test_too_little_time_is_an_error_that_says_how_much_it_takes(folders: tuple[Path, Path], tmp_path: Path):
+def test_different_loras_stand_side_by_side_each_with_its_own_trigger(
+    folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    names = {"anna": "zorvex-000072", "base": "zorvex-000024"}  # a file may be called as the base is
+    for name, file in names.items():
+        (tmp_path / name).mkdir()
+        weights, metadata = load_file(folders[0] / f"{file}.safetensors"), {"ss_learning_rate": "1e-4" if name == "anna" else "2e-4"}
+        save_file(weights, tmp_path / name / "pytorch_lora_weights.safetensors", metadata)
+    given = ["--trigger", "zorvex", "--trigger", "mirka", "--seeds", "4", "--steps", "4"]
+    document = checked(capsys, tmp_path / "anna", tmp_path / "base", *given, "--lab", tmp_path / "lab")
+    assert (document["role"], [file["label"] for file in document["files"]]) == ("files", ["anna", "base"])
+    assert [file["trigger"] for file in document["files"]] == ["zorvex", "mirka"]
+    assert document["files"][0]["sha256"] != document["files"][1]["sha256"]
+    assert all(file["change"]["value"] > 0.05 for file in document["files"])
+    assert document["recipe"] is None
+    assert document["differences"] == {"learning rate": ["0.0001", "0.0002"]}
+
+
+def test_however_short_the_time_there_is_an_answer_and_it_says_what_it_lacks(folders: tuple[Path, Path], tmp_path: Path):
     request = CheckRequest((folders[0],), trigger="zorvex", minutes=0.001)
-    with pytest.raises(Exception, match=r"--minutes \d"):
-        check_files(request, tmp_path / "lab", lambda event: None)
+    found = check_files(request, tmp_path / "lab", lambda event: None)
+    assert found.check.n_seeds == 2
+    assert list(found.result.scores) == ["epoch 72"]
+    assert any("2 of 3 files" in text for text in found.result.gave_up)
+    assert "there was no time for" in found.page.read_text(encoding="utf-8")
+    drawn = {path.name for path in (tmp_path / "lab" / "store" / "images").iterdir()}
+    longer = check_files(replace(request, seeds=4), tmp_path / "lab", lambda event: None)
+    assert (longer.check.n_seeds, len(longer.result.scores), longer.result.gave_up) == (4, 3, ())
+    assert drawn < {path.name for path in (tmp_path / "lab" / "store" / "images").iterdir()}  # it goes on, and draws nothing again

@@ -9,12 +9,13 @@ from loralab.report.input import Picture
 
 @dataclass(frozen=True)
 class Point:
-    """One value with its interval on a curve."""
+    """One value with its interval; ``at`` is its place on a numeric axis, None where that is not known."""
 
     label: str
     value: float
     low: float
     high: float
+    at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,32 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chart:
-    """Curves over files or strengths."""
+    """Curves over files, steps or strengths; ``numeric``: the axis is true, from 0; else the points stand side by side."""
 
     title: str
     says: str
     across: str
     curves: tuple[Curve, ...]
+    numeric: bool = False
+    joined: bool = True
+
+
+@dataclass(frozen=True)
+class TrailPoint:
+    """What a file does at one strength: effect against damage."""
+
+    name: str
+    effect: Point
+    damage: Point
+    advised: bool = False
+
+
+@dataclass(frozen=True)
+class Trail:
+    """One file from weak to strong; the point at strength 1 carries its name."""
+
+    label: str
+    points: tuple[TrailPoint, ...]
 
 
 @dataclass(frozen=True)
@@ -49,6 +70,7 @@ class FileRow:
     copies: Point | None
     keep: bool
     why: str
+    trigger: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,18 +83,31 @@ class PictureRow:
 
 
 @dataclass(frozen=True)
+class Differences:
+    """In what the files' recipes differ, as their metadata tell: a column a file, a row a setting."""
+
+    files: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
 class CheckInput:
     """Everything on the page of a check."""
 
     title: str
     headline: str
     sentences: tuple[str, ...]
+    notes: tuple[str, ...]
     effect_word: str
     effect_says: str
     files: tuple[FileRow, ...]
     charts: tuple[Chart, ...]
-    scatter: Chart | None
+    trails: tuple[Trail, ...]
+    trails_say: str
     pictures: tuple[PictureRow, ...]
     training: tuple[Picture, ...]
+    training_says: str
     limits: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
+    differences: Differences | None = None
+    advice_word: str = "keep?"

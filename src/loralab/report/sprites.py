@@ -21,13 +21,13 @@ JPEG_QUALITY = 82
 GAP_SHARE = 1 / 32
 
 
-def make_sprite(pictures: Sequence[Picture | None]) -> str:
+def make_sprite(pictures: Sequence[Picture | None], thumb_px: int = THUMB_PX) -> str:
     """Return a ``data:`` address of the pictures side by side; None leaves its place empty. Raises ValueError without any picture."""
     tiles = [None if picture is None else _opened(picture.png) for picture in pictures]
     side = max((max(tile.size) for tile in tiles if tile is not None), default=0)
     if side == 0:
         raise ValueError("a sprite needs at least one picture")
-    side = side if side <= LOSSLESS_PX else THUMB_PX
+    side = side if side <= LOSSLESS_PX else thumb_px
     lossless = side <= LOSSLESS_PX
     step = side + round(side * GAP_SHARE)
     sheet = Image.new(

@@ -17,7 +17,7 @@ from loralab.engine.check.scores import (
     resemblance,
     worth_keeping,
 )
-from loralab.engine.check.writing import too_early
+from loralab.engine.check.sentences import too_early
 
 
 def test_unrelated_prompts_share_no_word_with_the_trigger_or_its_captions():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loralab.infer.estimate import t_critical
+from loralab.infer.estimate import estimate_contrast
 
 LEVEL = 0.95
 #: a distance below which this share of disturbed training pictures lie counts as a copy
@@ -56,8 +56,8 @@ def estimate_mean(units: np.ndarray) -> Estimate:
     n = len(units)
     if n < 2:
         raise ValueError(f"an interval needs at least 2 units, not {n}")
-    half = t_critical(n, LEVEL) * float(np.std(units, ddof=1)) / math.sqrt(n)
-    return Estimate(float(units.mean()), float(units.mean()) - half, float(units.mean()) + half, n)
+    found = estimate_contrast(units, n_images=n, level=LEVEL, floor=0.0)
+    return Estimate(found.effect, found.low, found.high, n)
 
 
 def estimate_share(units: np.ndarray) -> Estimate:
