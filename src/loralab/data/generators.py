@@ -1,21 +1,21 @@
-"""The table of data generators: a checked spec in, examples with known truth out."""
+"""Generated data: a checked spec in, examples with known truth out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Iterator
 
-from loralab.data.example import Example
-from loralab.data.grids import make_grids
-from loralab.data.shapes import make_shapes
 from loralab.errors import lab_error
-from loralab.spec.models import GridsData, ShapesData
-
-TABLE: Mapping[type[Any], Callable[[Any, int], list[Example]]] = {ShapesData: make_shapes, GridsData: make_grids}
+from loralab.generators import TABLE, Example, Generated, generator_of
 
 
-def make_examples(spec: ShapesData | GridsData, size_px: int) -> list[Example]:
+def make_examples(spec: Generated, size_px: int) -> list[Example]:
     """Return the examples that ``spec`` describes, as pictures of ``size_px``; raises LabError("spec") for data that is not generated."""
-    if type(spec) not in TABLE:
-        raise lab_error("spec", f"{type(spec).__name__} is not generated", f"one of {', '.join(kind.__name__ for kind in TABLE)}")
-    return TABLE[type(spec)](spec, size_px)
+    if not isinstance(spec, Generated):
+        raise lab_error("spec", f"{type(spec).__name__} is not generated", f"one of {', '.join(TABLE)}")
+    return list(_drawn(spec, size_px))
+
+
+def _drawn(spec: Generated, size_px: int) -> Iterator[Example]:
+    generator = generator_of(spec)
+    for factors in generator.factors(spec):
+        yield Example(generator.draw(spec, factors, size_px), generator.caption.format_map(factors), factors, "generated")

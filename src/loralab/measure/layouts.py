@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from loralab.data import make_examples
-from loralab.data.shapes import make_mask
+from loralab.generators import make_mask
 from loralab.measure.specimen import Specimen, alone
 from loralab.spec.models import COLOURS, GridsData
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import find_contours
 
-from loralab.data.shapes import make_mask
+from loralab.generators import make_mask
 from loralab.measure.picture import Context, Picture
 from loralab.measure.reading import Confusion, Instrument, Measure, Reading, Taking, inverted, measured, negated, not_measurable, table_of
 from loralab.measure.specimen import Specimen

@@ -8,7 +8,7 @@ import numpy as np
 from skimage.color import rgb2lab
 
 from loralab.data import make_examples
-from loralab.data.shapes import make_mask
+from loralab.generators import make_mask
 from loralab.spec.models import COLOURS, ShapesData
 
 

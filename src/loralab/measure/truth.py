@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from loralab.data.shapes import make_mask
+from loralab.generators import make_mask
 from loralab.measure.arrangements import make_arrangements
 from loralab.measure.colour import GREY_CHROMA
 from loralab.measure.comparison import COARSE_PX, MOST_SHIFT, coarse

@@ -13,7 +13,8 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml.comments import CommentedMap
 
 from loralab.errors import Problem
-from loralab.spec.mistakes import DATA_KINDS, problem_of
+from loralab.spec.data_kinds import KINDS
+from loralab.spec.mistakes import problem_of
 from loralab.spec.models import StudySpec
 from loralab.spec.tree import Location, plain
 
@@ -36,7 +37,7 @@ class Rest:
         node: Any = self.value
         found: Location = ()
         for number, part in enumerate(location):
-            if number == 2 and location[0] == "data" and part in DATA_KINDS:
+            if number == 2 and location[0] == "data" and part in KINDS:
                 continue  # which kind of data it was taken for
             if isinstance(node, list) and isinstance(part, int):
                 if part >= len(node):

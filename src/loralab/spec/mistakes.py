@@ -15,11 +15,9 @@ from ruamel.yaml.comments import CommentedBase
 from loralab.errors import Problem
 from loralab.spec import models
 from loralab.spec.cells import GRAMMAR
+from loralab.spec.data_kinds import KINDS
 from loralab.spec.tree import Location, where
 
-DATA_KINDS: Mapping[str, type[BaseModel]] = {
-    "shapes": models.ShapesData, "grids": models.GridsData, "images_of": models.ImagesOfData, "folder": models.FolderData,
-}  # fmt: skip
 #: a part of the file whose entries have names -> what one entry is called
 ENTRIES = {"data": "data", "arms": "arm", "experiments": "experiment", "presets": "preset"}
 #: lists of entries -> what one is called, and the key by which it is known
@@ -152,8 +150,8 @@ def model_at(location: Location) -> type[BaseModel] | None:
             return models.TrainSpec
         case ("presets", _, "sample"):
             return models.SampleSpec
-        case ("data", _, str(kind)) if kind in DATA_KINDS:
-            return DATA_KINDS[kind]
+        case ("data", _, str(kind)) if kind in KINDS:
+            return KINDS[kind]
     model: type[BaseModel] | None = models.StudySpec
     for part in location:
         if isinstance(part, str) and model is not None and part in model.model_fields:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from loralab.data.tags import says, split_tags, without_words
 from loralab.data.trigger import Trigger, guess_trigger, shared_words
+from loralab.generators import generator_of
 from loralab.spec import ArmSpec, Cell, FolderData, ImagesOfData, StudySpec
 
 UNKNOWN = "its trigger is not known before its captions are read, so nothing is drawn without it; name it with `trigger:`"
@@ -21,14 +22,11 @@ def captions_of(spec: StudySpec, arm: ArmSpec) -> list[str]:
     data = spec.data[arm.data]
     if isinstance(data, ImagesOfData):
         return [(arm.captions or "{prompt}").format(prompt=prompt) for prompt in data.prompts]
-    if arm.captions is None:
-        return []
     if isinstance(data, FolderData):
-        return [] if _placeholders(arm.captions) else [arm.captions.format()]
-    if hasattr(data, "sizes"):
-        return [arm.captions.format_map(_Shown(columns=size[0], rows=size[2], size=size)) for size in data.sizes]
-    fills = data.fill if isinstance(data.fill, tuple) else (data.fill,) * len(data.shapes)  # type: ignore[union-attr]
-    return [arm.captions.format_map(_Shown(fill=fill, shape=shape)) for fill, shape in zip(fills, data.shapes, strict=True)]  # type: ignore[union-attr]
+        return [] if arm.captions is None or _placeholders(arm.captions) else [arm.captions.format()]
+    generator = generator_of(data)
+    template = generator.caption if arm.captions is None else arm.captions
+    return [template.format_map(_Shown(factors)) for factors in generator.factors(data)]
 
 
 def _placeholders(template: str) -> list[str]:

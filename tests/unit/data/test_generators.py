@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from loralab.data import caption_for, make_examples, read_folder, write_kohya_folder
-from loralab.data.generators import TABLE
 from loralab.errors import LabError
 from loralab.spec.models import COLOURS, SHAPES, GridsData, ShapesData
 
@@ -65,15 +64,6 @@ def test_grids_have_full_lines_at_equal_divisions_and_nowhere_else(columns: int,
     assert len(np.split(dark_rows, np.flatnonzero(np.diff(dark_rows) > 1) + 1)) == rows + 1
     starts = [block[0] for block in np.split(dark_columns, np.flatnonzero(np.diff(dark_columns) > 1) + 1)]
     assert np.ptp(np.diff(starts)) <= 1
-
-
-def test_every_row_of_the_table_draws_what_its_spec_says():
-    specs = [ShapesData(generate="shapes", shapes=("circle", "heart")), GridsData(generate="grids", sizes=("2x2", "3x3"))]
-    assert {type(spec) for spec in specs} == set(TABLE)
-    for spec in specs:
-        examples = make_examples(spec, 64)
-        assert len(examples) == 2
-        assert all(example.image.shape == (64, 64, 3) and example.caption and example.factors for example in examples)
 
 
 def test_captions_fill_placeholders_and_name_unknown_ones():
