@@ -11,13 +11,13 @@ from PIL import Image
 from pydantic import ValidationError
 
 from loralab.data import caption_for, make_examples
-from loralab.engine.arm_triggers import captions_of
 from loralab.generators import TABLE, Example, Generated, generator_of
 from loralab.generators.colours import COLOURS
 from loralab.generators.grids import line_starts
 from loralab.generators.shapes import make_mask
 from loralab.spec import StudySpec
 from loralab.spec.data_kinds import KINDS
+from loralab.study.triggers import captions_of
 
 PX = 96
 

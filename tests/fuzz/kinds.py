@@ -19,7 +19,8 @@ from loralab.adapters import load_adapter
 from loralab.audit import audit_dataset
 from loralab.audit.page import render_audit
 from loralab.audit.whole import shrink
-from loralab.bases.checkpoint import configs_of, family_of, schedule_config, unwrapped
+from loralab.bases.checkpoint import configs_of, family_of, unwrapped
+from loralab.bases.family import FAMILIES
 from loralab.bases.header import read_header
 from loralab.data import draw_caption, find_trigger, gather_dataset, guess_trigger, make_showings, make_training_pictures
 from loralab.data.buckets import make_rule, resize_to_cover
@@ -147,8 +148,9 @@ def checkpoint(rng: random.Random, place: Path) -> bool:
         out.write(struct.pack("<Q", length) + text)
         out.truncate(8 + len(text) + n_bytes)
     found, _ = unwrapped(read_header(file))
-    schedule_config(found)
-    configs_of(file.name, found, family_of(file.name, found))
+    family = family_of(file.name, found)
+    FAMILIES[family].schedule_config(found)
+    configs_of(file.name, found, family)
     return True
 
 
