@@ -282,9 +282,10 @@ def _run(
     minutes: float | None = None,
 ) -> None:
     from loralab.engine.preflight import checked_study
-    from loralab.spec.load import held_as
+    from loralab.spec.load import held_as, preset_of
 
     loaded = held_as(checked_study(path, preset), device, precision)
+    in_rounds = in_rounds or preset_of(loaded).looks
     if in_rounds:
         from loralab.study.looks import with_looks
 

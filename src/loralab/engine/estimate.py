@@ -8,10 +8,12 @@ from typing import Any
 
 from loralab.errors import LabError, Problem
 from loralab.infer.judge import InstrumentFacts
+from loralab.infer.looks import PLANNED
 from loralab.infer.power import ClaimPlan, plan_claims
 from loralab.measure import TABLE
 from loralab.spec import BASE, base_of
 from loralab.spec.load import Loaded, preset_of, train_spec_of
+from loralab.study.looks import limited
 from loralab.study.measures import card_name, plain_measure
 from loralab.study.plan import StudyPlan, differences, make_plan
 from loralab.study.triggers import trigger_of
@@ -89,15 +91,23 @@ def describe_plan(loaded: Loaded, lab: Path, *, calibrate: bool = False) -> dict
     first = calibrations[plan.bases[0]]
     rates = {own: calibration.rates for own, calibration in calibrations.items()}
     uncarded = [own for own in plan.bases if not {*map(card_name, study_measures(plan.spec, own))} <= shipped_cards(bases[own]).keys()]
-    cost = estimate_cost(plan, rates, {own: bases[own].size_px for own in plan.bases}, uncarded)
+    sizes = {own: bases[own].size_px for own in plan.bases}
+    cost = estimate_cost(plan, rates, sizes, uncarded)
+    parts = {n: limited(plan, dict.fromkeys(plan.cells, n)) for n in PLANNED.trainings if n <= most_trainings(plan)}
+    looks = [{"trainings": n, "minutes": estimate_cost(part, rates, sizes, uncarded).minutes} for n, part in parts.items()]
     return {
         "study": loaded.spec.study, "about": loaded.spec.about, "preset": loaded.preset or "none", "study_sha256": loaded.sha256,
         "base": base_names(bases), "lab": str(lab), "n_arms": len(plan.arms), "n_runs": len(plan.runs), "n_images": plan.n_images,
         "n_cells": len(plan.cells), "memory": vars(predicted) | {name: getattr(plan.sizes, name) for name in GROUPING},
-        "cost": vars(cost) | {"rates": vars(rates[plan.bases[0]]), "rates_measured": first.measured} | _busy(first.busy),
+        "looks": looks, "cost": vars(cost) | {"rates": vars(rates[plan.bases[0]]), "rates_measured": first.measured} | _busy(first.busy),
         "device": str(bases[BASE].device), "arms": [_arm_row(loaded, name) for name in plan.arms],
         "claims": [_claim_row(row) for row in claim_plans(loaded)], "pairs": _pairs(plan), "notes": list(plan.notes),
     }  # fmt: skip
+
+
+def most_trainings(plan: StudyPlan) -> int:
+    """Return how often the arm is trained that is trained most often."""
+    return max((run.replicate + 1 for run in plan.runs), default=0)
 
 
 def _busy(then: float | None) -> dict[str, float | int | None]:

@@ -77,7 +77,15 @@ def _row(verdict: Verdict, unit: str) -> str:
     mark, word = CHIPS[verdict.verdict]
     why = " ".join(part for part in (reason_sentence(verdict), would_tell(verdict)) if part)
     word = f"{word}, exploratory" if verdict.exploratory else word
-    cells = (verdict.say, verdict.article, f"{mark} {word}", f"{effect} ({verdict.measure}, {verdict.cell})", interval, margin, why)
+    cells = (
+        verdict.say,
+        verdict.article,
+        f"{mark} {word}" + (f": {verdict.found}" if verdict.found else ""),
+        f"{effect} ({verdict.measure}, {verdict.cell})",
+        interval,
+        margin,
+        why,
+    )
     return "| " + " | ".join(plain(cell) for cell in cells) + " |"
 
 

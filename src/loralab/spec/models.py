@@ -231,7 +231,10 @@ class PresetSpec(Strict):
     train: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `train`.")
     sample: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `sample`.")
     verdicts: bool = Field(True, description="Whether verdicts are printed; a smoke run prints none.")
-    alpha: float = Field(0.05, gt=0, lt=1, description="Error rate that this preset may spend on each experiment.")
+    alpha: float = Field(0.05, gt=0, lt=1, description="Error rate of each experiment, shared by its claims and spent over the looks.")
+    looks: bool = Field(
+        False, description="Look after 8, 16 and 32 trainings, and go on only with what is open, as `--until decided` does."
+    )
     null_of: tuple[str, ...] = Field(
         (), description="Arms that get a twin of random adapters, which change the predicted noise as much as the trained ones."
     )
