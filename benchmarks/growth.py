@@ -23,8 +23,9 @@ from loralab.adapters import make_adapter
 from loralab.bases import Base, embed_prompts, load_base
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import LoadSpec, SampleSpec, TrainSpec
+from loralab.spec.packing import pack_runs
 from loralab.study.plan import MAX_IMAGES, MAX_STACK
-from loralab.train import TrainRun, pack_runs, train_stack
+from loralab.train import TrainRun, train_stack
 
 STEPS = 4
 

@@ -24,8 +24,9 @@ from loralab.bases import Base, embed_prompts, encode_images, load_base
 from loralab.data import make_examples
 from loralab.petri import petri_folder
 from loralab.spec import LoadSpec, ShapesData, TrainSpec
+from loralab.spec.packing import pack_runs
 from loralab.study.plan import MAX_STACK
-from loralab.train import TrainRun, pack_runs, train_in_parts
+from loralab.train import TrainRun, train_in_parts
 from loralab.train.losses import make_noise_schedule
 
 ARMS, REPLICATES = 8, 8

@@ -177,13 +177,14 @@ def _shares(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> torch.Tensor |
 
     In text encoders text_encoder_lr / lr, in the UNet 1; in `up` factors loraplus_ratio times that (Hayou et al. 2024, arXiv:2402.12354).
     """
-    text = torch.tensor([recipe.text_encoder_lr / recipe.lr if recipe.trains_text else 1.0 for recipe in recipes])
-    plus = torch.tensor([recipe.loraplus_ratio for recipe in recipes])
-    if bool((text == 1).all() and (plus == 1).all()):
+    text = [recipe.text_encoder_lr / recipe.lr if recipe.trains_text else 1.0 for recipe in recipes]
+    plus = [recipe.loraplus_ratio for recipe in recipes]
+    if set(text) == set(plus) == {1.0}:
         return None
-    text, plus = text.to(stack.flat.device), plus.to(stack.flat.device)
-    shares = torch.where(stack.text_columns, text[:, None], 1.0)
-    return shares if bool((plus == 1).all()) else torch.where(stack.up_columns, shares * plus[:, None], shares)
+    shares = torch.where(stack.text_columns, torch.tensor(text, device=stack.flat.device)[:, None], 1.0)
+    if set(plus) == {1.0}:
+        return shares
+    return torch.where(stack.up_columns, shares * torch.tensor(plus, device=stack.flat.device)[:, None], shares)
 
 
 def _gradient(

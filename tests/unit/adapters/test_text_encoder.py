@@ -18,8 +18,9 @@ from loralab.bases.unet_names import kohya_key
 from loralab.errors import LabError
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec.models import SampleSpec, TrainSpec
+from loralab.spec.packing import pack_runs
 from loralab.store import canonical_json
-from loralab.train import TrainRun, pack_runs, train_stack
+from loralab.train import TrainRun, train_stack
 from loralab.train.streams import init_seed, sample_noise, sample_order
 
 pytestmark = pytest.mark.usefixtures("one_thread")
