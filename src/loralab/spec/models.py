@@ -19,7 +19,7 @@ from loralab.spec.strict import Strict
 #: what other packages find here; data and recipes have files of their own
 __all__ = [
     "COLOURS", "MAX_STRENGTH", "NAME", "RESERVED_NAMES", "SHAPES", "ArmSpec", "ClaimSpec", "CurveSpec", "DataSpec", "Expectation",
-    "ExperimentSpec", "Finding", "FolderData", "GridsData", "ImagesOfData", "LoadSpec", "PresetSpec", "SampleSpec", "ShapesData",
+    "ExperimentSpec", "FolderData", "GridsData", "ImagesOfData", "LoadSpec", "PresetSpec", "SampleSpec", "ShapesData",
     "StackedLora", "StudySpec", "TrainSpec",
 ]  # fmt: skip
 
@@ -30,7 +30,6 @@ RESERVED_NAMES = DEVICE_NAMES
 #: the strengths that a curve may ask for; LoRAs are seldom used beyond.
 MAX_STRENGTH = 4.0
 
-Finding = Literal["higher", "lower", "no change", "unclear"]
 Expectation = Literal["higher", "lower", "no change"]
 
 

@@ -88,7 +88,7 @@ def test_a_line_that_was_cut_off_is_made_again(aa, tmp_path):
 def test_the_rates_count_studies_not_claims(aa):
     # study 0: two alarms among its claims, study 1: none, study 2: called learned and no alarm between the arms
     def study(index, **found):
-        quiet = {"shared": "unclear", "alone": "unclear", "learned": "unclear", "effect": 0.0}
+        quiet = {"shared": "open", "alone": "open", "learned": "open", "effect": 0.0}
         findings = {measure: quiet | found.get(measure, {}) for measure in aa.MEASURES}
         effects = {measure: {"a": [0.0] * 4, "b": [0.0] * 4} for measure in aa.MEASURES}
         return {"suite": "same", "index": index, "settings": aa.settings(), "runs": 8, "findings": findings, "effects": effects}

@@ -203,7 +203,7 @@ function drawControls() {
     select.addEventListener("change", () => { state.pins[d] = select.value; draw(); });
     return make("label", {}, CALLED[d], select);
   }));
-  const ranks = ["supported", "contradicted", "inconclusive", "not_measurable"];
+  const ranks = ["supported", "leaning", "contradicted", "open", "not_measurable"];
   const claims = [...DATA.claims].sort((a, b) => ranks.indexOf(a.kind) - ranks.indexOf(b.kind));
   byId("claims").replaceChildren(...claims.map(claim => {
     const button = make("button", { type: "button", className: "claim" }, make("span", { textContent: claim.say }), make("br"), make("span", { className: `chip ${claim.kind}`, textContent: claim.outcome }));
