@@ -25,16 +25,19 @@ def _words(caption: str) -> tuple[str, ...]:
     return tuple(words_of(caption.lower()))
 
 
-def check_captions(facts: Sequence[Facts], trigger: str) -> Iterator[Remark]:
-    """Yield what is to be said about the captions of a set."""
+def check_trigger(facts: Sequence[Facts], trigger: str) -> Iterator[Remark]:
+    """Yield what is to be said about how captions use the trigger."""
     terms = terms_of(facts)
-    if trigger:
-        yield from _coverage(facts, trigger)
-        yield from _place(facts, terms, trigger)
-        yield from _fused(facts, terms, trigger)
+    yield from _coverage(facts, trigger)
+    yield from _place(facts, terms, trigger)
+    yield from _fused(facts, terms, trigger)
+
+
+def check_captions(facts: Sequence[Facts]) -> Iterator[Remark]:
+    """Yield what is to be said about the captions of a set, whatever its trigger."""
     yield from _wordless(facts)
     yield from _same_captions(facts)
-    yield from _spellings(terms)
+    yield from _spellings(terms_of(facts))
 
 
 def _coverage(facts: Sequence[Facts], trigger: str) -> Iterator[Remark]:
