@@ -68,5 +68,5 @@ def test_files_come_in_natural_order_and_are_the_replicates(tmp_path: Path):
 
 def test_no_file_is_said_with_its_line(tmp_path: Path):
     (tmp_path / "second.yaml").write_text(ELSEWHERE, encoding="utf-8")
-    with pytest.raises(LabError, match=r"line 9: no file matches 'out/seed"):
+    with pytest.raises(LabError, match=r"line 9: arm 'own': no file matches 'out/seed"):
         load_study(tmp_path / "second.yaml")
