@@ -1,7 +1,5 @@
 """The plan: which cells, runs and controls a study needs, as a pure function of its file."""
 
-import hashlib
-import json
 from pathlib import Path
 
 from loralab.spec import AdapterSource, Cell, load_study
@@ -97,13 +95,6 @@ def test_a_shortened_training_ends_where_it_ends():
     assert not any(block.step for block in plan.blocks)
 
 
-def test_a_study_without_curves_keeps_its_hash(tmp_path):
-    # the hash of this text before studies knew curves
-    text = ARTICLE.with_name("pilot.yaml")
-    tree = load_study(text).spec.model_dump(mode="json", exclude={"presets", "load"})
-    assert all(experiment.pop("curves") == [] for experiment in tree["experiments"].values())
-    assert all((arm.pop("stack"), arm.pop("base"), arm.pop("trigger")) == ([], None, None) for arm in tree["arms"].values())
-    assert all((arm.pop("factors"), arm.pop("family"), arm.pop("levels")) == ({}, "", {}) for arm in tree["arms"].values())
-    assert all(claim.pop("effect") == "" for experiment in tree["experiments"].values() for claim in experiment["claims"])
-    old = hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-    assert load_study(text).sha256 == old
+def test_a_study_keeps_its_hash_whatever_could_be_said_later():
+    # the hash of this text in the version before studies knew triggers, factors, looks and most of a recipe's knobs
+    assert load_study(ARTICLE.with_name("pilot.yaml")).sha256 == "f9d9ded215c0ee575aca5aa0cb7105edfe44adf79bb27d6e0296bf56587afbd6"
