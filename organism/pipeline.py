@@ -101,6 +101,8 @@ def save_pipeline(pipeline: StableDiffusionPipeline, folder: Path) -> None:
     for path in folder.glob("*/config.json"):
         config = json.loads(path.read_text(encoding="utf-8"))
         config.pop("_name_or_path", None)  # where the part lay on the machine that made it
+        if "dtype" in config:  # transformers would obey it, and diffusers not: a text encoder in halves beside a UNet that is not
+            config["dtype"] = "float32"
         path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8", newline="\n")
     for path in folder.rglob("*.safetensors"):
         path.chmod(0o644)  # safetensors writes 600, which an installed package must not keep

@@ -39,12 +39,23 @@ PrecisionOption = Annotated[
     ),
 ]
 
+OnOption = Annotated[
+    str,
+    typer.Option(
+        "--on",
+        help="Where it is done: `ray` (a Ray of this machine), `ray://HOST:PORT` (a cluster). Default: here.",
+        metavar="WHERE",
+    ),
+]
+
 
 @app.command()
-def demo(lab: LabOption = None, smoke: SmokeOption = False, precision: PrecisionOption = None, as_json: JsonOption = False) -> None:
+def demo(
+    lab: LabOption = None, smoke: SmokeOption = False, precision: PrecisionOption = None, on: OnOption = "", as_json: JsonOption = False
+) -> None:
     """Run the article study on the embedded base and print the path of its report."""
     preset = "smoke" if smoke else "quick"
-    _run(shipped_study("article"), preset, lab, plan=False, gate=False, as_json=as_json, precision=precision)
+    _run(shipped_study("article"), preset, lab, plan=False, gate=False, as_json=as_json, precision=precision, on=on)
 
 
 @app.command()
@@ -73,6 +84,7 @@ def run(
     ] = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
+    on: OnOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Train every arm of a study, draw, measure and judge; the same command goes on where it was cut off."""
@@ -88,7 +100,7 @@ def run(
         raise lab_error("spec", "a smoke run with looks", "--quick, --full or no preset", "a smoke run prints no verdict")
     _run(
         path, chosen[0] if chosen else None, lab, plan=plan, calibrate=calibrate, gate=gate, as_json=as_json, anyway=anyway, device=device,
-        precision=precision, in_rounds=until is not None or minutes is not None, minutes=minutes,
+        precision=precision, on=on, in_rounds=until is not None or minutes is not None, minutes=minutes,
     )  # fmt: skip
 
 
@@ -181,7 +193,7 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Look at a training set before anyone trains: captions, trigger, twins, balance, and what the pictures share in silence."""
-    from loralab.audit import run_audit
+    from loralab.auditing import run_audit
     from loralab.screen import print_audit
 
     print_audit(*run_audit(dataset, base=base, trigger=trigger, out=out), as_json)
@@ -234,12 +246,12 @@ def instruments(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def doctor(lab: LabOption = None, as_json: JsonOption = False) -> None:
-    """Say what this machine has, and check that the embedded base loads and draws."""
-    from loralab.engine.doctor import examine
+def doctor(lab: LabOption = None, on: OnOption = "", as_json: JsonOption = False) -> None:
+    """Say what this machine has, or with --on what a cluster has, and check that the embedded base loads and draws."""
+    from loralab.engine.doctor import examine, examine_places
     from loralab.screen import print_facts
 
-    print_facts(examine(_lab_folder(lab)), as_json)
+    print_facts(examine_places(_lab_folder(lab), on) if on else examine(_lab_folder(lab)), as_json)
 
 
 @app.command()
@@ -280,6 +292,7 @@ def _run(
     precision: str | None = None,
     in_rounds: bool = False,
     minutes: float | None = None,
+    on: str = "",
 ) -> None:
     from loralab.engine.preflight import checked_study
     from loralab.spec.load import held_as, preset_of
@@ -306,7 +319,7 @@ def _run(
         from loralab.engine.whole import run_study
         from loralab.study.looks import Budget
 
-        outcome = run_study(loaded, folder, screen, Budget(minutes) if in_rounds else None)
+        outcome = run_study(loaded, folder, screen, Budget(minutes) if in_rounds else None, on)
     print_outcome(outcome, as_json)
     if gate:
         raise typer.Exit(outcome.gate_code())

@@ -16,7 +16,7 @@ from loralab.terminal import Screen as Screen
 from loralab.terminal import console as console_for_output
 
 if TYPE_CHECKING:
-    from loralab.audit import Audit
+    from loralab.auditing import Audit
     from loralab.engine.whole import Outcome
 
 WORDS = {

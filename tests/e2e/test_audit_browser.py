@@ -9,7 +9,7 @@ import pytest
 from browsers import show
 from test_report_browser import CONTRAST
 
-from loralab.audit import run_audit
+from loralab.auditing import run_audit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 from audit.test_balance import save_nine_to_one

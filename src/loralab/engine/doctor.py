@@ -31,6 +31,25 @@ def examine(lab: Path) -> dict[str, str]:
     return facts | _base_facts()
 
 
+def examine_places(lab: Path, on: str) -> dict[str, str]:
+    """Return what the Ray cluster at ``on`` has, node by node, and whether each node sees the lab and has what this machine has."""
+    from loralab.work import ray
+
+    ours = ray.join(ray.address_of(on))
+    try:
+        cluster = ray.examine_cluster()
+        facts = {"nodes": str(cluster.nodes), "places": f"{cluster.processors} processor cores, {cluster.devices} CUDA devices"}
+        here = {"loralab": __version__, "torch": version("torch"), "python": platform.python_version()}
+        for number, row in enumerate(ray.examine_nodes(lab), start=1):
+            other = [f"{name} {row[name]} (here {value})" for name, value in here.items() if row[name] != value]
+            told = f"{row['machine']}, {row['cores']} cores, sees the lab: {row['sees the lab']}"
+            facts[f"node {number}, {row['address']}"] = told + (f"; differs: {', '.join(other)}" if other else "")
+        return facts
+    finally:
+        if ours:
+            ray.leave()
+
+
 def _lab_facts(lab: Path) -> dict[str, str]:
     store = Store(lab / "store")
     free = shutil.disk_usage(lab).free / 2**30

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from loralab.data import Trigger
 from loralab.errors import LabError, Problem
 from loralab.infer.judge import InstrumentFacts
 from loralab.infer.looks import PLANNED
@@ -129,14 +128,8 @@ def _arm_row(loaded: Loaded, name: str) -> dict[str, Any]:
     return {
         "name": name, "data": arm.data, "captions": arm.captions or "the data's own", "runs": recipe.replicates, "recipe": text,
         "trigger": "" if trigger is None else trigger.words, "trigger_from": "" if trigger is None else trigger.told,
-        "trigger_shown": _shown(trigger, arm.control == "placebo"),
+        "trigger_shown": "not known" if trigger is None else trigger.words + (" (guessed)" if trigger.guessed else ""),
     }  # fmt: skip
-
-
-def _shown(trigger: Trigger | None, is_placebo: bool) -> str:
-    if trigger is None:
-        return "none" if is_placebo else "not known"
-    return trigger.words + (" (guessed)" if trigger.guessed else "")
 
 
 def _claim_row(plan: ClaimPlan) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from loralab.portable import memory_bytes
 from loralab.spec import BASE, BaseSource, LoadSpec, SampleSpec, TrainSpec, base_of
 from loralab.study.plan import MAX_IMAGES, MAX_STACK, Sizes, StudyPlan
 from loralab.train.loop import dry_step
+from loralab.train.parts import LEAST_RUNS
 
 #: of the device's whole memory, not of what is free just now: a resumed study must group as it did at first
 SHARE = 0.7
@@ -56,14 +57,34 @@ class Demand:
         return max(0, int((room - self.fixed) // self.each)) if self.each else MAX_STACK
 
 
-def sized(plan: StudyPlan, bases: Mapping[BaseSource, Base]) -> StudyPlan:
-    """Return the plan with the sizes of this device; petri's usual ones need no dry run, only room for their processes."""
+def sized(plan: StudyPlan, bases: Mapping[BaseSource, Base], places: int | None = None) -> StudyPlan:
+    """Return the plan with the sizes of this device; petri's usual ones need no dry run, only room for their processes.
+
+    With ``places``, those of a cluster, work goes to them group by group: a place has no processes beside it, and stacks are small enough
+    for every place to have one.
+    """
+    if places is not None:
+        return _spread_over(sized_alone(plan, bases), places)
     load, processes = plan.spec.load, processes_for(plan, bases)
     if all(base.name == "petri" for base in bases.values()) and load.memory_gib is None:
         room = room_bytes(load, bases[BASE].device)
         processes = max(1, min(processes, int((room - OVERHEAD_BYTES) // PETRI_PROCESS_BYTES)))
         return replace(plan, sizes=Sizes(MAX_STACK * processes, checkpointing=load.gradient_checkpointing or False, processes=processes))
     return replace(plan, sizes=size_work(bases, plan, processes))
+
+
+def sized_alone(plan: StudyPlan, bases: Mapping[BaseSource, Base]) -> StudyPlan:
+    """Return the plan with the sizes of one process."""
+    load = plan.spec.load
+    if all(base.name == "petri" for base in bases.values()) and load.memory_gib is None:
+        return replace(plan, sizes=Sizes(checkpointing=load.gradient_checkpointing or False))
+    return replace(plan, sizes=size_work(bases, plan))
+
+
+def _spread_over(plan: StudyPlan, places: int) -> StudyPlan:
+    trained = sum(1 for run in plan.runs if plan.spec.arms[run.arm].trained_here)
+    stack = min(plan.sizes.stack, max(LEAST_RUNS, -(-trained // places)))
+    return replace(plan, sizes=replace(plan.sizes, stack=stack))
 
 
 def processes_for(plan: StudyPlan, bases: Mapping[BaseSource, Base]) -> int:

@@ -34,7 +34,11 @@ def checked_study(path: Path, preset: str | None = None) -> Loaded:
 
     Every picture of every folder is decoded and every LoRA file's header is read; bases are looked for, not loaded.
     """
-    draft = draft_study(path, preset)
+    return checked(draft_study(path, preset))
+
+
+def checked(draft: Draft) -> Loaded:
+    """Return the study of a draft, behind looking at all that its text names."""
     if draft.spec is not None:
         _check_instruments(draft, draft.spec)
         examples = {name: _read_data(draft, draft.spec, name) for name in draft.spec.data}

@@ -7,7 +7,8 @@ import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -41,7 +42,7 @@ from loralab.study.result import LEDGER_FILE, READINGS_FILE, StudyResult, load_r
 from loralab.study.rounds import Round, plan_round
 from loralab.work.events import Event, StageClock
 from loralab.work.execute import execute
-from loralab.work.executor import Executor
+from loralab.work.executor import Executor, spread
 from loralab.work.processes import with_processes
 
 GATE_CODES = {"supported": 0, "contradicted": 10, "leaning": 11, "open": 11, "not_measurable": 12}
@@ -68,30 +69,30 @@ class Outcome:
         return max((GATE_CODES[verdict.verdict] for verdict in self.verdicts if not verdict.exploratory), default=0)
 
 
-def run_study(loaded: Loaded, lab: Path, listen: Listener, budget: Budget | None = None) -> Outcome:
+def run_study(loaded: Loaded, lab: Path, listen: Listener, budget: Budget | None = None, on: str = "") -> Outcome:
     """Carry the study out, judge it, write its report; what is already in the store is not made again.
 
-    With a ``budget`` it is made in rounds, each of which goes on only with what is open (``loaded`` then comes from `with_looks`).
+    With a ``budget`` it is made in rounds, each of which goes on only with what is open (``loaded`` then comes from `with_looks`). ``on``
+    says where: "" is here, `ray` and `ray://HOST:PORT` are Ray's (docs/many-machines.md).
+
     Raises LabError; what was finished before stays in the store, and the same call goes on from there.
     """
     clock, store = StageClock(), Store(lab / "store")
     with clock.stage("load the base"):
         bases = load_bases(loaded)
-        plan = sized(make_plan(loaded.spec), bases)
-    drop_mistaken(store)
-    attempt = freeze(loaded, lab, bases)
-    folder, executor = study_folder(lab, plan.spec.study), executor_of(plan, bases)
+        executor, plan = placed(make_plan(loaded.spec), bases, lab, on)
+    folder = study_folder(lab, plan.spec.study)
 
     def make(part: StudyPlan) -> StudyResult:
         its = plan_round(part, {source: facts_of(base) for source, base in bases.items()}, loaded.folder)
-        carry_out(its, store, executor, clock, folder, listen)
+        carry_out(replace(its, groups=spread(its.groups, executor.places)), store, executor, clock, folder, listen)
         with clock.stage("judge"):
             return gather(loaded, lab, its, store, bases)
 
-    try:
+    with closing(executor):
+        drop_mistaken(store)
+        attempt = freeze(loaded, lab, bases)
         result, verdicts = _once(plan, make, clock) if budget is None else run_rounds(plan, make, folder / LEDGER_FILE, budget)
-    finally:
-        executor.close()
     if preset_of(loaded).verdicts:
         save_verdicts(result, verdicts)
     note_times(result, attempt, clock)
@@ -110,8 +111,21 @@ def _once(plan: StudyPlan, make: Callable[[StudyPlan], StudyResult], clock: Stag
 
 
 def executor_of(plan: StudyPlan, bases: dict[BaseSource, Base]) -> Executor:
-    """Return what carries the study out: this process, with as many beside it as the plan's sizes say."""
+    """Return what carries the study out here: this process, with as many beside it as the plan's sizes say."""
     return with_processes({base.fingerprint: base for base in bases.values()}, plan.sizes.processes, run_stage)
+
+
+def placed(plan: StudyPlan, bases: dict[BaseSource, Base], lab: Path, on: str) -> tuple[Executor, StudyPlan]:
+    """Return what carries the study out, here or on a Ray cluster, and the plan with the sizes that fit it."""
+    if not on:
+        plan = sized(plan, bases)
+        return executor_of(plan, bases), plan
+    from loralab.work.ray import RayExecutor, address_of
+
+    on_device = any(base.device.type == "cuda" for base in bases.values())
+    held = {base.fingerprint: base for base in bases.values()}
+    executor = RayExecutor(held, lab, address_of(on), on_device=on_device, run_stage=run_stage)
+    return executor, sized(plan, bases, executor.places)
 
 
 def freeze(loaded: Loaded, lab: Path, bases: dict[BaseSource, Base]) -> int:

@@ -136,3 +136,4 @@ class ReportInput:
     provenance: Provenance
     notes: tuple[str, ...] = ()
     controls: tuple[ControlRow, ...] = ()
+    has_explorer: bool = False  # whether every picture lies on a page beside this one

@@ -25,6 +25,7 @@ from loralab.portable import remove, replace
 from loralab.report import words
 from loralab.report.bars import make_bar
 from loralab.report.doses import damage_caption, damage_figure, dose_caption, dose_figure
+from loralab.report.explorer.records import claim_address
 from loralab.report.input import CardSummary, Picture, ReportInput, Strip, StripRow
 from loralab.report.sentences import answer, clause
 from loralab.report.sprites import make_sprite
@@ -137,6 +138,7 @@ def _environment() -> Environment:
     }  # fmt: skip
     environment.globals |= {
         "answer": answer,
+        "claim_address": claim_address,
         "make_bar": make_bar,
         "dose_figure": dose_figure,
         "damage_figure": damage_figure,

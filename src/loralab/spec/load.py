@@ -99,10 +99,18 @@ def draft_study(path: Path, preset: str | None = None) -> Draft:
 
     Raises LabError("spec") where there is no file, or none that can be read as YAML.
     """
-    text = read_text(path)
-    tree, problems = parse_yaml(text, path.name)
-    spec, refused, rest = read_draft(tree, path.name)
-    draft = Draft(spec, path.resolve().parent, path.name, [*problems, *refused], tree, rest=rest)
+    given = path.name if path.is_absolute() else path.as_posix()
+    return draft_text(read_text(path), path.resolve().parent, preset, name=path.name, given=given)
+
+
+def draft_text(text: str, folder: Path, preset: str | None = None, *, name: str = "study.yaml", given: str = "") -> Draft:
+    """Return the study that ``text`` says, as `draft_study` does; relative paths in it are relative to ``folder``.
+
+    ``name`` is what problems call the text, ``given`` the path by which it is run again, where it has one.
+    """
+    tree, problems = parse_yaml(text, name)
+    spec, refused, rest = read_draft(tree, name)
+    draft = Draft(spec, folder, name, [*problems, *refused], tree, rest=rest)
     if spec is None:
         return draft
     families = {arm.family for arm in spec.arms.values()}
@@ -120,7 +128,6 @@ def draft_study(path: Path, preset: str | None = None) -> Draft:
             draft.add(finding.place, finding.found, finding.expected, finding.do)
     if not draft.problems:
         draft.spec = resolved = with_own_bases(resolved)
-        given = path.name if path.is_absolute() else path.as_posix()
         draft.loaded = Loaded(resolved, text, draft.folder, preset, fingerprints(spec), file=given)
     return draft
 

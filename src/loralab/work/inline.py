@@ -16,7 +16,7 @@ class Inline:
     """One group at a time, and beside it, where there are processes, one that needs none."""
 
     def __init__(self, place: Place, run_stage: RunStage) -> None:
-        self.place, self.run_stage = place, run_stage
+        self.place, self.run_stage, self.places = place, run_stage, 1
         self.running: list[tuple[Group, Iterator[Message]]] = []
 
     def takes(self, group: Group) -> bool:

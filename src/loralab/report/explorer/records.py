@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlencode
+
+from loralab.infer.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -54,3 +57,13 @@ class Explored:
     units: Mapping[str, str] = field(default_factory=dict)
     training: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     captions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def claim_key(verdict: Verdict) -> str:
+    """Return by what the explorer knows a question."""
+    return f"{verdict.experiment}:{verdict.kind}:{verdict.index}"
+
+
+def claim_address(verdict: Verdict) -> str:
+    """Return what leads from a report to the pictures behind a question."""
+    return f"explore.html#{urlencode({'claim': claim_key(verdict)})}"

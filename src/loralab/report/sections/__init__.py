@@ -29,4 +29,5 @@ def report_input(result: StudyResult) -> ReportInput:
         provenance=provenance_of(result),
         notes=result.plan.notes,
         controls=control_rows(result, verdicts),
+        has_explorer=True,
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from loralab.audit.likeness import group_copies, is_copy, make_fingerprint
+from loralab.auditing.likeness import group_copies, is_copy, make_fingerprint
 from loralab.data import make_examples
 from loralab.spec.models import SHAPES, GridsData, ShapesData
 

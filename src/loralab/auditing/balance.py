@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from loralab.audit.remark import Facts, Remark, indices
-from loralab.audit.shared import background_colour, subject_colour
+from loralab.auditing.remark import Facts, Remark, indices
+from loralab.auditing.shared import background_colour, subject_colour
 from loralab.data.tags import folded
 from loralab.measure.shape import classify
 

@@ -17,8 +17,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from loralab.audit.remark import Remark
-from loralab.audit.result import Audit, PictureFacts
+from loralab.auditing.remark import Remark
+from loralab.auditing.result import Audit, PictureFacts
 from loralab.errors import lab_error
 from loralab.report.input import Picture
 from loralab.report.page import MOST_BYTES, content_policy, write_page
@@ -26,7 +26,7 @@ from loralab.report.sprites import make_sprite
 from loralab.report.words import without_paths
 
 MOST_TAGS, PICTURES_A_REMARK, MOST_FILES = 60, 8, 500
-STYLES = (("loralab.report", "report.css"), ("loralab.audit", "audit.css"))
+STYLES = (("loralab.report", "report.css"), ("loralab.auditing", "audit.css"))
 #: how many pictures the page shows; fewer where it would grow too large
 GALLERY_CHOICES = (400, 200, 100, 50, 20)
 
@@ -68,7 +68,7 @@ def render_audit(audit: Audit, most_pictures: int = GALLERY_CHOICES[0]) -> str:
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("loralab.audit", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("loralab.auditing", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["safe_path"] = without_paths
     return environment

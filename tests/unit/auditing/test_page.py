@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from loralab.audit import Audit, FolderRow, PictureFacts, Remark, TagRow, write_audit
-from loralab.audit.page import render_audit
-from loralab.audit.run import default_page
+from loralab.auditing import Audit, FolderRow, PictureFacts, Remark, TagRow, write_audit
+from loralab.auditing.page import render_audit
+from loralab.auditing.run import default_page
 from loralab.data import Trigger
 from loralab.data.gathering import LeftOut
 from loralab.errors import Problem

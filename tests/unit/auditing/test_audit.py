@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from loralab.audit import Audit, Remark, audit_dataset
+from loralab.auditing import Audit, Remark, audit_dataset
 
 from .planted import CLEAN, save, save_clean, save_faulty
 
@@ -136,18 +135,3 @@ def test_folders_of_one_name_are_two_folders_and_two_names_in_what_is_said(tmp_p
     ]
     unequal = next(remark for remark in audit.to_json()["remarks"] if remark["kind"] == "unequal-folders")
     assert unequal["pictures"] == [f"bob/images/{number}.png" for number in range(6)]
-
-
-def test_folders_that_teach_several_things_have_a_trigger_each(tmp_path: Path):
-    for number, drawn in enumerate(CLEAN):
-        who = "alice" if number < 2 else "bob"
-        save(replace(drawn, caption=drawn.caption.replace("zok", who)), tmp_path / f"1_{who}" / f"{number:02d}.png")
-    audit = audit_dataset(tmp_path)
-    assert audit.trigger is not None
-    assert (audit.trigger.words, audit.trigger.sure) == ("alice, bob", "likely")
-    assert "alice in 1_alice, bob in 1_bob" in audit.trigger.told
-    assert (audit.trigger_captions, audit.trigger_first) == (12, 12)
-    assert not any(remark.kind == "trigger-missing" for remark in audit.remarks)
-    (tmp_path / "1_bob" / "11.txt").write_text("brown triangle, grey background", encoding="utf-8")
-    missing = the(audit_dataset(tmp_path), "trigger-missing")
-    assert (missing.says, missing.pictures) == ("The trigger 'bob' is missing in 1 caption of 10.", (11,))

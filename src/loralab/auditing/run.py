@@ -6,9 +6,9 @@ import itertools
 import re
 from pathlib import Path
 
-from loralab.audit.page import write_audit
-from loralab.audit.result import Audit
-from loralab.audit.whole import BaseFacts, audit_dataset
+from loralab.auditing.page import write_audit
+from loralab.auditing.result import Audit
+from loralab.auditing.whole import BaseFacts, audit_dataset
 from loralab.store import disk_errors
 
 #: bytes of a page in which its data set's mark stands

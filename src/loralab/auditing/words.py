@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from loralab.audit.remark import LEAST_PICTURES, Facts, Remark, indices
+from loralab.auditing.remark import LEAST_PICTURES, Facts, Remark, indices
 from loralab.data.everyday import words_of
 from loralab.data.tags import folded, says
 
@@ -25,19 +25,16 @@ def _words(caption: str) -> tuple[str, ...]:
     return tuple(words_of(caption.lower()))
 
 
-def check_trigger(facts: Sequence[Facts], trigger: str) -> Iterator[Remark]:
-    """Yield what is to be said about how captions use the trigger."""
+def check_captions(facts: Sequence[Facts], trigger: str) -> Iterator[Remark]:
+    """Yield what is to be said about the captions of a set."""
     terms = terms_of(facts)
-    yield from _coverage(facts, trigger)
-    yield from _place(facts, terms, trigger)
-    yield from _fused(facts, terms, trigger)
-
-
-def check_captions(facts: Sequence[Facts]) -> Iterator[Remark]:
-    """Yield what is to be said about the captions of a set, whatever its trigger."""
+    if trigger:
+        yield from _coverage(facts, trigger)
+        yield from _place(facts, terms, trigger)
+        yield from _fused(facts, terms, trigger)
     yield from _wordless(facts)
     yield from _same_captions(facts)
-    yield from _spellings(terms_of(facts))
+    yield from _spellings(terms)
 
 
 def _coverage(facts: Sequence[Facts], trigger: str) -> Iterator[Remark]:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from skimage.color import rgb2lab
 
-from loralab.audit.remark import LEAST_PICTURES, Facts, Remark
+from loralab.auditing.remark import LEAST_PICTURES, Facts, Remark
 
 CELLS = 24
 #: mean deltaE76 between two fingerprints: at most this, and at most this share of the pictures' own contrast plus the noise of compression

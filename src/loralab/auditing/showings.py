@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from loralab.audit.remark import LEAST_PICTURES, Facts, Remark, indices
-from loralab.audit.words import MOST_LISTED, terms_of
+from loralab.auditing.remark import LEAST_PICTURES, Facts, Remark, indices
+from loralab.auditing.words import MOST_LISTED, terms_of
 from loralab.data.kohya_folders import MANY_REPEATS
 from loralab.data.tags import folded
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loralab.audit import Audit, audit_dataset
+from loralab.auditing import Audit, audit_dataset
 
 from .planted import Drawn, save, save_clean
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from loralab.audit.remark import LEAST_PICTURES, Facts, Remark, indices
+from loralab.auditing.remark import LEAST_PICTURES, Facts, Remark, indices
 from loralab.data.tags import says
 from loralab.measure import TABLE
 from loralab.measure.background import WHITE_CHROMA, WHITE_LIGHTNESS

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from loralab.audit.remark import Remark
+from loralab.auditing.remark import Remark
 from loralab.data import Trigger
 from loralab.data.gathering import LeftOut
 from loralab.errors import Problem

@@ -5,20 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from loralab.audit.balance import check_minorities, covered, find_minorities
-from loralab.audit.likeness import check_copies
-from loralab.audit.remark import LEAST_PICTURES, Facts, Remark, indices
-from loralab.audit.result import Audit, FolderRow, PictureFacts, TagRow
-from loralab.audit.shared import check_disagreements, check_shared
-from loralab.audit.showings import check_balance, check_repeats, tag_shares
-from loralab.audit.triggers import find_triggers
-from loralab.audit.words import check_captions, check_trigger, terms_of
-from loralab.data import DatasetContents, gather_dataset
+from loralab.auditing.balance import check_minorities, covered, find_minorities
+from loralab.auditing.likeness import check_copies
+from loralab.auditing.remark import LEAST_PICTURES, Facts, Remark, indices
+from loralab.auditing.result import Audit, FolderRow, PictureFacts, TagRow
+from loralab.auditing.shared import check_disagreements, check_shared
+from loralab.auditing.showings import check_balance, check_repeats, tag_shares
+from loralab.auditing.words import check_captions, terms_of
+from loralab.data import DatasetContents, Trigger, gather_dataset, guess_trigger
 from loralab.data.gathering import shown
 from loralab.data.tags import says
 from loralab.errors import LabError, Problem
@@ -49,11 +48,12 @@ def audit_dataset(path: Path, trigger: str = "", base: BaseFacts | None = None) 
     if not facts:
         raise LabError("data", contents.problems or Problem("only regularisation pictures", "training pictures beside them"))
     terms = terms_of(facts)
-    found, words = find_triggers(facts, trigger)
+    found = Trigger(trigger, "given", "given") if trigger else _trigger(facts)
+    word = found.words if found is not None else ""
     return Audit(
-        name=shown(path.resolve().name), trigger=found, trigger_captions=sum(map(says, (each.caption for each in facts), words)),
-        trigger_first=sum(bool(own) and says(own[0], word) for own, word in zip(terms, words, strict=True)),
-        remarks=tuple(_remarks(facts, terms, words, contents, base)), tags=tuple(TagRow(*row) for row in tag_shares(facts)),
+        name=shown(path.resolve().name), trigger=found, trigger_captions=sum(says(each.caption, word) for each in facts) if word else 0,
+        trigger_first=sum(bool(own) and says(own[0], word) for own in terms) if word else 0,
+        remarks=tuple(_remarks(facts, terms, word, contents, base)), tags=tuple(TagRow(*row) for row in tag_shares(facts)),
         folders=tuple(_folders(facts)), pictures=tuple(_shown(each) for each in facts), notes=contents.notes,
         regularisation_pictures=sum(len(subset.examples) for subset in contents.subsets if subset.options.is_reg),
         problems=contents.problems, left_out=contents.left_out, mark=_mark(path),
@@ -65,23 +65,28 @@ def _mark(path: Path) -> str:
 
 
 def _remarks(
-    facts: Sequence[Facts], terms: Sequence[tuple[str, ...]], words: Sequence[str], contents: DatasetContents, base: BaseFacts | None
+    facts: Sequence[Facts], terms: Sequence[tuple[str, ...]], word: str, contents: DatasetContents, base: BaseFacts | None
 ) -> Iterator[Remark]:
     """Yield every remark; what the balance tells is not told again as something shared, or as unequal folders."""
-    few = [each for each in find_minorities(facts, terms) if each.kind != "caption" or not any(says(each.most, word) for word in words)]
+    few = [each for each in find_minorities(facts, terms) if each.kind != "caption" or not says(each.most, word)]
     told = covered(few)
     yield from check_minorities(facts, few)
-    for word in dict.fromkeys(word for word in words if word):
-        own = indices([each == word for each in words])
-        for remark in check_trigger([facts[index] for index in own], word):
-            yield replace(remark, pictures=tuple(own[index] for index in remark.pictures))
-    yield from check_captions(facts)
+    yield from check_captions(facts, word)
     yield from (remark for remark in check_shared(facts) if remark.kind.removeprefix("shared-") not in told)
     yield from check_disagreements(facts)
     yield from check_copies(facts)
     yield from (remark for remark in check_balance(facts) if "folders" not in told or remark.kind != "unequal-folders")
     yield from check_repeats(facts)
     yield from _check_sizes(facts, contents, base)
+
+
+def _trigger(facts: Sequence[Facts]) -> Trigger | None:
+    """Return the trigger that the data set's own options name, else the one that its captions let guess."""
+    named = {each.options.trigger for each in facts}
+    if len(named) == 1 and (word := next(iter(named))):
+        return Trigger(word, "stated", "the data set's own option `trigger`")
+    separators = {each.options.caption_separator for each in facts}
+    return guess_trigger([each.caption for each in facts], next(iter(separators)) if len(separators) == 1 else ",")
 
 
 def shrink(picture: Image.Image) -> Image.Image:
