@@ -21,8 +21,9 @@ from loralab import __version__
 from loralab.adapters.adapter import Adapter, Pair
 from loralab.adapters.formats import MAX_ALPHA, FoundLayer, find_layers
 from loralab.adapters.header import Entry, read_header, read_tensors, shown
+from loralab.adapters.kinds import decomposed
 from loralab.adapters.layers import all_layers, spellings
-from loralab.adapters.shapes import as_layer, check_shapes, loha_pair
+from loralab.adapters.shapes import as_layer, check_shapes
 from loralab.adapters.strangers import naming_the_family
 from loralab.bases import FAMILIES, Base, Family
 from loralab.bases.parts import FileWords
@@ -120,9 +121,9 @@ def load_adapter(path: Path, base: Base) -> Adapter:
     found = {}
     for layer in sorted(layers, key=lambda layer: layer.path):
         values = read_tensors(path, {name: header[name] for name in layer.tensors.values()}, data_start)
-        factors = {role: values[name] for role, name in layer.tensors.items()}
+        factors = {role: values[name].double() for role, name in layer.tensors.items()}
         alpha, scale = _alpha_and_scale(path, layer, factors)
-        pair = loha_pair(factors) if layer.is_loha else (factors["down"], factors["up"])
+        pair, scale = _pair_and_scale(layer, factors, scale, weights[layer.path])
         pair = as_layer(pair, tuple(weights[layer.path].shape))
         _check_size(path, layer, pair, scale)
         found[layer.path] = (pair, alpha, scale)
@@ -138,13 +139,25 @@ def _check_budget(path: Path, header: Mapping[str, Entry], adapter_bytes: int) -
 
 def _alpha_and_scale(path: Path, layer: FoundLayer, factors: Mapping[str, torch.Tensor]) -> tuple[float, float]:
     """Return a layer's (alpha, alpha / rank); no alpha anywhere means alpha = rank, as in kohya's code and diffusers'."""
-    rank = len(factors["w1_b"] if layer.is_loha else factors["down"])
+    rank = layer.kind.rank(factors)
+    if rank is None:
+        return 1.0, 1.0
     alpha = float(factors["alpha"]) if "alpha" in factors else layer.alpha if layer.alpha is not None else float(rank)
     if not 0 < alpha < MAX_ALPHA:
         raise lab_error(
             "model", f"{shown(path.name)}: {shown(layer.name)} has an alpha of {alpha:g}", "an alpha above 0 and below a million"
         )
     return alpha, alpha / (math.sqrt(rank) if layer.root_rank else rank)
+
+
+def _pair_and_scale(layer: FoundLayer, factors: Mapping[str, torch.Tensor], scale: float, weight: torch.Tensor) -> tuple[Pair, float]:
+    """Return what a layer changes as down and up, and the scale of their product; DoRA's change has its scale in it."""
+    pair = layer.kind.pair(factors, weight)
+    for role in ("magnitude", "row_magnitude"):
+        if role in factors:
+            down, up = (factor.flatten(1).double() for factor in as_layer(pair, tuple(weight.shape)))
+            return decomposed((down, up), scale, factors[role], weight, of_rows=role == "row_magnitude"), 1.0
+    return pair, scale
 
 
 def _check_size(path: Path, layer: FoundLayer, pair: Pair, scale: float) -> None:

@@ -1,6 +1,7 @@
 """What the tensors of an adapter file are: names of other tools in, found layers with their factors and alphas out; reads no tensor.
 
-Read: LoRA and LoCon by kohya-ss/sd-scripts, LyCORIS, diffusers and PEFT, and LoHa by LyCORIS and PEFT. Everything else is refused by name.
+Read: what :mod:`loralab.adapters.kinds` lists, as kohya-ss/sd-scripts, LyCORIS, diffusers, PEFT, OneTrainer and ComfyUI name it. Everything
+else is refused by name.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loralab.adapters.header import FACTORS, Entry, json_mapping, read_small_json, shown
+from loralab.adapters.kinds import Kind, kind_of
 from loralab.adapters.strangers import listed, refuse_other_files, strange
 from loralab.bases.unet_names import PEFT_PREFIX
 from loralab.errors import LabError, Problem, lab_error
@@ -26,17 +28,17 @@ ROLES = {
     ".lora_layer.down.weight": "down", ".lora_layer.up.weight": "up",  # a UNet's own state under diffusers 0.2x
     "_lora.down.weight": "down", "_lora.up.weight": "up",  # diffusers' attention processors, before 0.22
     ".alpha": "alpha",
-    ".hada_w1_a": "w1_a", ".hada_w1_b": "w1_b", ".hada_w2_a": "w2_a", ".hada_w2_b": "w2_b",
+    ".hada_w1_a": "w1_a", ".hada_w1_b": "w1_b", ".hada_w2_a": "w2_a", ".hada_w2_b": "w2_b", ".hada_t1": "t1", ".hada_t2": "t2",
+    ".lokr_w1": "k1", ".lokr_w1_a": "k1_a", ".lokr_w1_b": "k1_b", ".lokr_w2": "k2", ".lokr_w2_a": "k2_a", ".lokr_w2_b": "k2_b",
+    ".lokr_t2": "k2_t", ".lora_mid.weight": "mid", ".diff": "diff", ".oft_blocks": "oft", ".rescale": "rescale",  # LyCORIS, kohya's OFT
+    ".dora_scale": "magnitude", ".lora_magnitude_vector.weight": "row_magnitude", ".lora_magnitude_vector": "row_magnitude",
 }  # fmt: skip
-PAIR, LOHA = frozenset({"down", "up"}), frozenset({"w1_a", "w1_b", "w2_a", "w2_b"})
 #: what cannot be applied as a LoRA, by the end of a name: a file that holds any of these is refused as that
 REFUSED = {
-    "LoKr (a Kronecker product)": (".lokr_w1", ".lokr_w2", ".lokr_w1_a", ".lokr_w1_b", ".lokr_w2_a", ".lokr_w2_b"),
-    "DoRA (a weight decomposition)": (".dora_scale", ".lora_magnitude_vector", ".lora_magnitude_vector.weight"),
-    "a Tucker decomposition": (".lora_mid.weight", ".hada_t1", ".hada_t2", ".lokr_t1", ".lokr_t2"),
-    "full differences": (".diff", ".diff_b"),
+    "a Tucker core of LoKr's first factor": (".lokr_t1",),
+    "changes of biases": (".diff_b",),
     "changes of normalisation layers": (".w_norm", ".b_norm"),
-    "OFT (orthogonal rotations)": (".oft_blocks", ".oft_diag", ".oft_r", ".oft_R.weight"),
+    "OFT on the input side (PEFT's and OneTrainer's)": (".oft_diag", ".oft_r", ".oft_R.weight", ".oft_R.scaled_oft"),
     "GLoRA": (".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight", ".bm.weight"),
     "(IA)3": (".on_input", ".ia3_l"),
     "biases beside a LoRA": (".lora_B.bias", ".lora_up.bias", ".lora_A.bias", ".lora_down.bias"),
@@ -45,7 +47,8 @@ REFUSED = {
 #: settings of a PEFT configuration that change what its weights mean, and the values that leave it a plain LoRA
 PLAIN_SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "peft_type": ("LORA", "LOHA"), "bias": ("none",), "modules_to_save": (None, []), "layer_replication": (None, []),
-    **dict.fromkeys(("use_dora", "lora_bias", "use_qalora", "use_bdlora", "use_effective_conv2d"), (None, False)),
+    "use_dora": (None, False, True),  # its magnitudes are tensors of their own
+    **dict.fromkeys(("lora_bias", "use_qalora", "use_bdlora", "use_effective_conv2d"), (None, False)),
     **dict.fromkeys(("alora_invocation_tokens", "trainable_token_indices", "kasa_config"), (None,)),
     **dict.fromkeys(("velora_config", "monteclora_config", "arrow_config"), (None,)),
     # other ways to begin (PiSSA, OLoRA, LoftQ, CorDA) change the base's own weights too
@@ -68,9 +71,11 @@ class FoundLayer:
     root_rank: bool = False  # rank-stabilised: the scale is alpha / sqrt(rank) (Kalajdzievski 2023, arXiv:2312.03732)
 
     @property
-    def is_loha(self) -> bool:
-        """Whether the layer is a Hadamard product."""
-        return "w1_a" in self.tensors
+    def kind(self) -> Kind:
+        """What the layer's tensors are; a layer of no kind is refused when it is found."""
+        found = kind_of(frozenset(self.tensors))
+        assert found is not None, self.name
+        return found
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,8 @@ def _refuse_other_kinds(path: Path, header: Mapping[str, Entry]) -> None:
         keys = sorted(name for name in header if unnamed(name).endswith(endings))
         if keys:
             found = f"{shown(path.name)} holds {kind} in {listed(keys)}"
-            problems.append(Problem(found, "LoRA, LoCon or LoHa", "this version cannot apply it; nothing of the file was used"))
+            wanted = "LoRA, LoCon, LoHa, LoKr, DoRA, OFT or differences of weights"
+            problems.append(Problem(found, wanted, "this version cannot apply it; nothing of the file was used"))
     if problems:
         raise LabError("model", problems)
 
@@ -157,10 +163,12 @@ def _refuse_other_kinds(path: Path, header: Mapping[str, Entry]) -> None:
 def _check_whole(path: Path, header: Mapping[str, Entry], layers: Mapping[str, FoundLayer]) -> None:
     if not layers:
         raise lab_error("model", f"{shown(path.name)} holds no LoRA", "lora_down and lora_up tensors")
-    halves = sorted(shown(layer.name) for layer in layers.values() if set(layer.tensors) - {"alpha"} not in (PAIR, LOHA))
+    halves = sorted(layer.name for layer in layers.values() if kind_of(frozenset(layer.tensors)) is None)
     if halves:
-        found = f"{shown(path.name)}: half of the pair is missing for {', '.join(halves[:5])}"
-        raise lab_error("model", found, "lora_down and lora_up (or the four factors of a LoHa) for each layer")
+        has = [name for layer in layers.values() if layer.name == halves[0] for name in layer.tensors.values()]
+        found = f"{shown(path.name)}: half of the pair is missing for {', '.join(shown(name) for name in halves[:5])}"
+        expected = "lora_down and lora_up (or all factors of a LoHa, a LoKr, ...) for each layer"
+        raise lab_error("model", f"{found}; there is {listed(sorted(has))}", expected)
     for layer in layers.values():
         for role, tensor in layer.tensors.items():
             entry = header[tensor]

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from loralab.adapters.adapter import Pair
-from loralab.adapters.formats import LOHA, PAIR, FoundLayer
+from loralab.adapters.formats import FoundLayer
 from loralab.adapters.header import Entry, shown
+from loralab.adapters.kinds import LOHA, factored, magnitude_fits
 from loralab.errors import LabError, lab_error
 
 Shape = tuple[int, ...]
@@ -22,20 +23,36 @@ def check_shapes(path: Path, layer: FoundLayer, header: Mapping[str, Entry], wei
 
     A rank above the layer's own size is no error: the product is factored again, exactly.
     """
-    n_out, n_in = weight[0], math.prod(weight[1:])
-    if layer.is_loha:
-        shapes = {role: _flat(header[layer.tensors[role]].shape) for role in sorted(LOHA)}
-        ranks = [shapes["w1_b"][0], shapes["w2_b"][0]]
-        fits = shapes == {"w1_a": (n_out, ranks[0]), "w1_b": (ranks[0], n_in), "w2_a": (n_out, ranks[1]), "w2_b": (ranks[1], n_in)}
-    else:
-        shapes = {role: header[layer.tensors[role]].shape for role in sorted(PAIR)}
-        ranks = [shapes["down"][0] if shapes["down"] else 0]
-        fits = _is_pair(shapes["down"], shapes["up"], weight)
-    if min(ranks) < 1:
+    shapes = {role: header[tensor].shape for role, tensor in sorted(layer.tensors.items()) if role != "alpha"}
+    if 0 in (math.prod(shape) for shape in shapes.values()):
         raise lab_error("model", f"{shown(path.name)}: {shown(layer.name)} has rank 0", "1 or more")
-    if not fits:
+    rank = _rank_of(layer, shapes, weight)
+    if rank is None:
         raise misfit(path, layer, shapes, weight)
-    return min(math.prod(ranks), n_out, n_in)
+    return rank
+
+
+def _rank_of(layer: FoundLayer, shapes: Mapping[str, Shape], weight: Shape) -> int | None:
+    """Return the rank of a layer's change of a ``weight``; None where its tensors do not fit it."""
+    n_out, n_in = weight[0], math.prod(weight[1:])
+    dense = False
+    for role, of_rows in (("magnitude", False), ("row_magnitude", True)):
+        if role in shapes:
+            dense = True
+            if not magnitude_fits(shapes[role], weight, of_rows=of_rows):
+                return None
+    if "down" in shapes and "mid" not in shapes:
+        return min(min(shapes["down"][:1], default=0) if not dense else n_out, n_out, n_in) if _is_pair(shapes, weight) else None
+    if "w1_a" in shapes and "t1" not in shapes and not _is_loha(shapes, n_out, n_in):
+        return None
+    try:
+        with torch.device("meta"):  # shapes alone: no memory is taken
+            factors = {role: torch.empty(shape, dtype=torch.float64) for role, shape in shapes.items()}
+            down, up = layer.kind.pair(factors, torch.empty(weight, dtype=torch.float64))
+    except (RuntimeError, ValueError, IndexError):
+        return None
+    fits = tuple(up.shape) == (n_out, len(down)) and tuple(down.shape[1:]) == (n_in,)
+    return min(n_out if dense else len(down), n_out, n_in) if fits else None
 
 
 def misfit(path: Path, layer: FoundLayer, shapes: Mapping[str, Shape], weight: Shape) -> LabError:
@@ -44,8 +61,15 @@ def misfit(path: Path, layer: FoundLayer, shapes: Mapping[str, Shape], weight: S
     return lab_error("model", found, f"factors of a layer of {list(weight)}", "was it trained on another base?")
 
 
-def _is_pair(down: Shape, up: Shape, weight: Shape) -> bool:
+def _is_loha(shapes: Mapping[str, Shape], n_out: int, n_in: int) -> bool:
+    found = {role: _flat(shapes[role]) for role in LOHA}
+    one, two = found["w1_b"][0], found["w2_b"][0]
+    return found == {"w1_a": (n_out, one), "w1_b": (one, n_in), "w2_a": (n_out, two), "w2_b": (two, n_in)}
+
+
+def _is_pair(shapes: Mapping[str, Shape], weight: Shape) -> bool:
     """Whether down (r, in[, k, k]) and up (out, r[, 1, 1]) belong to ``weight``; a 1x1 kernel may stand in a larger one's middle."""
+    down, up = shapes["down"], shapes["up"]
     if len(down) < 2 or _squeezed(up) != (weight[0], down[0]):
         return False
     return _squeezed(down)[1:] == _squeezed(weight)[1:] or (_squeezed(down) == down[:2] and down[1] == weight[1] and _has_middle(weight))
@@ -88,23 +112,5 @@ def within_rank(down: torch.Tensor, up: torch.Tensor) -> Pair:
     """
     if len(down) <= min(len(up), down.shape[1]):
         return down.float(), up.float()
-    return factored(up.double() @ down.double())
-
-
-def factored(product: torch.Tensor) -> Pair:
-    """Return down (R, in) and up (out, R), float32, of a ``product`` (out, in): itself, and the identity on its shorter side."""
-    n_out, n_in = product.shape
-    if n_in <= n_out:
-        return torch.eye(n_in), product.float()
-    return product.float(), torch.eye(n_out)
-
-
-def loha_pair(factors: Mapping[str, torch.Tensor]) -> Pair:
-    """Return (down (R, in), up (out, R)) with up @ down = (w1_a @ w1_b) * (w2_a @ w2_b), exactly (Hyeon-Woo et al. 2022, FedPara).
-
-    Column (i, j) of `up` is w1_a[:, i] * w2_a[:, j], row (i, j) of `down` likewise, unless r1 * r2 exceeds what the layer can have.
-    """
-    a1, b1, a2, b2 = (factors[role].flatten(1).double() for role in ("w1_a", "w1_b", "w2_a", "w2_b"))
-    if len(b1) * len(b2) <= min(len(a1), b1.shape[1]):
-        return (b1[:, None] * b2[None]).flatten(0, 1).float(), (a1[:, :, None] * a2[:, None]).flatten(1).float()
-    return factored((a1 @ b1) * (a2 @ b2))
+    down, up = factored(up.double() @ down.double())
+    return down.float(), up.float()
