@@ -5,6 +5,10 @@ from __future__ import annotations
 import ast
 import itertools
 import math
+import os
+import random
+import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -276,6 +280,29 @@ def test_parts_in_killed_processes_go_on_each_from_its_own_state(tiny_base, tmp_
     assert found.runs == here[0].runs + here[1].runs
     for step, one, other in zip(found.steps, here[0].steps, here[1].steps, strict=True):
         assert step == (one[0], one[1] + other[1], one[2] + other[2])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed where they can be forked")
+@pytest.mark.usefixtures("keep_always")
+def test_forty_kills_at_any_moment_end_in_the_same_bits(tiny_base, tmp_path):
+    """SIGKILL in the middle of steps and of writing: after each, whatever lies there is whole, and the end is as if nothing had been."""
+    runs = [plain_run("a", steps=60, optimiser="prodigy", lr=1.0), plain_run("b", 2, steps=60, optimiser="prodigy", lr=1.0, replicate=1)]
+    keep, dice, done = {5, 30, 31}, random.Random(0), [0]
+    expected = outcome(train_stack(tiny_base, runs, root_seed=3, keep=keep))
+    for _ in range(40):
+        child = os.fork()
+        if child == 0:
+            try:
+                list(train_stack(tiny_base, runs, root_seed=3, keep=keep, resume=tmp_path))
+            finally:
+                os._exit(0)
+        time.sleep(dice.uniform(0.02, 0.3))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        state = tmp_path / STATE
+        done.append(len(safetensors.torch.load(state.read_bytes())["curve"]) if state.is_file() else 0)
+    assert done == sorted(done)  # nothing that was kept was ever lost
+    assert outcome(train_stack(tiny_base, runs, root_seed=3, keep=keep, resume=tmp_path)) == expected
 
 
 # --- how often ------------------------------------------------------------------------------------------------------------------
