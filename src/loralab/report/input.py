@@ -37,6 +37,7 @@ class Strip:
     rows: tuple[StripRow, ...]
     training: tuple[Picture, ...]
     rule: str
+    n_training: int = 0  # how many the training set has, if more than are shown
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class ArmSummary:
     failed_runs: int
     losses: tuple[float, ...]
     training: tuple[Picture, ...]
+    n_training: int = 0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ file and the one style sheet, by its hash, and nothing else.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import os
 from collections import Counter
@@ -26,7 +27,7 @@ from loralab.report import words
 from loralab.report.bars import make_bar
 from loralab.report.doses import damage_caption, damage_figure, dose_caption, dose_figure
 from loralab.report.explorer.records import claim_address
-from loralab.report.input import CardSummary, Picture, ReportInput, Strip, StripRow
+from loralab.report.input import CardSummary, ExperimentSection, Picture, ReportInput, Strip, StripRow
 from loralab.report.sentences import answer, clause
 from loralab.report.sprites import make_sprite
 
@@ -34,7 +35,9 @@ MOST_BYTES = 10_000_000
 #: columns of pictures shown; where the page would grow too large, the first few of them
 COLUMN_CHOICES = (8, 6, 4, 2, 1)
 COLUMNS_SIDE_BY_SIDE = 4
+#: training pictures up to so many have their captions below them
 MOST_TRAINING = 6
+MOST_CAPTIONS = 4
 RULINGS: tuple[Ruling, ...] = ("supported", "leaning", "contradicted", "open", "not_measurable")
 
 
@@ -65,14 +68,26 @@ class TrainingTile:
 
 
 @dataclass(frozen=True)
+class TrainingView:
+    """A training set: how many pictures it has and how many of them are shown; tiles with captions, or rows of four small ones."""
+
+    label: str
+    tiles: tuple[TrainingTile, ...]
+    rows: tuple[TrainingTile, ...]
+
+
+@dataclass(frozen=True)
 class StripView:
-    """A strip, ready to be drawn."""
+    """A strip, ready to be drawn; one that stands on the page already has only the address of that place."""
 
     title: str
     prompt: str
     rule: str
     blocks: tuple[SpriteBlock, ...]
-    training: tuple[TrainingTile, ...]
+    training: TrainingView | None
+    anchor: str
+    same_as: str = ""
+    same_title: str = ""
 
 
 def write_report(input: ReportInput, path: Path) -> Path:
@@ -120,9 +135,12 @@ def _render(input: ReportInput, columns: int) -> str:
             counts=count_verdicts(verdicts),
             retrained=retrained(input),
             has_article=any(section.article for section in input.experiments) or any(verdict.article for verdict in verdicts),
-            strips={section.name: [view_strip(strip, columns) for strip in section.strips] for section in input.experiments},
+            strips=view_strips(input.experiments, columns),
             card_names={card.name for card in input.cards},
-            units={card.name: card.unit for card in input.cards},
+            card_name=lambda measure: card_name(measure, input.cards),
+            unit_of=lambda measure: unit_of(measure, input.cards),
+            controls_used={check.name for verdict in verdicts for check in verdict.controls},
+            has_curves=any(verdict.curve for verdict in verdicts),
         )
     )
 
@@ -154,7 +172,7 @@ def _environment() -> Environment:
         "chip_meanings": words.CHIP_MEANINGS,
         "count_words": words.COUNT_WORDS,
         "sparkline": sparkline,
-        "training_tiles": training_tiles,
+        "view_training": view_training,
         "card_verdict": card_verdict,
         "rulings": RULINGS,
     }
@@ -194,7 +212,40 @@ def retrained(input: ReportInput) -> tuple[str, str] | None:
 # --- pictures -----------------------------------------------------------------------------------------------------------
 
 
-def view_strip(strip: Strip, columns: int) -> StripView:
+def card_name(measure: str, cards: Sequence[CardSummary]) -> str:
+    """Return the name of the card behind a measure: its own (`hue[magenta]`), or its instrument's; "" where there is none."""
+    names = {card.name for card in cards}
+    return next((name for name in (measure, words.instrument_of(measure)) if name in names), "")
+
+
+def unit_of(measure: str, cards: Sequence[CardSummary]) -> str:
+    """Return the unit of a measure's readings."""
+    return next((card.unit for card in cards if card.name == card_name(measure, cards)), "")
+
+
+def view_strips(sections: Sequence[ExperimentSection], columns: int) -> dict[str, list[StripView]]:
+    """Return the strips by experiment; the same pictures are shown once, and a training set once in each experiment."""
+    shown: dict[object, StripView] = {}
+    found: dict[str, list[StripView]] = {}
+    for number, section in enumerate(sections, start=1):
+        sets: set[object] = set()
+        found[section.name] = []
+        for index, strip in enumerate(section.strips, start=1):
+            key = (strip.prompt, strip.seeds, tuple((row.label, tuple(picture.png for picture in row.pictures)) for row in strip.rows))
+            view = view_strip(strip, columns, f"strip-{number}-{index}")
+            pictures = tuple(picture.png for picture in strip.training)
+            if key in shown:
+                first = shown[key]
+                view = dataclasses.replace(view, blocks=(), training=None, same_as=first.anchor, same_title=first.title)
+            elif pictures in sets:
+                view = dataclasses.replace(view, training=None)
+            shown.setdefault(key, view)
+            sets.add(pictures)
+            found[section.name].append(view)
+    return found
+
+
+def view_strip(strip: Strip, columns: int, anchor: str = "") -> StripView:
     """Return a strip with its first ``columns`` seeds; where that leaves some out, the rule says so."""
     shown = strip.seeds[:columns]
     rule = (
@@ -202,7 +253,8 @@ def view_strip(strip: Strip, columns: int) -> StripView:
         if len(shown) == len(strip.seeds)
         else f"{strip.rule}; of {len(strip.seeds)} the first {len(shown)}, to keep this file small"
     )
-    return StripView(strip.cell, strip.prompt, rule, tuple(_blocks(strip, shown)), training_tiles(strip.training))
+    training = view_training(strip.training, strip.n_training) if strip.training else None
+    return StripView(strip.cell, strip.prompt, rule, tuple(_blocks(strip, shown)), training, anchor)
 
 
 def _blocks(strip: Strip, shown: tuple[int, ...]) -> Iterator[SpriteBlock]:
@@ -228,9 +280,22 @@ def aligned(row: StripRow, seeds: Sequence[int]) -> list[Picture | None]:
     return [*row.pictures[: len(seeds)], *[None] * (len(seeds) - len(row.pictures))]
 
 
-def training_tiles(pictures: Sequence[Picture]) -> tuple[TrainingTile, ...]:
-    """Return the first training pictures, one image each, as their captions differ."""
-    return tuple(TrainingTile(make_sprite([picture]), picture.caption, picture.alt) for picture in pictures[:MOST_TRAINING])
+def view_training(pictures: Sequence[Picture], n: int = 0) -> TrainingView:
+    """Return a training set of ``n`` pictures: a few with their captions, or more in rows of four under the captions that they share."""
+    n = max(n, len(pictures))
+    count = f"{n} picture{'' if n == 1 else 's'}"
+    label = count if n == len(pictures) else f"{len(pictures)} of its {count}, at even distances"
+    if len(pictures) <= MOST_TRAINING:
+        return TrainingView(label, tuple(TrainingTile(make_sprite([picture]), picture.caption, picture.alt) for picture in pictures), ())
+    captions = list(dict.fromkeys(picture.caption for picture in pictures))
+    told = "; ".join(captions[:MOST_CAPTIONS]) + (f"; and {len(captions) - MOST_CAPTIONS} more" if len(captions) > MOST_CAPTIONS else "")
+    starts = range(0, len(pictures), COLUMNS_SIDE_BY_SIDE)
+    rows = [pictures[start : start + COLUMNS_SIDE_BY_SIDE] for start in starts]
+    row_tiles = tuple(
+        TrainingTile(make_sprite([*row, *[None] * (COLUMNS_SIDE_BY_SIDE - len(row))]), "", "; ".join(picture.alt for picture in row))
+        for row in rows
+    )
+    return TrainingView(f"{label}, captions: {told}", (), row_tiles)
 
 
 def sparkline(values: Sequence[float], width: int = 120, height: int = 28) -> str:

@@ -13,15 +13,14 @@ from PIL import Image, ImageDraw, ImageFont
 from loralab.infer.verdict import Verdict
 from loralab.portable import replace_folder
 from loralab.report.input import ExperimentSection, Picture, ReportInput, Strip
-from loralab.report.page import aligned, base_name
+from loralab.report.page import aligned, base_name, unit_of
 from loralab.report.sentences import answer
-from loralab.report.words import CHIPS, COUNT_WORDS, amount, duration, instrument_of, reason_sentence, signed, would_tell
+from loralab.report.words import CHIPS, COUNT_WORDS, amount, duration, reason_sentence, signed, would_tell
 
 SHEET_SEEDS = 8
 TILE_PX = 64
 LABEL_PX = 16
 GAP_PX = 2
-PALETTE_COLOURS = 192
 
 
 def write_summary(input: ReportInput, folder: Path) -> Path:
@@ -39,10 +38,7 @@ def write_summary(input: ReportInput, folder: Path) -> Path:
 
 def render_summary(input: ReportInput) -> str:
     """Return the summary as Markdown: per experiment the question, the answer, what the article saw, a table of claims, the sheet."""
-    units = {card.name: card.unit for card in input.cards}
-    return "\n".join(
-        [*_head(input), *(line for section in input.experiments for line in _section(section, input, units)), *_foot(input), ""]
-    )
+    return "\n".join([*_head(input), *(line for section in input.experiments for line in _section(section, input)), *_foot(input), ""])
 
 
 def _head(input: ReportInput) -> Iterator[str]:
@@ -55,7 +51,7 @@ def _head(input: ReportInput) -> Iterator[str]:
         yield "Of " + f"{len(verdicts)} claims " + ", ".join(f"{n} {COUNT_WORDS[ruling]}" for ruling, n in counts.items() if n) + "."
 
 
-def _section(section: ExperimentSection, input: ReportInput, units: dict[str, str]) -> Iterator[str]:
+def _section(section: ExperimentSection, input: ReportInput) -> Iterator[str]:
     yield from ("", f"## {plain(section.name)}: {plain(section.question)}", "")
     if section.article:
         yield from (f"The article saw: {plain(section.article)}", "")
@@ -63,7 +59,7 @@ def _section(section: ExperimentSection, input: ReportInput, units: dict[str, st
         yield from (plain(answer(section.verdicts, base_name(input))), "")
         yield "| claim | the article | here | effect | interval over trainings | smallest that counts | why |"
         yield "|---|---|---|---|---|---|---|"
-        yield from (_row(verdict, units.get(instrument_of(verdict.measure), "")) for verdict in section.verdicts)
+        yield from (_row(verdict, unit_of(verdict.measure, input.cards)) for verdict in section.verdicts)
         yield ""
     if section.strips:
         yield f"![{plain(section.question)}]({section.name}.png)"
@@ -124,18 +120,28 @@ def make_sheet(strips: Sequence[Strip]) -> bytes:
                 sheet.paste(_tile(picture), (GAP_PX + column * (TILE_PX + GAP_PX), top))
         top += TILE_PX + GAP_PX if pictures else 0
     out = io.BytesIO()
-    sheet.quantize(PALETTE_COLOURS, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    sheet.save(out, "PNG", optimize=True)  # every colour as it was drawn: a palette would posterise them
     return out.getvalue()
 
 
 def _rows(strip: Strip) -> Iterator[tuple[str, list[Picture | None]]]:
     prompt = f'"{strip.prompt}"' if strip.prompt else "no prompt"
     if strip.training:
-        yield f"{prompt}: training set", list(strip.training[:SHEET_SEEDS])
+        yield f"{prompt}: {_training_label(strip)}", [strip.training[index] for index in _spread(len(strip.training))]
     seeds = ", ".join(str(seed) for seed in strip.seeds[:SHEET_SEEDS])
     for index, row in enumerate(strip.rows):
         label = f"{prompt}: {row.label}" if not index else row.label
         yield f"{label}, seeds {seeds}" if not index else label, aligned(row, strip.seeds)[:SHEET_SEEDS]
+
+
+def _spread(n: int) -> list[int]:
+    """Return the places of the pictures of a training set that a sheet has room for, at even distances."""
+    return list(range(n)) if n <= SHEET_SEEDS else [round(k * (n - 1) / (SHEET_SEEDS - 1)) for k in range(SHEET_SEEDS)]
+
+
+def _training_label(strip: Strip) -> str:
+    n = max(strip.n_training, len(strip.training))
+    return f"training set, {n} picture{'' if n == 1 else 's'}" if n <= SHEET_SEEDS else f"training set, {SHEET_SEEDS} of {n} pictures"
 
 
 def _tile(picture: Picture) -> Image.Image:

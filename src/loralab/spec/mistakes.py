@@ -68,6 +68,8 @@ def unknown_key(tree: CommentedBase, location: Location, known: Sequence[str], n
     key = str(location[-1])
     near = [ELSEWHERE[key.lower()]] if ELSEWHERE.get(key.lower()) in known else difflib.get_close_matches(key.lower(), known, n=1)
     do = f"did you mean `{near[0]}`?" if near else "check the spelling, and how far the line is indented"
+    if key.startswith(("step ", "strength ")) and key not in known:  # a cell whose comma ended it
+        do = f"put the whole cell in quotes: cell: 'ARM @ \"PROMPT\", {key}'"
     found = f"{place_words(tree, location[:-1])}: unknown key {key!r}"
     return Problem(found, f"one of {', '.join(known)}" if known else "", do, where(tree, location, name))
 

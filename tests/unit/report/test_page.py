@@ -18,7 +18,8 @@ from PIL import Image, PngImagePlugin
 from loralab.errors import LabError
 from loralab.infer.verdict import Verdict
 from loralab.report import ArmSummary, ExperimentSection, Picture, ReportInput, StripRow, write_report
-from loralab.report.page import MOST_BYTES, aligned, render_report, retrained
+from loralab.report.page import MOST_BYTES, aligned, card_name, render_report, retrained, unit_of, view_training
+from loralab.report.sections.pictures import evenly
 from loralab.report.sprites import make_sprite
 from loralab.report.words import CHIPS, duration, number, reason_sentence, times, without_paths, would_tell
 
@@ -277,3 +278,33 @@ def test_words() -> None:
     assert would_tell(seen) == "8 more trainings, 3 minutes"
     assert would_tell(replace(seen, more_runs=None)) == "more trainings would hardly tell"
     assert reason_sentence(open_claim) == "Only one run can be compared."
+
+
+def test_a_training_set_is_shown_whole_or_told_how_much_of_it(tmp_path: Path) -> None:
+    """Nine red pictures and a blue one: all ten are there; of 300 the page says how many are shown."""
+    rng = np.random.default_rng(0)
+    ten = tuple(make_picture(rng, "mychar", "a picture") for _ in range(10))
+    view = view_training(ten)
+    assert view.label == "10 pictures, captions: mychar"
+    assert len(view.rows) == 3
+    assert view_training(ten[:6]).label == "6 pictures"
+    assert view_training(ten, 300).label.startswith("10 of its 300 pictures, at even distances")
+    assert evenly(10, 24) == list(range(10))
+    assert (evenly(300, 24)[0], evenly(300, 24)[-1], len(set(evenly(300, 24)))) == (0, 299, 24)
+
+
+def test_the_same_pictures_stand_on_the_page_once(page: str) -> None:
+    report = make_input()
+    section = next(section for section in report.experiments if section.strips)
+    twice = replace(section, name="again")
+    text = render_report(replace(report, experiments=(section, twice)))
+    assert text.count("The same pictures as above") == len(section.strips)
+    parsed(text)
+
+
+def test_a_measure_that_takes_a_word_has_its_own_card() -> None:
+    cards = make_input().cards
+    named = (*cards, replace(cards[0], name="hue[magenta]", unit="share"))
+    assert (card_name("hue[magenta]", named), unit_of("hue[magenta]", named)) == ("hue[magenta]", "share")
+    assert (card_name("nothing", named), unit_of("nothing", named)) == ("", "")
+    assert card_name(f"{cards[0].name}[mine]", cards) == cards[0].name

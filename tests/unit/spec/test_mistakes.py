@@ -103,6 +103,8 @@ def test_mistakes_of_yaml(tmp_path: Path, old: str, new: str, line: int, words: 
         ("captions: thing}", "captions: thing, train: {rank: big}}", 11, ("arm shapes, `train.rank`: found 'big'",)),
         ("captions: thing}", "captions: thing, train: big}", 11, ("arm shapes, `train`: found 'big'", "pairs")),
         ("say: it stays, ", "", 18, ("experiment one, claim 2: `say` is missing",)),
+        ('cell: shapes @ "thing", expect: no', 'cell: shapes @ "thing", step 4, expect: no', 18,
+         ("unknown key 'step 4'", "whole cell in quotes")),
         ("expect: no change", "expect: none", 18, ("claim 'it stays', `expect`", "'no change'")),
         ("margin_absolute: 1}\n      -", "margin: .2, margin_absolute: 1}\n      -", 17, ("claim 'it changes': give `margin`",)),
         ('cell: shapes @ "thing", expect: no', "cell: [shapes], expect: no", 18, ("claim 'it stays', `cell`: a list", "ARM @")),

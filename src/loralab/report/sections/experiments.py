@@ -73,11 +73,22 @@ def _curve_strip(result: StudyResult, curve: CurveSpec, drawn: CurveCells) -> St
 
 def _make_strip(result: StudyResult, title: str, cell: Cell, cells: Mapping[Cell, str], columns: Sequence[tuple[int, int]]) -> Strip:
     rows = [StripRow(label, tuple(_pictures(result, row, columns))) for row, label in cells.items()]
+    training, n_training = training_pictures(result, str(cell.arm))
     return Strip(
         cell=title, prompt=cell.prompt, seeds=tuple(seed for _, seed in columns), rows=tuple(row for row in rows if row.pictures),
-        training=training_pictures(result, str(cell.arm)),
-        rule=f"the first picture of each of the first {len(columns)} trainings, the base's at the same seed; nothing was picked by hand",
+        training=training, n_training=n_training,
+        rule=f"{chosen_by(columns)}, the base's at the same seeds; nothing was picked by hand",
     )  # fmt: skip
+
+
+def chosen_by(columns: Sequence[tuple[int, int]]) -> str:
+    """Return by what rule the pictures at these (replicate, seed) were chosen."""
+    n = len({replicate for replicate, _ in columns})
+    if n == 1:
+        return f"the first {len(columns)} pictures of the one training" if len(columns) > 1 else "the first picture of the one training"
+    if len(columns) == n:
+        return f"the first picture of each of the first {n} trainings"
+    return f"the first pictures of each of the {n} trainings, {len(columns)} in all"
 
 
 def _columns(result: StudyResult, cell: Cell) -> list[tuple[int, int]]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from loralab.infer.verdict import Verdict
+from loralab.report.limits import limits_of
 from loralab.report.words import would_tell
 from loralab.study.result import StudyResult
 
@@ -30,9 +31,5 @@ def not_measured(result: StudyResult, verdicts: Sequence[Verdict]) -> Iterator[s
             yield f"“{verdict.say}” is not settled: {would_tell(verdict)}."
         elif verdict.verdict == "not_measurable":
             yield f"“{verdict.say}” was not measured: {verdict.reason}"
-    used = "Only this base was used." if len(result.bases) == 1 else "Only these bases were used."
-    yield f"{used} What a LoRA learns on petri need not be what it learns on a full-size model; the same study runs there."
-    yield "Only the words in this file were tried. A verdict about `myshape` and `monster` is about that pair of words."
-    yield "The text encoder was frozen."
-    if not result.plan.curves:
-        yield "Earlier steps of a training and other strengths were not drawn."
+    names = list(dict.fromkeys(base.name for base in result.bases.values()))
+    yield from limits_of(result.spec, result.plan.cells, result.plan.trained_arms, names)

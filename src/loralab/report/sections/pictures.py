@@ -13,14 +13,24 @@ from loralab.measure.files import load_pictures
 from loralab.report.input import Picture
 from loralab.study.result import StudyResult
 
-MOST_TRAINING = 8
+MOST_TRAINING = 24
 
 
-def training_pictures(result: StudyResult, arm: str) -> tuple[Picture, ...]:
-    """Return the first pictures of an arm's training set under their captions."""
+def training_pictures(result: StudyResult, arm: str) -> tuple[tuple[Picture, ...], int]:
+    """Return an arm's training pictures under their captions, of a large set some at even distances, and how many there are."""
     images, captions, _ = result.training_set(arm)
-    pairs = list(zip(images, captions, strict=True))[:MOST_TRAINING]
-    return tuple(Picture(png_bytes(image), caption, f"training picture, caption {caption!r}") for image, caption in pairs)
+    shown = [
+        Picture(png_bytes(images[index]), captions[index], f"training picture {index + 1}, caption {captions[index]!r}")
+        for index in evenly(len(images), MOST_TRAINING)
+    ]
+    return tuple(shown), len(images)
+
+
+def evenly(n: int, most: int) -> list[int]:
+    """Return the places of at most ``most`` of ``n`` things, at even distances, the first and the last among them."""
+    if n <= most:
+        return list(range(n))
+    return [round(k * (n - 1) / (most - 1)) for k in range(most)]
 
 
 @lru_cache(maxsize=4096)
