@@ -219,9 +219,11 @@ def export(
     loaded = held_as(checked_study(path, preset), None, precision)
     done = export_study(loaded, _lab_folder(lab), out if out is not None else Path(f"export-{loaded.spec.study}"))
     if as_json:
-        typer.echo(json.dumps({"folder": str(done.folder), "arms": done.arms, "n_runs": done.n_runs}, indent=1))
+        typer.echo(json.dumps({"folder": str(done.folder), "arms": done.arms, "n_runs": done.n_runs, "notes": done.notes}, indent=1))
     else:
         typer.echo(f"{len(done.arms)} arms, {done.n_runs} trainings; each arm's train.sh, or train.ps1 in PowerShell, runs sd-scripts")
+        for note in done.notes:
+            typer.echo(f"note: {note}")
         typer.echo(done.folder)
 
 

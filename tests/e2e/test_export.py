@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from loralab.data import read_folder
+from loralab.engine.exporting import full_batches
 
 STUDY = """
 study: mine
@@ -27,12 +28,14 @@ experiments:
     question: Anything?
     claims:
       - {say: it changes, measure: change, cell: plain @ "myshape", versus: conv @ "myshape", expect: higher, margin_absolute: 1}
+      - {say: early, measure: change, cell: 'conv @ "myshape", step 4', expect: higher, margin_absolute: 1}
+      - {say: later, measure: change, cell: 'conv @ "myshape", step 6', expect: higher, margin_absolute: 1}
 """
 #: options of sd-scripts' train_network.py that take one value, several, none (its argument parser, 2025)
 ONE = (
     "pretrained_model_name_or_path dataset_config output_dir output_name save_model_as save_precision mixed_precision network_module "
     "network_dim network_alpha learning_rate unet_lr text_encoder_lr max_train_steps seed optimizer_type lr_scheduler lr_warmup_steps "
-    "max_grad_norm clip_skip"
+    "max_grad_norm clip_skip save_every_n_steps"
 )
 STAND_IN = f"""
 import argparse, json, pathlib
@@ -68,6 +71,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = json.loads(run("export", folder / "mine.yaml", "--out", folder / "out", "--lab", folder / "lab", "--json").stdout)
     assert said["arms"] == ["plain", "conv"]
     assert said["n_runs"] == 6
+    assert "sd-scripts cannot load petri" in said["notes"][0]
     return folder / "out"
 
 
@@ -100,6 +104,17 @@ def test_the_commands_run_and_say_the_recipe(exported: Path, tmp_path: Path):
     wanted = {"network_args": ["conv_dim=4", "conv_alpha=2"], "text_encoder_lr": "0.0001", "lr_scheduler": "cosine", "seed": "1"}
     assert {name: conv[name] for name in wanted} == wanted
     assert conv["network_train_unet_only"] is False
+    assert (conv["save_every_n_steps"], plain[0]["save_every_n_steps"]) == ("2", None)  # steps 4 and 6 are among every second
+
+
+@pytest.mark.parametrize(
+    ("repeats", "batch", "often"),
+    [((1, 1, 1), 4, (4, 4, 4)), ((1, 1), 2, (1, 1)), ((3, 1), 2, (3, 1)), ((2, 1), 2, (4, 2))],
+)
+def test_an_epoch_is_made_of_full_batches(repeats: tuple[int, ...], batch: int, often: tuple[int, ...]):
+    """sd-scripts cuts the last batch of an epoch short: 3 pictures under a batch of 4 would be trained on by threes."""
+    assert full_batches(repeats, batch) == often
+    assert sum(often) % batch == 0
 
 
 def test_a_folder_in_use_is_refused(exported: Path):

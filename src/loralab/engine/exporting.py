@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loralab.bases import Base, family_of
+from loralab.bases import Base, family_of, text_shape
 from loralab.engine.export_scripts import training_scripts
 from loralab.engine.local import load_bases
 from loralab.engine.whole import executor_of
@@ -24,6 +25,9 @@ from loralab.train.kohya_words import network_arguments, recipe_options
 from loralab.work.events import StageClock
 from loralab.work.execute import execute
 
+#: how wide a text is in a base of the published shape, by family: the only shape that sd-scripts builds
+PUBLISHED_WIDTHS = {"sd1": 768, "sdxl": 2048}
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -32,6 +36,7 @@ class Exported:
     folder: Path
     arms: tuple[str, ...]
     n_runs: int
+    notes: tuple[str, ...] = ()
 
 
 def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
@@ -59,26 +64,50 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
             raise lab_error("spec", found, "folders without options", "hand sd-scripts that folder or dataset file as it is")
         with disk_errors("writing the export"):
             _export_arm(plan, base, arm, dataset, folder / arm)
-    return Exported(folder, arms, sum(run.arm in arms for run in plan.runs))
+    notes = tuple(dict.fromkeys(note for arm in arms if (note := cannot_load(bases[base_of(loaded.spec, arm)]))))
+    return Exported(folder, arms, sum(run.arm in arms for run in plan.runs), notes)
+
+
+def cannot_load(base: Base) -> str:
+    """Return a plain word where sd-scripts cannot load the base: it builds models of the published shape and of no other; else ""."""
+    width = text_shape(base)[1]
+    if width == PUBLISHED_WIDTHS.get(base.family):
+        return ""
+    published = f"{family_of(base).said} as it was published ({PUBLISHED_WIDTHS.get(base.family)})"
+    return (
+        f"sd-scripts cannot load {base.name}: its text is {width} numbers wide, and sd-scripts builds {published}. "
+        "The files are whole; set BASE to a base of the published shape to train on them."
+    )
 
 
 def _export_arm(plan: StudyPlan, base: Base, arm: str, dataset: Dataset, folder: Path) -> None:
     runs = [run for run in plan.runs if run.arm == arm]
     folder.mkdir(parents=True)
-    subsets = _copy_pictures(dataset, arm, folder / "data")
+    subsets = _copy_pictures(dataset, arm, folder / "data", full_batches(dataset.repeats, runs[0].train.batch))
     (folder / "dataset.toml").write_text(dataset_toml(subsets, base.size_px, runs[0].train.batch), encoding="utf-8", newline="\n")
-    commands = [command_words(base, plan.spec.sample, run, plan.spec.seed) for run in runs]
+    kept = plan.kept_steps(arm)
+    every = ["--save_every_n_steps", str(math.gcd(*kept))] if kept else []  # the checkpoints that the study draws from are among these
+    commands = [[*command_words(base, plan.spec.sample, run, plan.spec.seed), *every] for run in runs]
     scripts = training_scripts(commands, arm=arm, study=plan.spec.study, base=base.name, script=family_of(base).words.trainer_script)
     for name, content in scripts.items():
         (folder / name).write_bytes(content)
         (folder / name).chmod(0o755)
 
 
-def _copy_pictures(dataset: Dataset, arm: str, folder: Path) -> dict[str, int]:
+def full_batches(repeats: Sequence[int], batch: int) -> tuple[int, ...]:
+    """Return the repeats multiplied so that an epoch is made of full batches.
+
+    sd-scripts cuts an epoch's last batch short: three pictures under a batch of four would always be trained on by threes.
+    """
+    factor = batch // math.gcd(sum(repeats), batch)
+    return tuple(n * factor for n in repeats)
+
+
+def _copy_pictures(dataset: Dataset, arm: str, folder: Path, often: Sequence[int]) -> dict[str, int]:
     """Copy the arm's pictures and captions into `<repeats>_<arm>/`; returns the repeats by folder name."""
     pictures = sorted(dataset.folder.rglob("*.png"))
     subsets = {}
-    for picture, repeats in zip(pictures, dataset.repeats, strict=True):
+    for picture, repeats in zip(pictures, often, strict=True):
         name = f"{repeats}_{arm}"
         subsets[name] = repeats
         (folder / name).mkdir(parents=True, exist_ok=True)
