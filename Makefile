@@ -34,8 +34,9 @@ types: install
 	$(BIN)/mypy --platform darwin
 	$(BIN)/mypy benchmarks $(addprefix --disable-error-code=,$(BENCH_TYPES))
 
+# two workers, one thread of torch each; a file's tests stay together, since they share what they have made
 unit: install
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 # the documentation as a site, in docs/_site; a warning, such as a link to nowhere, is an error
 docs: install
