@@ -90,7 +90,8 @@ def test_bars_on_a_terminal_and_lines_elsewhere(monkeypatch: pytest.MonkeyPatch,
     assert isinstance(Screen(quiet=False).shown, Bars)
 
 
-def test_nothing_is_wrapped_in_a_file_and_no_line_ends_in_spaces(capsys: pytest.CaptureFixture[str]):
+def test_nothing_is_wrapped_in_a_file_and_no_line_ends_in_spaces(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.delenv("COLUMNS", raising=False)
     say, reason = "a claim " + "that goes on " * 20, "the readings " + "go this way " * 20
     verdict = {"experiment": "colour", "verdict": "supported", "say": say.strip(), "reason": reason.strip()}
     print_verdicts({"verdicts": [verdict]}, Path("page.html"))
