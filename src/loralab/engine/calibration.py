@@ -21,7 +21,7 @@ import torch
 
 from loralab import __version__
 from loralab.bases import Base
-from loralab.engine.cost import Rates, measure_rates, runs_together
+from loralab.engine.cost import Rates, estimate_cost, measure_rates, runs_together
 from loralab.errors import LabError
 from loralab.portable import busy_cores, cores
 from loralab.spec import BASE, BaseSource, slice_of
@@ -63,8 +63,35 @@ def rates_of(base: Base, plan: StudyPlan, own: BaseSource = BASE, *, afresh: boo
     busy = busy_cores()
     if found is not None and not afresh and not _from_a_busier_time(found.get("busy"), busy):
         return Calibration(Rates(**found["rates"]), found["measured"], found.get("busy"))
-    calibration = Calibration(measure_rates(base, plan, own), datetime.datetime.now(datetime.UTC).date().isoformat(), round(busy, 1))
-    kept[key] = {"rates": vars(calibration.rates), "measured": calibration.measured, "busy": calibration.busy}
+    return _keep(key, kept, measure_rates(base, plan, own), busy)
+
+
+def correct_rates(base: Base, plan: StudyPlan, seconds: Mapping[str, float], own: BaseSource = BASE) -> Rates | None:
+    """Return the kept rates of a plan's work as a run of it has shown them, behind keeping those in place of what was measured before it.
+
+    ``seconds`` are what all its training ("train") and all its drawing ("draw") take on this machine; what is left out stays as it was.
+    None where no rates are kept, or where several bases share the time.
+    """
+    key, kept = _key(base, plan, own), _read_kept()
+    if key not in kept or len(plan.bases) > 1 or not any(value > 0 for value in seconds.values()):
+        return None
+    rates = Rates(**kept[key]["rates"])
+    cost = estimate_cost(plan, {own: rates}, {own: base.size_px})
+    train, draw = (
+        _factor(seconds.get(name, 0.0), 60 * minutes) for name, minutes in (("train", cost.train_minutes), ("draw", cost.draw_minutes))
+    )
+    shown = Rates(rates.train_step_seconds * train, rates.image_step_seconds * draw, rates.decode_seconds * draw)
+    return _keep(key, kept, shown, busy_cores()).rates
+
+
+def _factor(shown_seconds: float, foretold_seconds: float) -> float:
+    return shown_seconds / foretold_seconds if shown_seconds > 0 and foretold_seconds > 0 else 1.0
+
+
+def _keep(key: str, kept: dict[str, Mapping[str, Any]], rates: Rates, busy: float) -> Calibration:
+    """Return the rates as those of today, behind keeping them."""
+    calibration = Calibration(rates, datetime.datetime.now(datetime.UTC).date().isoformat(), round(busy, 1))
+    kept[key] = {"rates": vars(rates), "measured": calibration.measured, "busy": calibration.busy}
     with suppress(LabError, OSError, RuntimeError):  # a home that cannot be written to: the next plan measures again
         write_atomically(rates_file(), json.dumps(kept, indent=1, sort_keys=True).encode())
     return calibration

@@ -6,7 +6,7 @@ import datetime
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import polars as pl
 import torch
 
 from loralab.bases import Base
+from loralab.engine.calibration import correct_rates
 from loralab.engine.local import load_bases
 from loralab.engine.memory import sized
 from loralab.infer.pairs import with_sources
@@ -24,7 +25,7 @@ from loralab.measure.files import load_pictures
 from loralab.portable import link_or_copy, replace_folder
 from loralab.report.again import write_pages
 from loralab.report.sections.provenance import versions
-from loralab.spec import BASE, AdapterSource, BaseSource, base_of
+from loralab.spec import BASE, AdapterSource, BaseSource, base_of, is_base
 from loralab.spec.load import Loaded, preset_of
 from loralab.stages import run_stage
 from loralab.stages.cards import facts_of, round_trip_of, shipped_cards
@@ -39,7 +40,7 @@ from loralab.study.looks import Budget, run_rounds
 from loralab.study.measures import study_measures
 from loralab.study.plan import StudyPlan, make_plan
 from loralab.study.result import LEDGER_FILE, READINGS_FILE, StudyResult, load_result, save_result, study_folder
-from loralab.study.rounds import Round, plan_round
+from loralab.study.rounds import DRAW_LORAS, TRAIN, Round, plan_round
 from loralab.work.events import Event, StageClock
 from loralab.work.execute import execute
 from loralab.work.executor import Executor, spread
@@ -85,7 +86,10 @@ def run_study(loaded: Loaded, lab: Path, listen: Listener, budget: Budget | None
 
     def make(part: StudyPlan) -> StudyResult:
         its = plan_round(part, {source: facts_of(base) for source, base in bases.items()}, loaded.folder)
+        told = set(clock.foretold)
         carry_out(replace(its, groups=spread(its.groups, executor.places)), store, executor, clock, folder, listen)
+        if executor.places == 1:  # several machines say nothing about this one
+            correct_speed(part, bases, {title: seconds for title, seconds in clock.foretold.items() if title not in told})
         with clock.stage("judge"):
             return gather(loaded, lab, its, store, bases)
 
@@ -251,6 +255,13 @@ def note_times(result: StudyResult, attempt: int, clock: StageClock) -> None:
         "first_pictures_seconds": clock.first_pictures_seconds, "wall_seconds": round(clock.total_seconds, 3),
         "versions": versions(), "device": result.bases[BASE].device, "threads": torch.get_num_threads(),
     })  # fmt: skip
+
+
+def correct_speed(plan: StudyPlan, bases: dict[BaseSource, Base], seconds: Mapping[str, float]) -> None:
+    """Let the next plan foretell from what this run has shown of the machine: the ``seconds`` of whole stages, by their titles."""
+    of_loras = sum(len(block.seeds) for block in plan.blocks if not is_base(block.source))
+    draw = seconds.get(DRAW_LORAS, 0.0) * plan.n_images / max(1, of_loras)
+    correct_rates(bases[BASE], plan, {"train": seconds.get(TRAIN, 0.0), "draw": draw})
 
 
 def _outcome(result: StudyResult, verdicts: list[Verdict], page: Path, clock: StageClock) -> Outcome:

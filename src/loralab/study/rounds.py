@@ -32,7 +32,7 @@ from loralab.study.slices import (
 )
 from loralab.work.task import Group, Task
 
-DRAW_BASE, DRAW_LORAS = "draw the base's images", "draw the LoRAs' images"
+DRAW_BASE, DRAW_LORAS, TRAIN = "draw the base's images", "draw the LoRAs' images", "train"
 #: enough solver steps for an error of the machinery to show, few enough to cost nothing.
 PLUMBING_STEPS = 4
 
@@ -207,7 +207,7 @@ def _training(its: Round, runs: Sequence[RunPlan], base: BaseSource, note: str) 
             tasks.append(Task(its.adapters[source], TrainSlice(source, run.train, weight), (its.datasets[run.arm],)))
     shared = StackSlice(spec.study, spec.seed, spec.sample.clip_skip, its.plan.sizes.checkpointing)
     steps = sum(run.train.steps for run in runs)
-    return Group("trained", "train", tuple(tasks), shared, its.bases[base].fingerprint, "train", note, steps)
+    return Group("trained", TRAIN, tuple(tasks), shared, its.bases[base].fingerprint, "train", note, steps)
 
 
 def _sums(its: Round, runs: Sequence[RunPlan], base: BaseSource, note: str) -> Group:
@@ -218,7 +218,7 @@ def _sums(its: Round, runs: Sequence[RunPlan], base: BaseSource, note: str) -> G
         says["loralab.stack"] = "; ".join(map(str, its.plan.spec.arms[run.arm].stack))
         its_slice = SumSlice(str(run.source), tuple((unet, text) for _, unet, text in members), says)
         tasks.append(Task(its.adapters[run.source], its_slice, tuple(ref for ref, _, _ in members)))
-    return Group("combined", "train", tuple(tasks), None, its.bases[base].fingerprint, "train", note)
+    return Group("combined", TRAIN, tuple(tasks), None, its.bases[base].fingerprint, "train", note)
 
 
 def _check(its: Round, stack: Sequence[AdapterSource], base: BaseSource, seen: set[str]) -> Group | None:

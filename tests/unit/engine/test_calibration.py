@@ -10,14 +10,16 @@ import pytest
 from loralab.bases import Base
 from loralab.crew import torch_threads
 from loralab.engine import calibration
-from loralab.engine.calibration import rates_file, rates_of
+from loralab.engine.calibration import correct_rates, rates_file, rates_of
 from loralab.engine.cost import Rates
 from loralab.engine.estimate import describe_plan
 from loralab.engine.local import load_bases
 from loralab.engine.memory import sized
+from loralab.engine.whole import correct_speed
 from loralab.screen import speed_line
-from loralab.spec import load_study
+from loralab.spec import BASE, is_base, load_study
 from loralab.study.plan import StudyPlan, make_plan
+from loralab.study.rounds import DRAW_LORAS, TRAIN
 
 STUDY = """
 study: tiny
@@ -120,6 +122,43 @@ def test_rates_of_a_busier_time_are_measured_again(
 )  # fmt: skip
 def test_the_plan_says_of_what_day_and_of_how_busy_a_machine_its_speed_is(then: float | None, now: float, says: str) -> None:
     assert speed_line({"rates_measured": "2026-11-28", "busy_then": then, "busy_now": now, "cores": 2}) == says
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ({"train": 80.0}, Rates(10.0, 0.5, 0.25)), ({"draw": 4.0}, Rates(1.0, 0.5 * 4 / 7.5, 0.25 * 4 / 7.5)),
+        ({"train": 0.8, "draw": 75.0}, Rates(0.1, 5.0, 2.5)),
+    ],
+)  # fmt: skip
+def test_a_run_corrects_what_is_kept_of_the_machine(
+    tiny_base: Base, plan: StudyPlan, measured: list[str], seconds: dict[str, float], expected: Rates
+) -> None:
+    """2 trainings of 4 steps were foretold to take 8 s, a picture of 2 steps and a decoding 2 * .5 + .25 s; six of them take 7.5 s."""
+    assert rates_of(tiny_base, plan).rates == Rates(1.0, 0.5, 0.25)
+    n_images = plan.n_images
+    scaled = {name: value * n_images / 6 if name == "draw" else value for name, value in seconds.items()}
+    corrected = correct_rates(tiny_base, plan, scaled)
+    assert corrected is not None
+    assert vars(corrected) == pytest.approx(vars(expected))
+    assert rates_of(tiny_base, plan).rates == corrected
+    assert len(measured) == 1
+
+
+def test_a_study_hands_on_what_its_stages_have_shown(tiny_base: Base, plan: StudyPlan, measured: list[str]) -> None:
+    """Training took 80 s, not 8; the LoRAs' pictures took 7.5 s for each six, which is what all pictures were foretold to take."""
+    rates_of(tiny_base, plan)
+    n_loras = sum(len(block.seeds) for block in plan.blocks if not is_base(block.source))
+    assert 0 < n_loras < plan.n_images
+    correct_speed(plan, {BASE: tiny_base}, {TRAIN: 80.0, DRAW_LORAS: n_loras * 7.5 / 6, "measure": 3.0})
+    assert vars(rates_of(tiny_base, plan).rates) == pytest.approx(vars(Rates(10.0, 0.5, 0.25)))
+
+
+def test_nothing_is_corrected_where_nothing_is_kept_or_shown(tiny_base: Base, plan: StudyPlan, measured: list[str]) -> None:
+    assert correct_rates(tiny_base, plan, {"train": 80.0}) is None
+    first = rates_of(tiny_base, plan)
+    assert correct_rates(tiny_base, plan, {}) is None
+    assert rates_of(tiny_base, plan) == first
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"[]", b'{"a": 1}', b'{"a": {"rates": {"old": 1}}}'])
