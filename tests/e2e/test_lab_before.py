@@ -37,7 +37,9 @@ def made(lab: Path) -> dict[Path, int]:
 def test_what_an_earlier_version_made_is_found(folder: Path, study: str, options: list[str]):
     before, old = made(folder / "lab"), pl.read_parquet(folder / "lab" / "studies" / study / "readings.parquet")
     words = ["run", f"{study}.yaml", *options, "--anyway", "--lab", "lab"]
-    done = subprocess.run([sys.executable, "-m", "loralab", *words], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "loralab", *words], cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert made(folder / "lab") == before
     new = pl.read_parquet(folder / "lab" / "studies" / study / "readings.parquet")
