@@ -265,7 +265,7 @@ def _rule(
     ahead = _outlook(case, sample, contrast, margin, blocking if beyond else None)
     hint = words.would_tell(ahead, contrast, margin, _minutes(case.comparison.cells, contrast.n_runs, ahead.more_runs, minutes))
     if blocking is not None and (beyond or (zone_of(contrast, margin).startswith("some") and finding != zone_of(contrast, margin))):
-        return Ruled(finding, ruling, words.control_failed(contrast, blocking, unit, hint), found, ahead)
+        return Ruled(finding, ruling, words.control_failed(contrast, blocking, unit, hint), words.held_back(blocking), ahead)
     return Ruled(finding, ruling, words.undecided(finding, contrast, margin, unit, hint), found, ahead)
 
 

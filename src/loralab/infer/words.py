@@ -140,6 +140,13 @@ def found(finding: Finding, contrast: Contrast, margin: float, unit: str) -> str
     return told.get(finding, finding)
 
 
+def held_back(check: ControlCheck) -> str:
+    """Return the finding of a change that a control does not let count, as it stands in tables."""
+    if check.contrast is None:
+        return "a change, with nothing to hold it against"
+    return f"a change, but {_CONTROL_DOES[check.name]}"
+
+
 def duration(minutes: float) -> str:
     """Return minutes as people say them, rounded up."""
     whole = max(1, round(minutes))

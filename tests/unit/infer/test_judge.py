@@ -186,6 +186,7 @@ def test_a_change_that_the_placebo_shows_too_is_not_learned(decide):
     assert (check.name, check.required, check.status, check.against) == ("placebo", True, "failed", PLACEBO)
     assert check.contrast.effect == pytest.approx(0.2)
     assert verdict.contrast.low > verdict.margin  # the change itself stays visible
+    assert verdict.found == "a change, but training on the base's own pictures may do as much"
     assert "but training on the base's own pictures may do as much (-0.732 to 1.13 u more than the placebo)" in verdict.reason
 
 
