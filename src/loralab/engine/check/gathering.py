@@ -12,6 +12,7 @@ from loralab import __version__
 from loralab.engine.check.advice import Advice
 from loralab.engine.check.drawing import pictures
 from loralab.engine.check.opening import Checked, Variant
+from loralab.engine.check.order import mark_of
 from loralab.engine.check.run import Result, file_sha256
 from loralab.engine.check.scores import Scores, estimate_mean, estimate_share
 from loralab.engine.check.sentences import limits_of, shown_numbers
@@ -52,7 +53,7 @@ def title_of(check: Checked) -> str:
         return files[0].path.name
     if check.role == "files":
         return " and ".join(file.label for file in files) if len(files) < 4 else f"{len(files)} LoRAs side by side"
-    return f"{len(files)} {'epochs' if check.role == 'epochs' else 'trainings'} in {files[0].path.absolute().parent.name}"
+    return f"{len(files)} {'epochs' if check.role == 'epochs' else 'trainings'} in {mark_of(files[0].path).home.name}"
 
 
 # --- numbers ------------------------------------------------------------------------------------------------------------

@@ -122,8 +122,7 @@ class Checked:
 def open_check(request: CheckRequest, lab: Path) -> Checked:
     """Return the check ready to draw: everything loaded, every problem with the input raised."""
     lines = read_prompts(request.prompts) if request.prompts is not None else None
-    found, adapters, base = _opened(request)
-    weights = {label: adapter_sha256(adapter) for label, adapter in adapters.items()}
+    found, adapters, weights, base = _opened(request)
     store = Store(lab / "store")
     drop_mistaken(store)
     examples, unused = training_set(request.dataset, base.size_px)
@@ -138,7 +137,7 @@ def open_check(request: CheckRequest, lab: Path) -> Checked:
     return Checked(
         request, found.role, found.files, base, store, adapters, weights, training, triggers, prompts,
         load_embedder(request.embedder, base), request.sample, facts_of(base), executor, drawing,
-        (*found.notes, *_twins(weights), *unused), found.differences, prompts=prompts, drawn=list(range(len(found.files))),
+        (*found.notes, *unused), found.differences, prompts=prompts, drawn=list(range(len(found.files))),
     )  # fmt: skip
 
 
@@ -167,8 +166,8 @@ def training_set(path: Path | None, size_px: int) -> tuple[list[Example], tuple[
     return examples, contents.notes
 
 
-def _opened(request: CheckRequest) -> tuple[Found, dict[str, Adapter], Base]:
-    """Return the files that fit the base and what they are to one another, their adapters by label, and the base.
+def _opened(request: CheckRequest) -> tuple[Found, dict[str, Adapter], dict[str, str], Base]:
+    """Return the files that fit the base and what they are to one another, adapters and hashes of their weights by label, and the base.
 
     The problems of all named files are raised together; a file of a folder that does not fit is passed over with a note.
     """
@@ -184,17 +183,27 @@ def _opened(request: CheckRequest) -> tuple[Found, dict[str, Adapter], Base]:
     if problems or not loaded:
         raise LabError("model", problems or unfit)
     found = relate([file for file in readable if file.path in loaded], request.order)
-    adapters = {file.label: loaded[file.path] for file in found.files}
-    notes = (*passed_over, *unreadable, *map(passed, unfit), *found.notes)
-    return found._replace(notes=notes), adapters, base
+    weights = {file.label: adapter_sha256(loaded[file.path]) for file in found.files}
+    files, twins = _without_twins(found, weights)
+    adapters = {file.label: loaded[file.path] for file in files}
+    notes = (*passed_over, *unreadable, *map(passed, unfit), *found.notes, *twins)
+    return found._replace(files=files, notes=notes), adapters, weights, base
 
 
-def _twins(weights: Mapping[str, str]) -> list[str]:
-    """Return a note on files that hold the same weights: nothing that is drawn can tell them apart."""
+def _without_twins(found: Found, weights: Mapping[str, str]) -> tuple[list[CheckedFile], list[str]]:
+    """Return the files and notes on those that hold the same weights: nothing that is drawn can tell them apart.
+
+    Of one training the earlier stands for both: trainers write the last moment once more under the training's own name.
+    """
     by_weights: dict[str, list[str]] = {}
     for label, sha256 in weights.items():
         by_weights.setdefault(sha256, []).append(label)
-    return [f"{' and '.join(labels)} hold the same weights." for labels in by_weights.values() if len(labels) > 1]
+    alike = [labels for labels in by_weights.values() if len(labels) > 1]
+    if found.role != "epochs" or len(by_weights) == 1:
+        return found.files, [f"{' and '.join(labels)} hold the same weights." for labels in alike]
+    again = {label for labels in alike for label in labels[1:]}
+    notes = [f"{' and '.join(labels)} hold the same weights: shown once, as {labels[0]}." for labels in alike]
+    return [file for file in found.files if file.label not in again], notes
 
 
 def find_triggers(request: CheckRequest, found: Found, captions: Sequence[str], *, needed: bool) -> list[Trigger | None]:

@@ -123,7 +123,7 @@ def _draw_files(check: Checked, pace: Pace, listen: Listener) -> None:
 
 def _counted(check: Checked) -> str:
     n = len(check.drawn)
-    return "the base and the LoRA" if n == 1 else f"the base and {n} LoRAs"
+    return "the LoRA and the base" if n == 1 else f"{n} LoRAs and the base"
 
 
 def _draw_strengths(check: Checked, scores: Mapping[str, Scores], pace: Pace, listen: Listener) -> dict[str, dict[float, Scores]]:

@@ -79,7 +79,8 @@ def _nothing(check: Checked, scores: Mapping[str, Scores], index: int) -> str:
     if all(not own.change.any() and not own.damage.any() for own in scores.values()):
         return f"{'Its' if len(check.drawn) == 1 else 'Their'} pictures are the base\u2019s own: nothing is changed at all."
     what = "This file shows no effect" if len(check.drawn) == 1 else "None of the files shows an effect"
-    return f"{what} at {_at(check, index)} that {check.n_seeds} seeds a prompt can tell from none."
+    more = "the same command with more --minutes goes on from here"
+    return f"{what} at {_at(check, index)} that {check.n_seeds} seeds a prompt can tell from none; {more}."
 
 
 def details(advice: Advice) -> list[str]:

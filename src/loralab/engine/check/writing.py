@@ -10,6 +10,7 @@ from loralab import __version__
 from loralab.engine.check.advice import Advice
 from loralab.engine.check.gathering import PARTS, facts_of, make_input, shown
 from loralab.engine.check.opening import Checked
+from loralab.engine.check.order import mark_of
 from loralab.engine.check.run import CheckOutcome, Result, file_sha256
 from loralab.engine.check.scores import Scores, estimate_mean, estimate_share, mean_scores
 from loralab.engine.check.sentences import LEAST_FILES, sentences_of
@@ -32,11 +33,10 @@ def write_outcome(check: Checked, result: Result, lab: Path) -> CheckOutcome:
 
 
 def _folder_name(check: Checked) -> str:
-    paths = [file.path.absolute() for file in check.files]
-    folders = {path.parent.name for path in paths}
-    name = paths[0].stem if check.role == "file" else paths[0].parent.name
-    if check.role == "files":
-        name = "-".join(file.label for file in check.files[:3]) if len(check.files) < 4 or len(folders) > 1 else name
+    homes = [mark_of(file.path).home for file in check.files]
+    name = check.files[0].label if check.role == "file" else homes[0].name
+    if check.role == "files" and (len(check.files) < 4 or len(set(homes)) > 1):
+        name = "-".join(file.label for file in check.files[:3])
     return "".join(c if c.isalnum() or c in "-_" else "-" for c in name)[:60].strip("-") or "check"
 
 
