@@ -12,6 +12,8 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 640, 250, 46, 34, 14, 16
 #: room for a label of the axis, and for a name inside the plot
 LABEL_PX, NAME_PX, LINE_PX = 62.0, 96.0, 15.0
 MOST_LABELS = 10
+#: an interval is drawn so far beyond the highest and the lowest value at most: of a few seeds it may be endless, and would flatten all else
+MOST_BEYOND = 0.6
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def _axis(values: Sequence[float], start: float, stop: float) -> _Axis:
 def draw_chart(chart: Chart) -> Drawn:
     """Return a chart over a true axis from 0, or with its points side by side, evenly spaced."""
     points = [point for curve in chart.curves for point in curve.points]
-    up = _axis([edge for point in points for edge in (point.low, point.high)], HEIGHT - BOTTOM, TOP)
+    least, most = min(point.value for point in points) - MOST_BEYOND, max(point.value for point in points) + MOST_BEYOND
+    up = _axis([min(max(edge, least), most) for point in points for edge in (point.low, point.high)], HEIGHT - BOTTOM, TOP)
     place, across = _numeric(points) if chart.numeric else _side_by_side(points)
     shift = {curve.name: (3.0 if chart.numeric else 7.0) * (k - (len(chart.curves) - 1) / 2) for k, curve in enumerate(chart.curves)}
     lines = tuple(
@@ -86,7 +89,8 @@ def draw_chart(chart: Chart) -> Drawn:
 
 
 def _mark(up: _Axis, x: float, curve: Curve, point: Point) -> Mark:
-    return Mark(round(x, 1), up.at(point.value), up.at(point.low), up.at(point.high), f"{curve.name}, {point.label}: {spread(point)}")
+    low, high = (up.at(min(max(edge, up.low), up.high)) for edge in (point.low, point.high))
+    return Mark(round(x, 1), up.at(point.value), low, high, f"{curve.name}, {point.label}: {spread(point)}")
 
 
 def _side_by_side(points: Sequence[Point]) -> tuple[dict[str, float], tuple[tuple[float, str], ...]]:

@@ -57,6 +57,14 @@ def test_the_last_file_of_unknown_steps_stands_behind_the_others_by_its_name():
     assert xs[2] < WIDTH
 
 
+def test_an_endless_interval_does_not_flatten_the_others():
+    wide = Point("step 10", 0.1, -40.0, 40.0, 10)
+    drawn = draw_chart(chart(wide, point("step 20", 0.9, 20)))
+    first, second = drawn.lines[0][1]
+    assert first.y - second.y > 60
+    assert 0 <= first.high < first.y < first.low <= HEIGHT
+
+
 def test_long_names_side_by_side_are_shortened_on_the_axis_and_whole_in_the_marks():
     names = [f"a rather long name of a file {k}" for k in range(6)]
     drawn = draw_chart(chart(*(point(name, 0.1) for name in names), numeric=False))
