@@ -206,7 +206,7 @@ def check(paths: Sequence[str | Path], *, lab: str | Path | None = None, **optio
 
     Raises LabError, and TypeError for an option that there is not.
     """
-    from loralab.engine.check import CheckRequest, check_files
+    from loralab.checking import CheckRequest, check_files
 
     with_paths: dict[str, Any] = {
         name: Path(value) if name in ("dataset", "embedder", "out") and value else value for name, value in options.items()

@@ -169,7 +169,7 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Say what LoRA files do: which to keep and at which strength, whether they fire without their trigger, what they damage and copy."""
-    from loralab.engine.check import CheckRequest, check_files, load_spec, sample_spec
+    from loralab.checking import CheckRequest, check_files, load_spec, sample_spec
     from loralab.screen import Screen, print_check
 
     sample = sample_spec(negative=negative, sampler=sampler, schedule=schedule, steps=steps, guidance=guidance, clip_skip=clip_skip)

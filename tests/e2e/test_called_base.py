@@ -13,7 +13,7 @@ from PIL import Image
 
 from loralab.adapters import Adapter, make_adapter, save_adapter
 from loralab.bases import load_base
-from loralab.engine.check import CheckRequest, check_files
+from loralab.checking import CheckRequest, check_files
 from loralab.engine.whole import run_study
 from loralab.spec import TrainSpec, load_study
 

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from loralab.adapters import save_adapter
 from loralab.bases import embed_prompts, encode_images, load_base
+from loralab.checking import CheckOutcome, CheckRequest, check_files
 from loralab.cli import main
 from loralab.data import make_examples, write_kohya_folder
-from loralab.engine.check import CheckOutcome, CheckRequest, check_files
 from loralab.spec.models import ShapesData, TrainSpec
 from loralab.train import TrainRun, train_stack
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loralab.bases import Base
-from loralab.engine.check.features import embed_layout, load_embedder
+from loralab.checking.features import embed_layout, load_embedder
 from loralab.engine.preflight import checked_study
 from loralab.errors import LabError
 from loralab.measure import make_cards, measure_images

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from loralab.engine.check.advice import LITTLE_DAMAGE, Advice, Choice, estimate_ratio
-from loralab.engine.check.opening import Checked
-from loralab.engine.check.run import Result
-from loralab.engine.check.scores import Estimate, Scores, estimate_mean, estimate_share, mean_scores
+from loralab.checking.advice import LITTLE_DAMAGE, Advice, Choice, estimate_ratio
+from loralab.checking.opening import Checked
+from loralab.checking.run import Result
+from loralab.checking.scores import Estimate, Scores, estimate_mean, estimate_share, mean_scores
 
 LEAST_FILES = 3  # a sentence about a recipe rests on this many trainings at least
 #: side damage whose whole interval lies below this share of "another picture" is called small

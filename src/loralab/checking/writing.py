@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from loralab import __version__
-from loralab.engine.check.advice import Advice
-from loralab.engine.check.gathering import PARTS, facts_of, make_input, shown
-from loralab.engine.check.opening import Checked
-from loralab.engine.check.order import mark_of
-from loralab.engine.check.run import CheckOutcome, Result, file_sha256
-from loralab.engine.check.scores import Scores, estimate_mean, estimate_share, mean_scores
-from loralab.engine.check.sentences import LEAST_FILES, sentences_of
+from loralab.checking.advice import Advice
+from loralab.checking.gathering import PARTS, facts_of, make_input, shown
+from loralab.checking.opening import Checked
+from loralab.checking.order import mark_of
+from loralab.checking.run import CheckOutcome, Result, file_sha256
+from loralab.checking.scores import Scores, estimate_mean, estimate_share, mean_scores
+from loralab.checking.sentences import LEAST_FILES, sentences_of
 from loralab.report.check_page import make_card, render_check
 from loralab.store import write_atomically
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loralab.engine.check.advice import Choice, advise, estimate_ratio
-from loralab.engine.check.budget import Budget, Wanted, afford, pictures_a_seed, spread_over
-from loralab.engine.check.prompts import as_prompt, make_prompts, read_prompts, sort_prompts
-from loralab.engine.check.request import load_spec, sample_spec
-from loralab.engine.check.scores import Scores
-from loralab.engine.check.sentences import minus, percent, share_words
+from loralab.checking.advice import Choice, advise, estimate_ratio
+from loralab.checking.budget import Budget, Wanted, afford, pictures_a_seed, spread_over
+from loralab.checking.prompts import as_prompt, make_prompts, read_prompts, sort_prompts
+from loralab.checking.request import load_spec, sample_spec
+from loralab.checking.scores import Scores
+from loralab.checking.sentences import minus, percent, share_words
 from loralab.errors import LabError
 
 WANTED = Wanted(n_files=5, n_triggers=3, n_unrelated=4, n_strengths=4)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from loralab.engine.check.budget import SEEDS_A_BLOCK
-from loralab.engine.check.opening import Checked, Variant
+from loralab.checking.budget import SEEDS_A_BLOCK
+from loralab.checking.opening import Checked, Variant
 from loralab.measure.files import load_pictures
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.stages.images import image_files, text_of

@@ -13,15 +13,15 @@ from PIL import Image, ImageOps
 
 from loralab.adapters import Adapter, adapter_sha256, load_adapter
 from loralab.bases import Base, count_tokens, load_base, prompt_limit
+from loralab.checking.budget import SEEDS_A_BLOCK, Budget
+from loralab.checking.features import Embedder, load_embedder
+from loralab.checking.found import CheckedFile, Found, Role, passed, placed, read_files, relate
+from loralab.checking.listing import list_files
+from loralab.checking.prompts import Prompts, Trigger, find_trigger, make_prompts, read_prompts, sort_prompts, unrelated_to
+from loralab.checking.request import CheckRequest
 from loralab.crew import MOST
 from loralab.data import Example
 from loralab.data.dataset import read_dataset
-from loralab.engine.check.budget import SEEDS_A_BLOCK, Budget
-from loralab.engine.check.features import Embedder, load_embedder
-from loralab.engine.check.found import CheckedFile, Found, Role, passed, placed, read_files, relate
-from loralab.engine.check.listing import list_files
-from loralab.engine.check.prompts import Prompts, Trigger, find_trigger, make_prompts, read_prompts, sort_prompts, unrelated_to
-from loralab.engine.check.request import CheckRequest
 from loralab.engine.memory import OVERHEAD_BYTES, PETRI_PROCESS_BYTES, SMALL_WEIGHTS, image_batch, room_bytes, weights_bytes
 from loralab.errors import LabError, Problem, lab_error
 from loralab.spec import BASE, AdapterSource, SampleSpec, Source

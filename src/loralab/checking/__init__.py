@@ -1,6 +1,6 @@
 """What do these LoRA files do? Files, a base and perhaps their training set in; what to keep, at which strength, and one page out."""
 
-from loralab.engine.check.request import CheckRequest, load_spec, sample_spec
-from loralab.engine.check.run import CheckOutcome, check_files
+from loralab.checking.request import CheckRequest, load_spec, sample_spec
+from loralab.checking.run import CheckOutcome, check_files
 
 __all__ = ["CheckOutcome", "CheckRequest", "check_files", "load_spec", "sample_spec"]

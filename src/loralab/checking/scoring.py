@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from loralab.bases import decode_latents, encode_images
-from loralab.engine.check.opening import Checked, Variant
-from loralab.engine.check.scores import Scores, copy_threshold, moved, nearest_distance, resemblance
+from loralab.checking.opening import Checked, Variant
+from loralab.checking.scores import Scores, copy_threshold, moved, nearest_distance, resemblance
 
 ENCODED_TOGETHER = 8
 #: a quantile of their distances is all that is taken of them

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from loralab.engine.check.advice import Advice, Choice, advise
-from loralab.engine.check.budget import MOST_SEEDS, SEEDS_A_BLOCK, USEFUL_SEEDS, Budget, Wanted, afford, spread_over
-from loralab.engine.check.drawing import Listener, Pace, draw_wave, measure_pace, n_missing
-from loralab.engine.check.opening import Checked, open_check
-from loralab.engine.check.request import STRENGTHS, CheckRequest
-from loralab.engine.check.scores import Scores, worth_keeping
-from loralab.engine.check.scoring import learn_training_set, score, set_threshold
+from loralab.checking.advice import Advice, Choice, advise
+from loralab.checking.budget import MOST_SEEDS, SEEDS_A_BLOCK, USEFUL_SEEDS, Budget, Wanted, afford, spread_over
+from loralab.checking.drawing import Listener, Pace, draw_wave, measure_pace, n_missing
+from loralab.checking.opening import Checked, open_check
+from loralab.checking.request import STRENGTHS, CheckRequest
+from loralab.checking.scores import Scores, worth_keeping
+from loralab.checking.scoring import learn_training_set, score, set_threshold
 
 #: with few files side by side each is drawn at the strengths; of many epochs, those that may be advised
 MOST_WITH_STRENGTHS = 3
@@ -47,7 +47,7 @@ class CheckOutcome:
 
 def check_files(request: CheckRequest, lab: Path, listen: Listener) -> CheckOutcome:
     """Check the files of ``request``; raises LabError where they, the base or the data set cannot be used."""
-    from loralab.engine.check.writing import write_outcome
+    from loralab.checking.writing import write_outcome
 
     started = time.monotonic()
     check = open_check(request, lab)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from loralab.engine.check.prompts import make_prompts
-from loralab.engine.check.scores import (
+from loralab.checking.prompts import make_prompts
+from loralab.checking.scores import (
     Scores,
     copy_threshold,
     estimate_mean,
@@ -17,7 +17,7 @@ from loralab.engine.check.scores import (
     resemblance,
     worth_keeping,
 )
-from loralab.engine.check.sentences import too_early
+from loralab.checking.sentences import too_early
 
 
 def test_unrelated_prompts_share_no_word_with_the_trigger_or_its_captions():

@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image
 
 from loralab import __version__
-from loralab.engine.check.advice import Advice
-from loralab.engine.check.drawing import pictures
-from loralab.engine.check.opening import Checked, Variant
-from loralab.engine.check.order import mark_of
-from loralab.engine.check.run import Result, file_sha256
-from loralab.engine.check.scores import Scores, estimate_mean, estimate_share
-from loralab.engine.check.sentences import limits_of, shown_numbers
+from loralab.checking.advice import Advice
+from loralab.checking.drawing import pictures
+from loralab.checking.opening import Checked, Variant
+from loralab.checking.order import mark_of
+from loralab.checking.run import Result, file_sha256
+from loralab.checking.scores import Scores, estimate_mean, estimate_share
+from loralab.checking.sentences import limits_of, shown_numbers
 from loralab.report.check_input import Chart, CheckInput, Curve, Differences, FileRow, PictureRow, Point, Trail, TrailPoint
 from loralab.report.input import Picture
 

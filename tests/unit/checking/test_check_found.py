@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loralab.engine.check.found import Found, find_files
+from loralab.checking.found import Found, find_files
 from loralab.errors import LabError
 from loralab.spec.elsewhere import adapter_files, expand
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from loralab.adapters.header import read_header
-from loralab.engine.check.listing import Listed, list_files
-from loralab.engine.check.order import Mark, Place, is_one_training, mark_of, moment_of, places_of
-from loralab.engine.check.recipes import FIELDS, LENGTH, differing, one_sided, recipe_of, seed_of, training_name
+from loralab.checking.listing import Listed, list_files
+from loralab.checking.order import Mark, Place, is_one_training, mark_of, moment_of, places_of
+from loralab.checking.recipes import FIELDS, LENGTH, differing, one_sided, recipe_of, seed_of, training_name
 from loralab.errors import LabError, Problem, lab_error
 
 Role = Literal["file", "epochs", "seeds", "files"]

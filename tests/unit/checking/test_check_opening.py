@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from loralab.engine.check.found import CheckedFile, Found
-from loralab.engine.check.opening import find_triggers, training_set
-from loralab.engine.check.request import CheckRequest
+from loralab.checking.found import CheckedFile, Found
+from loralab.checking.opening import find_triggers, training_set
+from loralab.checking.request import CheckRequest
 from loralab.errors import LabError
 
 

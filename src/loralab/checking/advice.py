@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loralab.engine.check.scores import LEVEL, Estimate, Scores, estimate_mean
+from loralab.checking.scores import LEVEL, Estimate, Scores, estimate_mean
 from loralab.infer.estimate import t_critical
 
 #: less of the effect than this is no substitute
