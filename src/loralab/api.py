@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from loralab.errors import lab_error
 from loralab.measure import Instrument, with_instruments
+from loralab.portable import replace_folder
 from loralab.spec import BASE, Cell
 from loralab.spec.load import Loaded
 
@@ -275,5 +276,5 @@ def _kept(entry: dict[str, Any], generators: Mapping[str, Generator], study: Map
     if not folder.exists():
         scratch = folder.with_name(folder.name + ".part")
         write_kohya_folder(examples, [example.caption for example in examples], scratch, repeats=1, name=str(name))
-        scratch.replace(folder)
+        replace_folder(scratch, folder)
     return {"folder": str(folder / f"1_{name}")}

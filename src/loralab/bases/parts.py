@@ -50,3 +50,4 @@ class FileWords:
     version: str
     architecture: str
     trainer_script: str
+    trainer_text_width: int  # how wide a text is in the only shape that sd-scripts builds, the published one

@@ -26,7 +26,7 @@ from loralab.spec.prompts import Piece
 name = "sd1"
 said = "Stable Diffusion 1"
 pipeline = "StableDiffusionPipeline"
-words = FileWords("sd_v1", "stable-diffusion-v1/lora", "train_network.py")
+words = FileWords("sd_v1", "stable-diffusion-v1/lora", "train_network.py", 768)
 SIZE_PX, VAE_SCALE, HEADS = 512, 0.18215, 8
 CLIP = "cond_stage_model.transformer."
 SD2_TEXT_WIDTH = 1024

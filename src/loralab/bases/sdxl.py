@@ -30,7 +30,7 @@ from loralab.spec.prompts import Piece
 name = "sdxl"
 said = "SDXL"
 pipeline = "StableDiffusionXLPipeline"
-words = FileWords("sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora", "sdxl_train_network.py")
+words = FileWords("sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora", "sdxl_train_network.py", 2048)
 SIZE_PX, VAE_SCALE = 1024, 0.13025
 CLIP = "conditioner.embedders.0.transformer."
 parts: Mapping[str, PartSpec] = {

@@ -25,9 +25,6 @@ from loralab.train.kohya_words import network_arguments, recipe_options
 from loralab.work.events import StageClock
 from loralab.work.execute import execute
 
-#: how wide a text is in a base of the published shape, by family: the only shape that sd-scripts builds
-PUBLISHED_WIDTHS = {"sd1": 768, "sdxl": 2048}
-
 
 @dataclass(frozen=True)
 class Exported:
@@ -71,9 +68,10 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
 def cannot_load(base: Base) -> str:
     """Return a plain word where sd-scripts cannot load the base: it builds models of the published shape and of no other; else ""."""
     width = text_shape(base)[1]
-    if width == PUBLISHED_WIDTHS.get(base.family):
+    wanted = family_of(base).words.trainer_text_width
+    if width == wanted:
         return ""
-    published = f"{family_of(base).said} as it was published ({PUBLISHED_WIDTHS.get(base.family)})"
+    published = f"{family_of(base).said} as it was published ({wanted})"
     return (
         f"sd-scripts cannot load {base.name}: its text is {width} numbers wide, and sd-scripts builds {published}. "
         "The files are whole; set BASE to a base of the published shape to train on them."

@@ -304,7 +304,7 @@ def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
     yield from trigger_notes(spec, _learned_cells(spec))
     placebos = {arm for arm in spec.arms if spec.arms[arm].control == "placebo"}
     for name, experiment in spec.experiments.items():
-        for claim in experiment.claims:
+        for claim in (claim for claim in experiment.claims if not claim.effect):  # an effect takes settings apart that differ together
             arm, versus = claim.cell.arm, claim.versus_cell.arm
             if not is_base(versus) and not is_base(arm) and versus not in (arm, *placebos):  # a placebo differs by its nature
                 differing = differences(spec, str(arm), str(versus))

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from loralab.crew import ALONE, THREAD_VARIABLES
 from loralab.errors import LabError, lab_error
 from loralab.measure import Instrument, own_instruments, with_instruments
+from loralab.portable import move
 from loralab.store import Ref
 from loralab.work.inline import RunStage
 from loralab.work.place import Place
@@ -136,7 +137,7 @@ class RayExecutor:
                 _lay_out(files, home)
             elif running.work.scratch != running.given.scratch:
                 shutil.rmtree(home, ignore_errors=True)
-                (running.work.scratch / message.ref.key).replace(home)
+                move(running.work.scratch / message.ref.key, home)
         return running.given.group, message
 
     def _again(self, running: Running, loss: BaseException) -> tuple[Group, Made | Ended] | None:

@@ -20,6 +20,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from loralab.portable import replace_folder
 from loralab.report.explorer.records import Explored, Shown
 from loralab.report.explorer.sheets import COLUMNS, LARGE_PX, is_large, made_larger, make_sheet, side_of, write_script
 
@@ -39,8 +40,7 @@ def write_explorer(explored: Explored, folder: Path) -> Path:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     page = render_explorer(explored, list(_write_sheets(explored, scratch)))
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
-    scratch.replace(folder / FOLDER)
+    replace_folder(scratch, folder / FOLDER)
     path = folder / PAGE
     path.write_text(page, encoding="utf-8", newline="\n")
     return path
