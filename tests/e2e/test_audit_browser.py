@@ -12,7 +12,7 @@ from test_report_browser import CONTRAST
 from loralab.auditing import run_audit
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-from audit.test_balance import save_nine_to_one
+from auditing.test_balance import save_nine_to_one
 
 pytestmark = pytest.mark.browser
 

@@ -49,7 +49,7 @@ def test_a_precision_that_is_none_is_refused_with_the_choices():
 def test_presets_change_the_budget_and_the_hash():
     hashes = {preset: load_study(ARTICLE, preset).sha256 for preset in ("smoke", "quick", "full")}
     assert len(set(hashes.values())) == 3
-    assert load_study(ARTICLE, "full").spec.train.replicates == 16
+    assert load_study(ARTICLE, "full").spec.train.replicates == 32
 
 
 def test_comments_do_not_change_the_hash(tmp_path: Path):
