@@ -33,10 +33,11 @@ def make_input(check: Checked, result: Result, sentences: Sequence[str]) -> Chec
     resembles = check.training is not None
     word = "resemblance to the training set" if resembles else "change at the trigger"
     says = f"Resemblance: 0 = as the base draws, 1 = a copy of a training picture. Damage: {DAMAGE_SAYS}"
+    says = says if resembles else f"Change and damage: {DAMAGE_SAYS}"
     training = list(check.training) if check.training is not None else []
     return CheckInput(
         title=title_of(check), headline=sentences[0], sentences=tuple(sentences[1:]), notes=check.notes, effect_word=word,
-        effect_says=says if resembles else f"Change and damage: {DAMAGE_SAYS}",
+        effect_says=says,
         files=tuple(_row(check, result, index) for index in check.drawn), charts=tuple(_charts(check, result, word, says)),
         trails=tuple(_trails(result)), trails_say=f"Up: {word}. Across: damage to unrelated prompts. Best is top left.",
         pictures=tuple(_picture_rows(check)), training=tuple(_training(training)),
