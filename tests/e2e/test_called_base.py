@@ -70,7 +70,7 @@ def change(file: Path, lab: Path) -> float:
     return float(next(iter(outcome.result.scores.values())).change.mean())
 
 
-@pytest.mark.parametrize("name", ["base", "base of mine"])
+@pytest.mark.parametrize("name", ["base", pytest.param("base of mine", marks=pytest.mark.slow)])
 def test_a_file_called_base_is_checked_as_any_other_also_where_it_was_mistaken_before(lora: Path, tmp_path: Path, name: str):
     lab, named = tmp_path / "lab", tmp_path / f"{name}.safetensors"
     expected = change(lora, lab)
