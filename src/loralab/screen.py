@@ -126,7 +126,7 @@ def speed_line(cost: Mapping[str, Any]) -> str:
     line = f"at this machine's speed of {cost['rates_measured']}{told} (--calibrate measures it again)"
     busier = now - (then or 0.0)
     if busier >= BUSIER * cores:
-        line += f"; {now:.1f} of them are busy now, so it will take longer"
+        line += f"; {now:.1f} of {cores} cores are busy now, so it will take longer"
     return line
 
 

@@ -137,7 +137,7 @@ def dose_caption(curve: DoseCurve) -> str:
 def damage_caption(curve: DoseCurve) -> str:
     """Return what the plot against damage shows."""
     prompts = ", ".join(f"“{prompt}”" for prompt in curve.damage_prompts)
-    return f"Up: the effect at the trained prompt. Across: {curve.damage_measure} at {prompts}, which no training set mentions."
+    return f"Up: the effect at the trained prompt. Across: the damage, {curve.damage_measure} at {prompts}."
 
 
 def _told(contrast: Contrast) -> str:

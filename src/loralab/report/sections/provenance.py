@@ -38,7 +38,7 @@ def provenance_of(result: StudyResult) -> Provenance:
 def _stages(last: Mapping[str, Any]) -> Iterator[StageTime]:
     foretold = last.get("foretold_seconds", {})
     for stage, seconds in last.get("stage_seconds", {}).items():
-        yield StageTime(stage, seconds, f"foretold from its first parts: {duration(foretold[stage])}" if stage in foretold else "")
+        yield StageTime(stage, seconds, f"estimated from its first part: {duration(foretold[stage])}" if stage in foretold else "")
     if last.get("first_pictures_seconds") is not None:
         yield StageTime("first pictures after", last["first_pictures_seconds"], "part of the above")
     if "wall_seconds" in last:
