@@ -160,11 +160,11 @@ def draw(
     """Return the blocks' pictures by (adapter, prompt, seed)."""
     prompts = [*dict.fromkeys([*(block.prompt for block in blocks), spec.negative])]
     embeddings = dict(zip(prompts, embed_prompts(base, prompts), strict=True))
-    drawn = {}
+    drawn: dict[tuple[str | None, str, int], np.ndarray] = {}
     for batch in plan_batches(blocks, 32):
         images = sample_batch(base, batch, adapters, spec, embeddings)
         for (name, _), items, group in zip(batch.groups, batch.items, images, strict=True):
-            drawn.update({(name, *item): image for item, image in zip(items, group, strict=True)})
+            drawn.update({(None if name is None else str(name), *item): image for item, image in zip(items, group, strict=True)})
     return drawn
 
 

@@ -25,6 +25,7 @@ from loralab.infer.spread import Estimate, Spread, estimate_spread
 from loralab.measure import TABLE as INSTRUMENTS
 from loralab.spec import BASE
 from loralab.spec.cells import Cell, parse_cell
+from loralab.spec.sources import spelled
 
 TABLE = Path(__file__).parents[1] / "src" / "loralab" / "infer" / "run_sd.json"
 #: a cell with fewer trainings says too little about the spread between them.
@@ -97,11 +98,11 @@ def _deviations(cell: CellSpread) -> tuple[float, float]:
 def judged_cells(study: Path) -> set[tuple[str, str, str]]:
     """Return (measure, arm, prompt) of what the study's verdicts compare, and of the placebo beside it."""
     document = json.loads((study / "verdicts.json").read_text(encoding="utf-8"))
-    found = set()
+    found: set[tuple[str, str, str]] = set()
     for verdict in document["verdicts"]:
         places = [verdict["cell"], verdict["versus"], *(check["against"] for check in verdict["controls"] if check["name"] == "placebo")]
         for cell in (parse_cell(place) for place in places if place):
-            found.add((verdict["measure"], cell.arm, cell.prompt))
+            found.add((verdict["measure"], spelled(cell.arm), cell.prompt))
     return found
 
 
