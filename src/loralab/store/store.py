@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class Store:
 
     def new_scratch(self) -> Path:
         """Return a new folder of this process, which is removed by whoever opens the store when this process is gone."""
-        scratch = self.root / "scratch" / f"{machine_name()}-{os.getpid()}-{uuid.uuid4().hex}"
+        scratch = self.root / "scratch" / f"{machine_name()}-{os.getpid()}-{_mark_of_process()}-{uuid.uuid4().hex}"
         with disk_errors("writing to the store"):
             scratch.mkdir(parents=True)
         return scratch
@@ -119,13 +120,8 @@ class Store:
     def _drop_abandoned_scratch(self) -> None:
         """Remove scratch folders of processes on this machine that are gone, and any that nobody has written to for long."""
         for folder in (self.root / "scratch").iterdir():
-            machine, _, rest = folder.name.partition("-")
-            pid = rest.partition("-")[0]
-            if machine == machine_name() and pid.isdigit():
-                abandoned = not is_alive(int(pid))
-            else:
-                abandoned = _untouched_seconds(folder) > FORGOTTEN_SECONDS
-            if abandoned:
+            machine, pid, mark, *_ = [*folder.name.split("-"), "", "", ""]
+            if (machine == machine_name() and _is_gone(pid, mark)) or _untouched_seconds(folder) > FORGOTTEN_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def kinds(self) -> list[str]:
@@ -136,6 +132,19 @@ class Store:
         """Return the keys of the whole artefacts of one kind."""
         folder = self.root / kind
         return sorted(item.name for item in folder.iterdir() if (item / MANIFEST).is_file()) if folder.is_dir() else []
+
+
+@lru_cache(maxsize=1)
+def _mark_of_process() -> str:
+    """Return what tells this process from an earlier one of the same number, which is the rule for the first one of a container."""
+    return uuid.uuid4().hex[:8]
+
+
+def _is_gone(pid: str, mark: str) -> bool:
+    """Return whether the process of this machine that made a scratch folder has ended."""
+    if not pid.isdigit():
+        return False
+    return mark != _mark_of_process() if int(pid) == os.getpid() else not is_alive(int(pid))
 
 
 def _untouched_seconds(folder: Path) -> float:

@@ -104,17 +104,19 @@ def test_a_process_killed_while_writing_leaves_no_artefact_and_its_scratch_is_sw
 @pytest.mark.parametrize(
     ("name", "days", "stays"),
     [
-        ("{here}-{dead}-aa", 0, False), ("{here}-{me}-aa", 30, True), ("{here}x-{dead}-aa", 1, True), ("{here}.77-{dead}-aa", 1, True),
+        ("{here}-{dead}-aa-bb", 0, False), ("{here}-{me}-aa-bb", 0, False), ("{here}-{parent}-aa-bb", 1, True),
+        ("{here}-{parent}-aa", 15, False), ("{here}x-{dead}-aa", 1, True), ("{here}.77-{dead}-aa", 1, True),
         ("node-2-{dead}-aa", 1, True), ("elsewhere-{me}-aa", 13, True), ("elsewhere-{me}-aa", 15, False), ("not ours", 1, True),
     ],
 )  # fmt: skip
 def test_a_shared_folder_is_swept_of_what_is_dead_here_or_long_forgotten_elsewhere(tmp_path: Path, name: str, days: int, stays: bool):
-    """A process number says nothing about another machine, nor about one whose name only begins like this one's."""
+    """A process number says nothing about another machine, nor about one whose name only begins like this one's; this process's own may
+    have been an earlier one's, as that of a container's first process always is."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     root = tmp_path / "store"
     Store(root)
-    folder = root / "scratch" / name.format(here=machine_name(), dead=gone.pid, me=os.getpid())
+    folder = root / "scratch" / name.format(here=machine_name(), dead=gone.pid, me=os.getpid(), parent=os.getppid())
     folder.mkdir()
     os.utime(folder, (time.time() - days * 86400,) * 2)
     Store(root)
