@@ -85,6 +85,21 @@ def test_pictures_are_arranged_by_what_is_chosen(browser, page: Path) -> None:
     assert browser.execute_script("return document.getElementById('rows').value") == "seed"  # the address keeps what is shown
 
 
+def test_all_prompts_and_no_prompt_are_two_choices(browser, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    said, none = make_explored(tmp_path, seeds=2), make_explored(tmp_path / "none", seeds=2, prompt="")
+    page = write_explorer(Explored("two", "", "petri", (*said.pictures, *none.pictures)), tmp_path / "two")
+    show(browser, page, 1280, "light")
+    select = "document.querySelector('#pins select')"
+    assert browser.execute_script(f"return [...{select}.options].map(o => o.text).includes('all')")
+    prompts = "[...document.querySelectorAll('#pins label')].find(l => l.textContent.startsWith('prompt')).querySelector('select')"
+    assert browser.execute_script(f"return {prompts}.selectedOptions[0].text") == "all"
+    assert tiles(browser) == 8
+    browser.execute_script(f"const s = {prompts}; s.value = '='; s.dispatchEvent(new Event('change'))")
+    assert tiles(browser) == 4
+    assert browser.execute_script(f"return {prompts}.selectedOptions[0].text") == "no prompt"
+
+
 def test_the_highest_readings_are_found_in_order(browser, page: Path) -> None:
     show(browser, page, 1280, "light")
     browser.execute_script("document.getElementById('most').value = 3; document.getElementById('search').click()")

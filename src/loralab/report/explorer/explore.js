@@ -27,11 +27,12 @@ function word(d, value) {
 }
 
 // --- what is shown, kept in the address ----------------------------------------------------------------------------------
+const pinOf = value => `=${value}`; // "" is all of them, "=" the empty prompt
 function begun() {
   const strengths = VALUES.strength.filter(s => s !== 0);
   return {
     cols: "seed", rows: "arm", colGroups: "", rowGroups: "prompt", below: "", size: 64, based: false, claim: "", find: null,
-    pins: { arm: "", prompt: "", training: String(VALUES.training[0]), seed: "", strength: strengths.length > 1 ? String(strengths.includes(1) ? 1 : strengths[0]) : "", step: VALUES.step.length > 1 ? "null" : "" },
+    pins: { arm: "", prompt: "", training: pinOf(VALUES.training[0]), seed: "", strength: strengths.length > 1 ? pinOf(strengths.includes(1) ? 1 : strengths[0]) : "", step: VALUES.step.length > 1 ? pinOf(null) : "" },
   };
 }
 let state = begun(), order_ = [];
@@ -70,7 +71,7 @@ function passes(p, d) {
   const pin = state.pins[d];
   if (pin === "") return true;
   if (p.base === "" && (d === "strength" || d === "step")) return true;
-  return String(p[d]) === pin;
+  return pinOf(p[d]) === pin;
 }
 function chosen() {
   const claim = state.claim && DATA.claims.find(c => c.key === state.claim);
@@ -199,7 +200,7 @@ function drawControls() {
   byId("based").checked = state.based;
   byId("pins").replaceChildren(...DIMENSIONS.filter(d => VALUES[d].length > 1).map(d => {
     const select = make("select");
-    options(select, [["", "all"], ...VALUES[d].map(v => [String(v), d === "arm" || d === "prompt" ? word(d, v) : d === "step" ? word(d, v) : String(v)])], state.pins[d]);
+    options(select, [["", "all"], ...VALUES[d].map(v => [pinOf(v), d === "arm" || d === "prompt" ? word(d, v) : d === "step" ? word(d, v) : String(v)])], state.pins[d]);
     select.addEventListener("change", () => { state.pins[d] = select.value; draw(); });
     return make("label", {}, CALLED[d], select);
   }));
