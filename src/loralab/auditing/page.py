@@ -21,7 +21,8 @@ from loralab.auditing.remark import Remark
 from loralab.auditing.result import Audit, PictureFacts
 from loralab.errors import lab_error
 from loralab.report.input import Picture
-from loralab.report.page import MOST_BYTES, content_policy, write_page
+from loralab.report.page import MOST_BYTES
+from loralab.report.shell import content_policy, write_page
 from loralab.report.sprites import make_sprite
 from loralab.report.words import without_paths
 

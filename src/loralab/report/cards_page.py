@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from loralab.report import words
 from loralab.report.input import Picture
-from loralab.report.page import content_policy
+from loralab.report.shell import content_policy
 from loralab.report.sprites import make_sprite
 
 #: a level of a factor is a limit of a share where more readings than this are wrong, of another instrument where the error is this many

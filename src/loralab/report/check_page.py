@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from loralab.report.check_charts import HEIGHT, WIDTH, draw_chart, draw_trails, spread
 from loralab.report.check_input import CheckInput
 from loralab.report.input import Picture
-from loralab.report.page import content_policy
+from loralab.report.shell import content_policy
 from loralab.report.sprites import make_sprite
 
 #: pictures of large bases are shown at this side

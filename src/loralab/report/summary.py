@@ -13,8 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 from loralab.infer.verdict import Verdict
 from loralab.portable import replace_folder
 from loralab.report.input import ExperimentSection, Picture, ReportInput, Strip
-from loralab.report.page import aligned, base_name, unit_of
+from loralab.report.lookup import base_name, unit_of
 from loralab.report.sentences import answer
+from loralab.report.strips import aligned
 from loralab.report.words import CHIPS, COUNT_WORDS, amount, duration, reason_sentence, signed, would_tell
 
 SHEET_SEEDS = 8

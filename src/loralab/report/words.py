@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from loralab.infer.verdict import Verdict
+from loralab.infer.verdict import Ruling, Verdict
 from loralab.infer.words import duration as minutes
 from loralab.measure import TABLE
 
+#: in the order in which claims are sorted
+RULINGS: tuple[Ruling, ...] = ("supported", "leaning", "contradicted", "open", "not_measurable")
 CHIPS: Mapping[str, tuple[str, str]] = {
     "supported": ("✓", "yes"),
     "leaning": ("≳", "some"),

@@ -18,9 +18,12 @@ from PIL import Image, PngImagePlugin
 from loralab.errors import LabError
 from loralab.infer.verdict import Verdict
 from loralab.report import ArmSummary, ExperimentSection, Picture, ReportInput, StripRow, write_report
-from loralab.report.page import MOST_BYTES, aligned, card_name, render_report, retrained, unit_of, view_training
+from loralab.report.lookup import card_name, unit_of
+from loralab.report.page import MOST_BYTES, render_report
+from loralab.report.sections.head import retrained
 from loralab.report.sections.pictures import evenly
 from loralab.report.sprites import make_sprite
+from loralab.report.strips import aligned, view_training
 from loralab.report.words import CHIPS, duration, number, reason_sentence, times, without_paths, would_tell
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

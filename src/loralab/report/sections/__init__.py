@@ -1,8 +1,13 @@
-"""The report's sections, one file each: what a section shows, gathered from a study's result; the page draws it."""
+"""The report's sections, one file each: it gathers from a study's result what it shows, and shows it, by a template of its own name."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from markupsafe import Markup
+
 from loralab.report.input import ReportInput
+from loralab.report.sections import arms, cards, controls, experiments, head, missing, provenance, reading, summary
 from loralab.report.sections.arms import arm_summaries
 from loralab.report.sections.cards import card_summaries
 from loralab.report.sections.controls import control_rows
@@ -11,6 +16,14 @@ from loralab.report.sections.missing import exclusions, not_measured
 from loralab.report.sections.provenance import provenance_of
 from loralab.spec.load import preset_of
 from loralab.study.result import StudyResult
+
+#: a section of the page from what the report shows, with so many columns of pictures; nothing where there is nothing to say
+Show = Callable[[ReportInput, int], Markup]
+HEAD: Show = head.show
+#: in the order of the page
+SECTIONS: tuple[Show, ...] = (
+    summary.show, experiments.show, reading.show, arms.show, controls.show, cards.show, missing.show, provenance.show,
+)  # fmt: skip
 
 
 def report_input(result: StudyResult) -> ReportInput:

@@ -1,4 +1,4 @@
-"""What each arm was trained on, and how."""
+"""What each arm was trained on, and how: gathered from a study's result, and shown."""
 
 from __future__ import annotations
 
@@ -6,14 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
-from loralab.report.input import ArmSummary
+from loralab.report.input import ArmSummary, ReportInput
 from loralab.report.sections.pictures import training_pictures
+from loralab.report.shell import render
+from loralab.report.strips import view_training
 from loralab.spec import BASE, AdapterSource, base_of
 from loralab.spec.knobs import OPTIMISER_LABELS
 from loralab.spec.load import train_spec_of
 from loralab.store import read_lines
 from loralab.study.result import StudyResult
+
+
+def show(report: ReportInput, columns: int) -> Markup:
+    """Return a card for each arm; nothing where none was trained."""
+    if not report.arms:
+        return Markup()
+    return render("sections/arms.html.j2", arms=report.arms, view_training=view_training, sparkline=sparkline)
 
 
 def arm_summaries(result: StudyResult) -> tuple[ArmSummary, ...]:
@@ -52,3 +62,12 @@ def _mean_losses(result: StudyResult, sources: Sequence[AdapterSource], points: 
         return []
     mean = np.mean(np.array(curves), axis=0)
     return [float(np.mean(part)) for part in np.array_split(mean, min(points, len(mean)))]
+
+
+def sparkline(values: Sequence[float], width: int = 120, height: int = 28) -> str:
+    """Return the points of a polyline that fills ``width`` x ``height``; empty for fewer than two values."""
+    if len(values) < 2:
+        return ""
+    low, span = min(values), (max(values) - min(values)) or 1.0
+    across = width / (len(values) - 1)
+    return " ".join(f"{i * across:.1f},{height - 2 - (height - 4) * (value - low) / span:.1f}" for i, value in enumerate(values))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from markupsafe import Markup
 
 from loralab.infer.estimate import MIN_RUNS, estimate_contrast
 from loralab.infer.pairs import cell_readings, run_effects
 from loralab.infer.verdict import Verdict
 from loralab.infer.words import amount, reading
 from loralab.measure import TABLE
-from loralab.report.input import ControlRow
+from loralab.report.input import ControlRow, ReportInput
+from loralab.report.shell import render
 from loralab.spec import BASE, Cell, base_of, is_base
 from loralab.spec.questions import question_of
 from loralab.study.measures import card_name, plain_measure, study_measures
@@ -19,6 +21,11 @@ from loralab.study.plan import control_cells, placebo_of
 from loralab.study.result import StudyResult
 
 LEVEL = 0.95
+
+
+def show(report: ReportInput, columns: int) -> Markup:
+    """Return the table of controls; nothing where there are none."""
+    return render("sections/controls.html.j2", controls=report.controls) if report.controls else Markup()
 
 
 def control_rows(result: StudyResult, verdicts: Sequence[Verdict]) -> tuple[ControlRow, ...]:

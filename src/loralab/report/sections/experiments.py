@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from markupsafe import Markup
+
 from loralab.infer.case import CurveCells
 from loralab.infer.verdict import Verdict
-from loralab.report.input import ExperimentSection, Picture, Strip, StripRow
+from loralab.report.input import ExperimentSection, Picture, ReportInput, Strip, StripRow
+from loralab.report.lookup import base_name, card_name, unit_of
 from loralab.report.sections.pictures import bare_png, training_pictures
+from loralab.report.sentences import answer
+from loralab.report.shell import render
+from loralab.report.strips import view_strips
 from loralab.spec import Cell, CurveSpec, base_of
 from loralab.spec.questions import QuestionId
 from loralab.study.result import StudyResult
 
 STRIP_COLUMNS = 8
+
+
+def show(report: ReportInput, columns: int) -> Markup:
+    """Return every experiment: its answer, its claims with their figures, its strips of at most ``columns`` seeds."""
+    return render(
+        "sections/experiments.html.j2", report=report, base=base_name(report), answer=answer,
+        strips=view_strips(report.experiments, columns), card_name=lambda measure: card_name(measure, report.cards),
+        unit_of=lambda measure: unit_of(measure, report.cards),
+    )  # fmt: skip
 
 
 def sections_of(result: StudyResult, verdicts: Sequence[Verdict]) -> tuple[ExperimentSection, ...]:

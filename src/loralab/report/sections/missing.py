@@ -5,10 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from markupsafe import Markup
+
 from loralab.infer.verdict import Verdict
+from loralab.report.input import ReportInput
 from loralab.report.limits import limits_of
+from loralab.report.shell import render
 from loralab.report.words import would_tell
 from loralab.study.result import StudyResult
+
+
+def show(report: ReportInput, columns: int) -> Markup:
+    """Return what was not measured, what was left out, and notes; nothing where all was."""
+    return render("sections/missing.html.j2", report=report)
 
 
 def exclusions(result: StudyResult) -> Iterator[str]:

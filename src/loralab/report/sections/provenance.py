@@ -7,8 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from markupsafe import Markup
+
 from loralab import __version__
-from loralab.report.input import Provenance, StageTime
+from loralab.report.input import Provenance, ReportInput, StageTime
+from loralab.report.lookup import base_name
+from loralab.report.shell import render
 from loralab.report.words import duration
 from loralab.spec import BASE
 from loralab.spec.load import preset_of, run_name
@@ -16,6 +20,11 @@ from loralab.spec.questions import run_sentence
 from loralab.study.result import StudyResult
 
 VERSIONS_SHOWN = ("torch", "diffusers", "transformers", "safetensors", "numpy", "scipy", "scikit-image", "polars")
+
+
+def show(report: ReportInput, columns: int) -> Markup:
+    """Return where the report comes from and how it is made again."""
+    return render("sections/provenance.html.j2", report=report, base=base_name(report))
 
 
 def provenance_of(result: StudyResult) -> Provenance:
