@@ -11,6 +11,29 @@ import typer
 
 from loralab import __version__
 from loralab.errors import LabError, lab_error
+from loralab.options import (
+    BaseOption,
+    ClipSkipOption,
+    DatasetOption,
+    DeviceOption,
+    EmbedderOption,
+    FullOption,
+    GuidanceOption,
+    JsonOption,
+    LabOption,
+    NegativeOption,
+    OnOption,
+    PrecisionOption,
+    PredictionOption,
+    PromptsOption,
+    QuickOption,
+    SamplerOption,
+    ScheduleOption,
+    SizeOption,
+    SmokeOption,
+    StepsOption,
+    TriggerOption,
+)
 from loralab.portable import never_fail_to_print
 from loralab.quiet import quiet_libraries
 
@@ -18,35 +41,6 @@ app = typer.Typer(
     name="loralab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="The laboratory for LoRA training: a study in, measured verdicts out.",
 )  # fmt: skip
-
-LabOption = Annotated[
-    Path | None, typer.Option("--lab", help="Lab folder. Default: the nearest `lab` at or above this folder.", metavar="DIR")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-SmokeOption = Annotated[bool, typer.Option("--smoke", help="Does it run at all? Under a minute, no verdicts.")]
-QuickOption = Annotated[bool, typer.Option("--quick", help="The study's quick budget.")]
-FullOption = Annotated[bool, typer.Option("--full", help="The study's full budget.")]
-
-DeviceOption = Annotated[
-    str | None, typer.Option("--device", help="Where the base runs: cpu, cuda, cuda:1, mps, xpu. Default: what the study says, or cpu.")
-]
-
-PrecisionOption = Annotated[
-    str | None,
-    typer.Option(
-        "--precision",
-        help="How the base is held: fp32, bf16 or fp16. Default: what the study says, or fp32. `doctor` tells what bf16 gains.",
-    ),
-]
-
-OnOption = Annotated[
-    str,
-    typer.Option(
-        "--on",
-        help="Where it is done: `ray` (a Ray of this machine), `ray://HOST:PORT` (a cluster). Default: here.",
-        metavar="WHERE",
-    ),
-]
 
 
 @app.command()
@@ -127,17 +121,10 @@ def check(
             metavar="FILES_OR_DIR",
         ),
     ],
-    base: Annotated[str, typer.Option("--base", help="`petri`, or the base that the LoRAs belong to.")] = "petri",
-    dataset: Annotated[Path | None, typer.Option("--dataset", help="The training set, for resemblance, copies and the trigger.")] = None,
-    trigger: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--trigger", help="The words that call the LoRA; given several times, one a file. Default: found in metadata or captions."
-        ),
-    ] = None,
-    embedder: Annotated[
-        Path | None, typer.Option("--embedder", help="Local folder of a CLIP, SigLIP or DINOv2 encoder that says what looks alike.")
-    ] = None,
+    base: BaseOption = "petri",
+    dataset: DatasetOption = None,
+    trigger: TriggerOption = None,
+    embedder: EmbedderOption = None,
     minutes: Annotated[
         float, typer.Option("--minutes", min=0.1, help="How long it may take: more minutes, more seeds, finer answers.")
     ] = 10.0,
@@ -147,21 +134,15 @@ def check(
     order: Annotated[
         str, typer.Option("--order", help="Epochs of one training from the first to the last, FILE,FILE,...; or `given`: as written here.")
     ] = "",
-    prompts: Annotated[
-        Path | None, typer.Option("--prompts", help="Text file of your own prompts, one a line; those without the trigger show the damage.")
-    ] = None,
-    negative: Annotated[str | None, typer.Option("--negative", help="Negative prompt.")] = None,
-    sampler: Annotated[str | None, typer.Option("--sampler", help="dpmpp-2m, ddim, euler or euler-a, or as other tools call them.")] = None,
-    schedule: Annotated[
-        str | None, typer.Option("--schedule", help="Spacing of the steps: normal, karras, exponential, simple, ddim-uniform, sgm-uniform.")
-    ] = None,
-    steps: Annotated[int | None, typer.Option("--steps", help="Steps of the sampler.")] = None,
-    guidance: Annotated[float | None, typer.Option("--guidance", help="Classifier-free guidance (CFG scale); 1 = off.")] = None,
-    clip_skip: Annotated[int | None, typer.Option("--clip-skip", help="Layer of the text encoder that is read; 1 = the last.")] = None,
-    prediction: Annotated[
-        str | None, typer.Option("--prediction", help="What the base predicts: epsilon or v_prediction. Default: what its files say.")
-    ] = None,
-    size: Annotated[int | None, typer.Option("--size", help="Side of the pictures in px. Default: the base's own.")] = None,
+    prompts: PromptsOption = None,
+    negative: NegativeOption = None,
+    sampler: SamplerOption = None,
+    schedule: ScheduleOption = None,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
+    clip_skip: ClipSkipOption = None,
+    prediction: PredictionOption = None,
+    size: SizeOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the page. Default: checks/NAME in the lab.")] = None,
     device: DeviceOption = None,
     precision: Annotated[str, typer.Option("--precision", help="How the base is held: fp32, bf16 or fp16.")] = "fp32",
