@@ -106,13 +106,16 @@ def _serialise(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str],
 # --- reading ------------------------------------------------------------------------------------------------------------
 
 
-def load_adapter(path: Path, base: Base) -> Adapter:
+def load_adapter(path: Path, base: Base, *, follow_links: bool = False) -> Adapter:
     """Return the adapter in a file for ``base``; raises LabError("model") that names what does not fit, before memory is taken.
+
+    A link is refused unless ``follow_links``: that is for files that the user named (Hugging Face's cache holds links to its blobs).
 
     Reads what :mod:`loralab.adapters.formats` lists. A LoHa of ranks r1 and r2 becomes the LoRA of rank r1 * r2 that equals it; a rank
     above what a layer can have becomes the layer's own, with the same delta W.
     """
-    header, metadata, data_start = read_header(path)
+    file = path.resolve() if follow_links else path
+    header, metadata, data_start = read_header(file)
     weights = {layer_path: layer.weight for layer_path, layer in all_layers(base).items()}
     layers = find_layers(path, header, metadata, spellings(base), base.family)
     with naming_the_family(path, header, metadata, base.family):
@@ -120,7 +123,7 @@ def load_adapter(path: Path, base: Base) -> Adapter:
     _check_budget(path, header, sum(4 * rank * (len(weights[p]) + weights[p][0].numel()) for p, rank in ranks.items()))
     found = {}
     for layer in sorted(layers, key=lambda layer: layer.path):
-        values = read_tensors(path, {name: header[name] for name in layer.tensors.values()}, data_start)
+        values = read_tensors(file, {name: header[name] for name in layer.tensors.values()}, data_start)
         factors = {role: values[name].double() for role, name in layer.tensors.items()}
         alpha, scale = _alpha_and_scale(path, layer, factors)
         pair, scale = _pair_and_scale(layer, factors, scale, weights[layer.path])

@@ -31,6 +31,7 @@ ROLES = {
     ".hada_w1_a": "w1_a", ".hada_w1_b": "w1_b", ".hada_w2_a": "w2_a", ".hada_w2_b": "w2_b", ".hada_t1": "t1", ".hada_t2": "t2",
     ".lokr_w1": "k1", ".lokr_w1_a": "k1_a", ".lokr_w1_b": "k1_b", ".lokr_w2": "k2", ".lokr_w2_a": "k2_a", ".lokr_w2_b": "k2_b",
     ".lokr_t2": "k2_t", ".lora_mid.weight": "mid", ".diff": "diff", ".oft_blocks": "oft", ".rescale": "rescale",  # LyCORIS, kohya's OFT
+    ".a1.weight": "a1", ".a2.weight": "a2", ".b1.weight": "b1", ".b2.weight": "b2", ".on_input": "on_input", ".weight": "factor",
     ".dora_scale": "magnitude", ".lora_magnitude_vector.weight": "row_magnitude", ".lora_magnitude_vector": "row_magnitude",
 }  # fmt: skip
 #: what cannot be applied as a LoRA, by the end of a name: a file that holds any of these is refused as that
@@ -39,11 +40,13 @@ REFUSED = {
     "changes of biases": (".diff_b",),
     "changes of normalisation layers": (".w_norm", ".b_norm"),
     "OFT on the input side (PEFT's and OneTrainer's)": (".oft_diag", ".oft_r", ".oft_R.weight", ".oft_R.scaled_oft"),
-    "GLoRA": (".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight", ".bm.weight"),
-    "(IA)3": (".on_input", ".ia3_l"),
+    "a Tucker core of GLoRA": (".bm.weight",),
+    "(IA)3 as PEFT writes it": (".ia3_l",),
     "biases beside a LoRA": (".lora_B.bias", ".lora_up.bias", ".lora_A.bias", ".lora_down.bias"),
     "changes of a text encoder's embedding table": (".lora_embedding_A", ".lora_embedding_B"),
 }
+#: its stages multiply, and tools weaken each of them: the change is no multiple of the strength
+BUTTERFLY = "BOFT, rotations in several stages,"
 #: settings of a PEFT configuration that change what its weights mean, and the values that leave it a plain LoRA
 PLAIN_SETTINGS: Mapping[str, tuple[Any, ...]] = {
     "peft_type": ("LORA", "LOHA"), "bias": ("none",), "modules_to_save": (None, []), "layer_replication": (None, []),
@@ -58,6 +61,7 @@ PLAIN_SETTINGS: Mapping[str, tuple[Any, ...]] = {
 NAMED = re.compile(r"\.(lora_[AB]|lora_magnitude_vector|lora_embedding_[AB]|hada_w[12]_[ab]|lokr_w[12](?:_[ab])?)\.(?!weight$|bias$)[^.]+")
 PROCESSOR = re.compile(r"(?:\.processor)?\.to_(q|k|v|out)$")
 MAX_ALPHA = 1e6
+SINGLE = ("alpha", "on_input")  # roles that are one number, whole or not
 
 
 @dataclass
@@ -106,7 +110,7 @@ def find_layers(
     layers: dict[str, FoundLayer] = {}
     strangers: list[str] = []
     for tensor in sorted(header):
-        name, role = _split(tensor)
+        name, role = _split(tensor, header)
         if role is None or name not in names:
             strangers.append(tensor)
             continue
@@ -122,12 +126,15 @@ def find_layers(
     return list(layers.values())
 
 
-def _split(tensor: str) -> tuple[str, str | None]:
-    """Return (the layer's name in the file, the tensor's role); the role is None for a name of no known ending."""
+def _split(tensor: str, header: Mapping[str, Entry]) -> tuple[str, str | None]:
+    """Return (the layer's name in the file, the tensor's role); the role is None for a name of no known ending.
+
+    A bare `.weight` is a layer's own, unless the flag of an (IA)3 stands beside it.
+    """
     plain = unnamed(tensor)
     for ending, role in ROLES.items():
-        if plain.endswith(ending):
-            name = plain.removesuffix(ending)
+        name = plain.removesuffix(ending)
+        if plain.endswith(ending) and (role != "factor" or f"{name}.on_input" in header):
             return (_processors_layer(name) if ending.startswith("_") else name), role
     return tensor, None
 
@@ -150,11 +157,12 @@ def _processors_layer(name: str) -> str:
 
 def _refuse_other_kinds(path: Path, header: Mapping[str, Entry]) -> None:
     problems = []
-    for kind, endings in REFUSED.items():
-        keys = sorted(name for name in header if unnamed(name).endswith(endings))
+    kinds = {kind: [name for name in header if unnamed(name).endswith(endings)] for kind, endings in REFUSED.items()}
+    kinds[BUTTERFLY] = [name for name, entry in header.items() if name.endswith(".oft_blocks") and len(entry.shape) == 4]
+    for kind, keys in kinds.items():
         if keys:
-            found = f"{shown(path.name)} holds {kind} in {listed(keys)}"
-            wanted = "LoRA, LoCon, LoHa, LoKr, DoRA, OFT or differences of weights"
+            found = f"{shown(path.name)} holds {kind} in {listed(sorted(keys))}"
+            wanted = "LoRA, LoCon, LoHa, LoKr, DoRA, GLoRA, (IA)3, OFT in one stage or differences of weights"
             problems.append(Problem(found, wanted, "this version cannot apply it; nothing of the file was used"))
     if problems:
         raise LabError("model", problems)
@@ -172,9 +180,9 @@ def _check_whole(path: Path, header: Mapping[str, Entry], layers: Mapping[str, F
     for layer in layers.values():
         for role, tensor in layer.tensors.items():
             entry = header[tensor]
-            if role == "alpha" and math.prod(entry.shape) != 1:
+            if role in SINGLE and math.prod(entry.shape) != 1:
                 raise lab_error("model", f"{shown(path.name)}: {shown(tensor)} has shape {list(entry.shape)}", "a single number")
-            if role != "alpha" and entry.dtype not in FACTORS:
+            if role not in SINGLE and entry.dtype not in FACTORS:
                 raise lab_error("model", f"{shown(path.name)}: {shown(tensor)} is stored as {entry.dtype}", f"one of {', '.join(FACTORS)}")
 
 
@@ -206,7 +214,8 @@ def _peft_settings(path: Path) -> Settings:
     if not config.is_file():
         found = f"{shown(path.name)} is in PEFT's format, and no adapter_config.json lies beside it"
         raise lab_error("model", found, "both files that save_pretrained writes", "its alpha stands there and nowhere else")
-    return _settings(read_small_json(config), "adapter_config.json")
+    told = read_small_json(config.resolve() if path.is_symlink() else config)  # beside a link that is followed lies another
+    return _settings(told, "adapter_config.json")
 
 
 def _settings(told: Mapping[str, Any], where: str) -> Settings:

@@ -105,6 +105,40 @@ def _difference(f: Factors, weight: torch.Tensor) -> Pair:
     return factored(flat(f["diff"]))
 
 
+def _ia3(f: Factors, weight: torch.Tensor) -> Pair:
+    """The weight itself, each output or input channel times its number (Liu et al. 2022, arXiv:2205.05638; LyCORIS' `IA3Module`).
+
+    `on_input` says which; where the layer is not square, the number of numbers does.
+    """
+    old, scale = old_weight(weight), f["factor"].flatten()
+    is_input = bool(f["on_input"]) if len(old) == old.shape[1] and not f["on_input"].is_meta else len(scale) != len(old)
+    each = scale.reshape(1, -1, *(1,) * (old.ndim - 2)) if is_input else scale.reshape(-1, *(1,) * (old.ndim - 1))
+    return factored(flat(old * each))
+
+
+def _glora(f: Factors, weight: torch.Tensor) -> Pair:
+    """b1 @ b2 + W @ a1 @ a2 (Chavan et al. 2023, arXiv:2306.07967); until LyCORIS 2 the two of each were called the other way round."""
+    old = old_weight(weight)
+    a1, a2, b1, b2 = (flat(f[role]) for role in (("a1", "a2", "b1", "b2") if _is_new_glora(f) else ("a2", "a1", "b2", "b1")))
+    if math.prod(old.shape[2:]) == 1:
+        return torch.cat([b2, a2]), torch.cat([b1, flat(old) @ a1], dim=1)
+    return factored(b1 @ b2 + flat(torch.einsum("o i ..., i r, r j -> o j ...", old, a1, a2)))
+
+
+def _is_new_glora(f: Factors) -> bool:
+    """Whether a1 (in, r), a2 (r, in), b1 (out, r), b2 (r, in) stand under these names."""
+    return bool(len(f["a2"]) == len(f["b2"]) == f["a1"].shape[1] == f["b1"].shape[1])
+
+
+def _glora_rank(f: Factors) -> int:
+    return len(f["a2"] if _is_new_glora(f) else f["a1"])
+
+
+def old_weight(weight: torch.Tensor) -> torch.Tensor:
+    """Return the base's weight for products in float64."""
+    return (weight.detach() if weight.is_meta else weight.detach().cpu()).double()
+
+
 def _oft(f: Factors, weight: torch.Tensor) -> Pair:
     """Rotations of blocks of output channels (Qiu et al. 2023, OFT, in diagonal blocks): R = (1 + Q)(1 - Q)^-1, Q skew-symmetric.
 
@@ -117,7 +151,7 @@ def _oft(f: Factors, weight: torch.Tensor) -> Pair:
         most, norm = float(f["alpha"]) * n * size, float(skew.norm()) + 1e-8
         skew = skew * (most / norm) if 0 < most < norm else skew
     one = torch.eye(size, dtype=blocks.dtype)
-    old = flat(weight.detach() if weight.is_meta else weight.detach().cpu()).double()
+    old = flat(old_weight(weight))
     turned = torch.einsum("k n m, k n i -> k m i", (one + skew) @ torch.linalg.inv(one - skew), old.reshape(n, size, -1)).flatten(0, 1)
     if "rescale" in f:
         turned = turned * f["rescale"].reshape(len(old), 1)
@@ -164,6 +198,8 @@ KINDS = (
     Kind("LoHa with Tucker cores", (LOHA | {"t1", "t2"},), _loha_tucker, lambda f: len(f["w1_b"])),
     Kind("LoKr", LOKR, _lokr, _lokr_rank),
     Kind("a difference", (_is("diff"),), _difference, lambda f: None),
+    Kind("(IA)3", (_is("factor", "on_input"),), _ia3, lambda f: None),
+    Kind("GLoRA", (_is("a1", "a2", "b1", "b2"),), _glora, _glora_rank),
     Kind("OFT", (_is("oft"), _is("oft", "rescale")), _oft, lambda f: None),
 )
 #: roles beside those of a kind

@@ -133,7 +133,7 @@ def _taken(check: Checked, index: int | None) -> Task | None:
     if index is None:
         return None
     file = check.files[index]
-    path = file.path.resolve()
+    path = file.path.absolute()
     ref = check.executor.place.once(("imported", path), lambda: keys.imported_ref(check.facts, path))
     return Task(ref, ImportSlice(path, file.label))
 

@@ -177,7 +177,7 @@ def _opened(request: CheckRequest) -> tuple[Found, dict[str, Adapter], dict[str,
     loaded, problems, unfit = dict[Path, Adapter](), list[Problem](), list[Problem]()
     for file in readable:
         try:
-            loaded[file.path] = load_adapter(file.path.resolve(), base)
+            loaded[file.path] = load_adapter(file.path, base, follow_links=True)
         except LabError as error:
             (problems if file.named else unfit).extend(placed(file.path, error))
     if problems or not loaded:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 ENDING = ".safetensors"
 PATTERN = re.compile(r"[*?\[]")
+#: PEFT keeps alphas in a file of this name beside the weights, whose tensors' names begin so
+CONFIG, PEFT_NAME, MOST_HEADER = "adapter_config.json", b'"base_model.model.', 16 << 20
 
 
 def adapter_files(pattern: str, folder: Path) -> list[Path]:
@@ -31,6 +33,16 @@ def adapter_files(pattern: str, folder: Path) -> list[Path]:
     if links:
         raise ValueError(f"{pattern!r} matches {', '.join(links[:3])}, a link out of its folder; name a link itself to follow it")
     return found
+
+
+def config_of(file: Path) -> Path | None:
+    """Return the configuration that belongs to a file of PEFT's, which lies beside it; None where there is none or none is needed."""
+    config = file.with_name(CONFIG)
+    if not config.is_file():
+        return None
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        return config if PEFT_NAME in opened.read(min(length, MOST_HEADER)) else None
 
 
 def leaves(file: Path, folder: Path) -> bool:

@@ -14,7 +14,7 @@ from loralab.data.dataset import folder_of, load_dataset_file
 from loralab.errors import lab_error
 from loralab.measure import TABLE
 from loralab.spec import AdapterSource, ArmSpec, FolderData, ImagesOfData, SampleSpec, StudySpec, TrainSpec, slice_of
-from loralab.spec.elsewhere import named_path
+from loralab.spec.elsewhere import config_of, named_path
 from loralab.spec.sources import spelled
 from loralab.store import Ref, artefact_key
 from loralab.study.facts import BaseFacts
@@ -103,9 +103,11 @@ def adapter_ref(base: BaseFacts, source: AdapterSource, recipe: TrainSpec, datas
 
 
 def imported_ref(base: BaseFacts, file: Path) -> Ref:
-    """Return the artefact of a LoRA file that was made elsewhere."""
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    return Ref("adapters", artefact_key("elsewhere", ELSEWHERE_VERSION, {"sha256": sha256}, [base.fingerprint]))
+    """Return the artefact of a LoRA file that was made elsewhere, with the configuration that it needs."""
+    told = {"sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    if config := config_of(file):
+        told["config"] = hashlib.sha256(config.read_bytes()).hexdigest()
+    return Ref("adapters", artefact_key("elsewhere", ELSEWHERE_VERSION, told, [base.fingerprint]))
 
 
 def combined_ref(base: BaseFacts, members: Sequence[tuple[Ref, float, float]]) -> Ref:

@@ -35,7 +35,6 @@ READ = {
 }
 REFUSED = {
     "lycoris-full.safetensors": ("changes of biases", "conv1.diff_b"),
-    "lycoris-glora.safetensors": ("GLoRA", "a1.weight"),
 }
 
 

@@ -62,6 +62,9 @@ MODULES: dict[str, tuple[str, dict[str, Any]]] = {
     "OFT": ("DiagOFTModule", {"lora_dim": 4}),
     "OFT, constrained": ("DiagOFTModule", {"lora_dim": 4, "constraint": 0.01}),
     "OFT, rescaled": ("DiagOFTModule", {"lora_dim": 4, "rescaled": True}),
+    "(IA)3 on outputs": ("IA3Module", {}),
+    "(IA)3 on inputs": ("IA3Module", {"train_on_input": True}),
+    "GLoRA": ("GLoRAModule", {"lora_dim": 3, "alpha": 2}),
 }  # fmt: skip
 
 
@@ -90,7 +93,7 @@ def test_a_kind_of_lycoris_is_drawn_as_its_own_layer_draws(tmp_path: Path, other
         assert (ours - theirs).abs().max() < 1e-5 * max(1.0, float(theirs.abs().max())), path
 
 
-@pytest.mark.parametrize("name", ["lycoris-lokr", "lycoris-dora", "lycoris-tucker", "lycoris-loha-tucker", "lycoris-oft"])
+@pytest.mark.parametrize("name", ["lycoris-lokr", "lycoris-dora", "lycoris-tucker", "lycoris-loha-tucker", "lycoris-oft", "lycoris-glora"])
 def test_files_that_lycoris_wrote_are_read_whole(other_tools_base: Base, name: str) -> None:
     path = FIXTURES / f"{name}.safetensors"
     layers = {key.partition(".")[0] for key in load_file(path)}
@@ -134,6 +137,19 @@ def test_a_difference_of_weights_is_added(tmp_path: Path, other_tools_base: Base
         assert (adapter.scale * up @ down - change.flatten(1)).abs().max() < 1e-6
 
 
+def test_glora_of_old_lycoris_is_the_same_change(tmp_path: Path, other_tools_base: Base) -> None:
+    """Before version 2 the two factors of each half had each other's names, which ComfyUI reads too."""
+    shapes = {"a1.weight": (3, 8), "a2.weight": (8, 3), "b1.weight": (3, 8), "b2.weight": (64, 3), "alpha": ()}
+    factors = {role: torch.randn(shape, generator=torch.Generator().manual_seed(len(role))) for role, shape in shapes.items()}
+    factors["alpha"] = torch.tensor(2.0)
+    save_file({f"{kohya_key(f'unet.{WIDE}')}.{role}": tensor for role, tensor in factors.items()}, tmp_path / "a.safetensors")
+    adapter = load_adapter(tmp_path / "a.safetensors", other_tools_base)
+    down, up = adapter.weights[f"unet.{WIDE}"]
+    weight = other_tools_base.unet.get_submodule(WIDE).weight.detach()
+    expected = 2 / 3 * (factors["b2.weight"] @ factors["b1.weight"] + weight @ factors["a2.weight"] @ factors["a1.weight"])
+    assert (adapter.scale * up @ down - expected).abs().max() < 1e-5
+
+
 KEY = kohya_key(f"unet.{LINEAR}")
 BROKEN: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
     "LoKr of another size": ({"lokr_w1": (2, 2), "lokr_w2": (3, 4)}, "another base"),
@@ -143,7 +159,13 @@ BROKEN: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
     "a magnitude alone": ({"dora_scale": (8, 1)}, "half of the pair is missing"),
     "a difference of another size": ({"diff": (8, 9)}, "another base"),
     "OFT of another size": ({"oft_blocks": (3, 4, 4)}, "another base"),
-    "BOFT": ({"oft_blocks": (2, 2, 4, 4)}, "another base"),
+    "BOFT": ({"oft_blocks": (2, 2, 4, 4)}, "holds BOFT, rotations in several stages"),
+    "GLoRA of another size": ({"a1.weight": (9, 2), "a2.weight": (2, 9), "b1.weight": (8, 2), "b2.weight": (2, 9)}, "another base"),
+    "GLoRA without a factor": ({"a1.weight": (8, 2), "a2.weight": (2, 8), "b1.weight": (8, 2)}, "half of the pair is missing"),
+    "(IA)3 of another size": ({"weight": (9,), "on_input": ()}, "another base"),
+    "(IA)3 without its numbers": ({"on_input": ()}, "half of the pair is missing"),
+    "(IA)3 with a list of flags": ({"weight": (8,), "on_input": (8,)}, "a single number"),
+    "PEFT's (IA)3": ({"ia3_l": (8, 1)}, "as PEFT writes it"),
     "a core of another rank": ({"lora_down.weight": (2, 8), "lora_mid.weight": (3, 3), "lora_up.weight": (8, 3)}, "another base"),
     "an empty factor": ({"lokr_w1": (0, 2), "lokr_w2": (4, 4)}, "has rank 0"),
     "a change of a bias": ({"diff": (8, 8), "diff_b": (8,)}, "changes of biases"),
