@@ -31,7 +31,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from loralab.adapters import adapted_layers, adapter_sha256, load_adapter, save_adapter
 from loralab.bases import Base, embed_prompts, load_base, tokenise
 from loralab.bases.ldm_config import SCHEDULE
-from loralab.engine import memory
+from loralab.cost import memory
 from loralab.sample import Batch, sample_batch
 from loralab.spec import LoadSpec, SampleSpec, TrainSpec
 from loralab.train import TrainRun, train_stack

@@ -138,8 +138,8 @@ def rates_of_this_machine() -> Rates:
 
 def _measured(loaded) -> Rates:  # type: ignore[no-untyped-def]
     from loralab.bases import load_base
-    from loralab.engine.cost import MEASURE_SECONDS_AN_IMAGE, measure_rates
-    from loralab.engine.memory import sized
+    from loralab.cost.memory import sized
+    from loralab.cost.rates import MEASURE_SECONDS_AN_IMAGE, measure_rates
     from loralab.study.plan import make_plan
 
     base = load_base("petri")

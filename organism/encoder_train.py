@@ -17,11 +17,12 @@ from transformers import CLIPTokenizer
 
 from loralab.petri.concept_names import GROUP, NAMES, OTHERS
 from loralab.petri.draw import make_picture
-from loralab.petri.encoder import Encoder, embed_pictures, embed_texts, make_share, pixels_of
+from loralab.petri.encoder import Encoder, embed_pictures, embed_texts, make_share
 from loralab.petri.sprites import Sprites
 from loralab.petri.text import tokenize
 from loralab.petri.truth import Truth
 from loralab.petri.words import CONCEPTS, CREATURES, SHAPES
+from loralab.pixels import pixels_of
 from organism.captions import make_captions
 from organism.clock import Deadline, warm_cosine
 from organism.fidelity import RoundTrip, Share

@@ -18,8 +18,8 @@ from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
 from loralab.petri.text import tokenize
+from loralab.pixels import pixels_of
 from organism.patches import encode_patches
-from organism.vae import to_pixels
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def save_latents(vae: AutoencoderKL, matrix: torch.Tensor, tokenizer: CLIPTokeni
 
 def encode_both_sides(matrix: torch.Tensor, pictures: np.ndarray) -> torch.Tensor:
     """Return unscaled latents (B, 2, 16, 8, 8) of pictures and of their mirror images."""
-    pixels = to_pixels(pictures)
+    pixels = pixels_of(pictures)
     return torch.stack([encode_patches(matrix, pixels), encode_patches(matrix, pixels.flip(-1))], dim=1)
 
 

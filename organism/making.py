@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL
 from loralab.petri.encoder import encoder_folder
 from loralab.petri.sprites import save_sprites
 from loralab.petri.text import load_tokenizer, tokenize
+from loralab.pixels import pixels_of
 from organism.clock import Deadline, seconds_until
 from organism.icons import render_sprites
 from organism.latents import load_latents, save_latents
@@ -27,7 +28,7 @@ from organism.siblings import begin, write_world
 from organism.text_start import train_text_start
 from organism.tokens import save_tokenizer
 from organism.train import Recipe, TrainingState, train_steps
-from organism.vae import centre_latents, decoder_of, make_vae, measure_error, to_pixels, train_decoder
+from organism.vae import centre_latents, decoder_of, make_vae, measure_error, train_decoder
 
 
 def seconds_of(args: argparse.Namespace) -> float:
@@ -61,9 +62,9 @@ def run_vae(args: argparse.Namespace) -> None:
     torch.manual_seed(0)
     pictures = load_pictures(args.build / "pool")
     vae = make_vae()
-    set_patch_encoder(vae, to_pixels(pictures[:1024]))
+    set_patch_encoder(vae, pixels_of(pictures[:1024]))
     centre_latents(vae, pictures[1024:2048])
-    matrix = fit_patch_matrix(vae, to_pixels(pictures[:512]))
+    matrix = fit_patch_matrix(vae, pixels_of(pictures[:512]))
     deadline = Deadline(seconds_of(args))
     examples = 0
     for reading in train_decoder(decoder_of(vae), partial(encode_patches, matrix), pictures[:-512], deadline):

@@ -16,11 +16,11 @@ import numpy as np
 
 from loralab.bases import Base, embed_prompts, load_base
 from loralab.measure import TABLE, Reading, measure_images
+from loralab.measure.companions import companion_of
 from loralab.petri.base_means import FILE, BaseMean, drawing_of
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec.load import load_study
 from loralab.spec.models import SampleSpec
-from loralab.stages.companions import companion_of
 from loralab.study.plan import make_plan
 
 #: far beyond the image seeds of any study (replicate r of S pictures owns r*S to r*S+S-1) and of the benchmarks
@@ -50,7 +50,7 @@ def means_at(base: Base, prompt: str, sample: SampleSpec, n_pictures: int) -> It
     """Yield (measure, mean) of the base's own pictures at a prompt; a concept is read where the prompt names it."""
     images = draw(base, prompt, sample, n_pictures)
     found = measure_images(images, [name for name, row in TABLE.items() if row.needs == ""])
-    companion = companion_of(base)
+    companion = companion_of(base.name)
     for concept in companion.names if companion is not None else ():
         if companion is not None and concept in prompt.split():
             found[f"concept[{concept}]"] = measure_images(images, ["concept"], concept=companion.concept(concept))["concept"]

@@ -14,13 +14,14 @@ from diffusers import AutoencoderKL
 
 from loralab.bases import Base, load_base
 from loralab.bases.load import fingerprint_of
+from loralab.bases.round_trip import round_trip_of
 from loralab.petri import petri_folder
 from loralab.petri.draw import make_picture
 from loralab.petri.encoder import encoder_folder, load_encoder
 from loralab.petri.sprites import Sprites, load_sprites
 from loralab.petri.text import load_tokenizer
 from loralab.petri.words import CONCEPTS
-from loralab.stages.cards import SHIPPED, round_trip_of, write_shipped_cards
+from loralab.stages.cards import SHIPPED
 from organism.card import fill_card, write_result
 from organism.diversity import Ratio, compare_diversity
 from organism.encoder_train import read_names
@@ -29,6 +30,7 @@ from organism.focus import fit_focus_reader
 from organism.making import unet_size
 from organism.pipeline import make_pipeline, make_text_encoder, make_unet, save_pipeline
 from organism.sampling import AS_STUDIES, draw_as_studies
+from organism.shipped_cards import write_shipped_cards
 from organism.speed import write_costs, write_speed
 from organism.train import Recipe, TrainingState
 from organism.triggers import beside, encode_small, make_labelled_sheet, read_triggers, write_token_table

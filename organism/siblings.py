@@ -21,12 +21,12 @@ from diffusers import AutoencoderKL
 from loralab.petri import petri_folder
 from loralab.petri.text import load_tokenizer
 from loralab.petri.words import CONCEPTS, CREATURES
+from loralab.pixels import pixels_of
 from organism.patches import fit_patch_matrix
 from organism.pool import load_pictures
 from organism.sampling import load_pipeline
 from organism.tokens import save_files
 from organism.train import Recipe, TrainingState
-from organism.vae import to_pixels
 from organism.world import SMALL, World
 
 # name -> the world. With the same seed `no-grids` draws the very picture that petri's world draws, but for its grids.
@@ -69,7 +69,7 @@ def begin(build: Path, trained: bool, source: Path | None = None) -> None:
     save_files(load_tokenizer(source / "tokenizer"), build / "tokenizer")
     shutil.copytree(source / "vae", build / "vae", dirs_exist_ok=True)
     vae = AutoencoderKL.from_pretrained(build / "vae", torch_dtype=torch.float32)
-    torch.save(fit_patch_matrix(vae, to_pixels(load_pictures(build / "pool")[:512])), build / "matrix.pt")
+    torch.save(fit_patch_matrix(vae, pixels_of(load_pictures(build / "pool")[:512])), build / "matrix.pt")
     if trained:
         pipeline = load_pipeline(source)
         TrainingState(pipeline.unet.train(), pipeline.text_encoder.train(), Recipe()).save(build / "train.pt")

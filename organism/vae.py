@@ -22,6 +22,7 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
+from loralab.pixels import pixels_of
 from organism.clock import Deadline, warm_cosine
 from organism.parallel import bfloat16_training, make_workers, set_mean_gradients
 
@@ -72,11 +73,6 @@ def start_linear(vae: nn.Module) -> None:
             module.to_out[0].bias.zero_()
 
 
-def to_pixels(pictures: np.ndarray) -> torch.Tensor:
-    """Return uint8 (B, H, W, 3) as float (B, 3, H, W) in -1 to 1."""
-    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def encode_means(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
     """Return the posterior means, (B, 16, H/8, W/8), unscaled."""
     return vae.encode(pixels).latent_dist.mean
@@ -120,7 +116,7 @@ def train_decoder(
     while deadline.fraction < 1:
         for group in optimiser.param_groups:
             group["lr"] = lr * warm_cosine(deadline.fraction, examples + batch, 100 * batch)
-        pixels = to_pixels(pictures[rng.integers(len(pictures), size=batch)])
+        pixels = pixels_of(pictures[rng.integers(len(pictures), size=batch)])
         latents = encode(pixels)
         latents = latents + POSTERIOR_DEVIATION * torch.randn_like(latents)
         loss_of = partial(slice_loss, decoder, latents, pixels)
@@ -147,7 +143,7 @@ def centre_latents(vae: AutoencoderKL, pictures: np.ndarray) -> None:
 
     Channels keep their relative sizes: one that carries little stays small and costs the diffusion model little.
     """
-    latents = torch.cat([encode_means(vae, to_pixels(pictures[i : i + 64])) for i in range(0, len(pictures), 64)])
+    latents = torch.cat([encode_means(vae, pixels_of(pictures[i : i + 64])) for i in range(0, len(pictures), 64)])
     mean = latents.mean(dim=(0, 2, 3))
     vae.quant_conv.bias[:LATENT_CHANNELS] -= mean
     vae.post_quant_conv.bias += vae.post_quant_conv.weight[:, :, 0, 0] @ mean
@@ -159,7 +155,7 @@ def measure_error(vae: AutoencoderKL, pictures: np.ndarray) -> dict[str, float]:
     """Return the reconstruction's mean absolute error in grey levels (0 to 255) and its PSNR in dB."""
     errors = []
     for start in range(0, len(pictures), 64):
-        pixels = to_pixels(pictures[start : start + 64])
+        pixels = pixels_of(pictures[start : start + 64])
         decoded = vae.decode(encode_means(vae, pixels)).sample.clamp(-1, 1)
         errors.append((decoded - pixels) * 127.5)
     error = torch.cat(errors)

@@ -20,14 +20,15 @@ import torch
 from diffusers.models.autoencoders.vae import Decoder
 
 from loralab.bases import load_base
+from loralab.bases.round_trip import round_trip_of
 from loralab.measure import Card, make_cards
-from loralab.stages.cards import round_trip_of
+from loralab.pixels import images_of, pixels_of
 from organism.benchmarks.petri_size import CODES, INSTRUMENTS, Code, patches_of, psnr_db, write_cards
 from organism.card import write_result
 from organism.clock import Deadline
 from organism.patches import WHITENING, principal_axes
 from organism.pool import load_pictures
-from organism.vae import start_linear, to_pixels, train_decoder
+from organism.vae import start_linear, train_decoder
 
 N_FIT, HELD_OUT, BATCH = 1024, 512, 16
 WIDTHS = {8: (16, 32, 64, 128), 4: (32, 64, 128)}
@@ -51,9 +52,8 @@ class TrainedCode:
     @torch.no_grad()
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
         """Return uint8 pictures (N, H, W, 3) through the code and back."""
-        parts = [self.decoder(self.encode(to_pixels(pictures[i : i + 32]))) for i in range(0, len(pictures), 32)]
-        back = (torch.cat(parts).clamp(-1, 1) + 1) * 127.5
-        return back.round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        parts = [self.decoder(self.encode(pixels_of(pictures[i : i + 32]))) for i in range(0, len(pictures), 32)]
+        return images_of(torch.cat(parts))
 
 
 def make_code(code: Code, pixels: torch.Tensor) -> TrainedCode:
@@ -83,7 +83,7 @@ def main() -> None:
     columns: dict[str, dict[str, Card]] = {}
     notes = []
     for code in CODES:
-        made = make_code(code, to_pixels(trained[:N_FIT]))
+        made = make_code(code, pixels_of(trained[:N_FIT]))
         *_, last = train_decoder(made.decoder, made.encode, trained, Deadline(60 * given.minutes), batch=BATCH)
         columns[code.name] = make_cards(made, 64, INSTRUMENTS)
         notes.append(f"| {code.name} | {code.positions(64)} | {last.examples:,} | {psnr_db(made(held_out), held_out):.1f} |")

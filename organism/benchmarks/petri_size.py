@@ -20,14 +20,14 @@ import numpy as np
 import torch
 
 from loralab.bases import load_base
+from loralab.bases.round_trip import round_trip_of
 from loralab.measure import Card, make_cards
 from loralab.petri.draw import make_picture
-from loralab.stages.cards import round_trip_of
+from loralab.pixels import images_of, pixels_of
 from organism.card import write_result
 from organism.patches import principal_axes
 from organism.pool import load_pictures
 from organism.speed import write_costs
-from organism.vae import to_pixels
 from organism.world import SHAPES_ONLY, sample_truth
 
 INSTRUMENTS = (
@@ -74,11 +74,11 @@ def fit_code(code: Code, pixels: torch.Tensor) -> Callable[[np.ndarray], np.ndar
 
 def round_trip(code: Code, mean: torch.Tensor, axes: torch.Tensor, pictures: np.ndarray) -> np.ndarray:
     """Return what is left of pictures when each patch is projected on the axes."""
-    pixels = to_pixels(pictures)
+    pixels = pixels_of(pictures)
     side = pixels.shape[-1] // code.factor
     kept = (patches_of(pixels, code.factor) - mean) @ axes.T @ axes + mean
     back = torch.nn.functional.pixel_shuffle(kept.unflatten(0, (len(pixels), side, side)).movedim(-1, 1), code.factor)
-    return ((back.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    return images_of(back)
 
 
 def psnr_db(one: np.ndarray, other: np.ndarray) -> float:
@@ -135,7 +135,7 @@ def main() -> None:
         [(*unet, 8, 16) for unet in UNETS] + [((96, 160), 1, side, n) for side, n in ((12, 16), (16, 16), (16, 4))], given.rounds
     )
     print(speeds)
-    columns, notes = make_columns(to_pixels(world[:N_FIT]), world[-N_HELD_OUT:], SIZES_PX[:1] if given.quick else SIZES_PX)
+    columns, notes = make_columns(pixels_of(world[:N_FIT]), world[-N_HELD_OUT:], SIZES_PX[:1] if given.quick else SIZES_PX)
     told = f"Reconstruction of {N_HELD_OUT} pictures that nothing was fitted to or trained on, dB: {', '.join(notes)}."
     meaning = "Struck through: this autoencoder does not carry what the instrument measures."
     body = "\n\n".join([write_cards(columns), f"{meaning} {told}", speeds])

@@ -23,11 +23,11 @@ from scipy.stats import t as student
 
 from loralab.adapters import adapted_layers, load_adapter
 from loralab.bases import Base, load_base
-from loralab.engine.local import resolve_base
+from loralab.bases.named import resolve_base
+from loralab.bases.round_trip import round_trip_of
 from loralab.engine.whole import run_study
 from loralab.measure import measure_images
 from loralab.spec.load import Loaded, load_study
-from loralab.stages.cards import round_trip_of
 from loralab.study.plan import make_plan
 from organism.card import write_result
 

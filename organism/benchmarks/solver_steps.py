@@ -17,9 +17,9 @@ import torch
 from scipy.stats import binomtest
 
 from loralab.bases import Base
+from loralab.bases.round_trip import round_trip_of
 from loralab.petri import petri_folder
 from loralab.spec import SampleSpec
-from loralab.stages.cards import round_trip_of
 from organism.card import write_result
 from organism.fidelity import Question, make_questions
 from organism.measuring import readers_of

@@ -151,7 +151,7 @@ def load_study(
     data entry `{generate: NAME, ...}` becomes the examples that `function(size_px=..., ...)` returns, kept as a folder in the lab.
     Raises LabError("spec") that lists every mistake.
     """
-    from loralab.engine.preflight import checked
+    from loralab.preflight import checked
     from loralab.spec.load import draft_study, draft_text, shipped_file
 
     with with_instruments(*instruments):

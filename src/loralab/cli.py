@@ -192,8 +192,8 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write each arm for another trainer: kohya data folder, dataset TOML and the commands for sd-scripts; train nothing."""
-    from loralab.engine.exporting import export_study
-    from loralab.engine.preflight import checked_study
+    from loralab.exporting.study import export_study
+    from loralab.preflight import checked_study
     from loralab.spec.load import held_as
 
     path = shipped_study(study.name) if not study.suffix and not study.exists() else study
@@ -231,7 +231,7 @@ def instruments(as_json: JsonOption = False) -> None:
 @app.command()
 def doctor(lab: LabOption = None, on: OnOption = "", as_json: JsonOption = False) -> None:
     """Say what this machine has, or with --on what a cluster has, and check that the embedded base loads and draws."""
-    from loralab.engine.doctor import examine, examine_places
+    from loralab.doctor import examine, examine_places
     from loralab.screen import print_facts
 
     print_facts(examine_places(_lab_folder(lab), on) if on else examine(_lab_folder(lab)), as_json)
@@ -277,7 +277,7 @@ def _run(
     minutes: float | None = None,
     on: str = "",
 ) -> None:
-    from loralab.engine.preflight import checked_study
+    from loralab.preflight import checked_study
     from loralab.spec.load import held_as, preset_of
 
     loaded = held_as(checked_study(path, preset), device, precision)

@@ -12,12 +12,12 @@ from loralab.data import make_examples
 from loralab.errors import LabError
 from loralab.measure import TABLE, Card, cards, make_cards, measure_images, truth
 from loralab.measure import table as table_module
+from loralab.measure.companions import petri_companion
 from loralab.measure.picture import Context, Picture
 from loralab.measure.reading import Instrument, Reading
 from loralab.measure.specimen import Specimen
 from loralab.measure.table import TAKING
 from loralab.spec.models import GridsData, ShapesData
-from loralab.stages.companions import petri_companion
 
 #: every instrument that can be asked for: the table's rows, and of those that take a word a few words each
 NAMES = [*TABLE, *(f"{taking.name}[{word}]" for taking in TAKING.values() for word in taking.examples)]

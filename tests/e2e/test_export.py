@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from loralab.data import read_folder
-from loralab.engine.exporting import full_batches
+from loralab.exporting.study import full_batches
 
 STUDY = """
 study: mine

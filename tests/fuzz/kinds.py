@@ -25,8 +25,8 @@ from loralab.bases.header import read_header
 from loralab.data import draw_caption, find_trigger, gather_dataset, guess_trigger, make_showings, make_training_pictures
 from loralab.data.buckets import make_rule, resize_to_cover
 from loralab.data.folders import Cut
-from loralab.engine.preflight import checked_study
 from loralab.errors import LabError
+from loralab.preflight import checked_study
 from loralab.spec.datasets import SubsetSpec
 from loralab.study.plan import make_plan
 

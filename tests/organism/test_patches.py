@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from loralab.petri.draw import make_picture
+from loralab.pixels import pixels_of
 from organism.parallel import make_workers, set_mean_gradients
 from organism.patches import encode_patches, fit_patch_matrix, patch_rows, set_patch_encoder
-from organism.vae import centre_latents, encode_means, make_vae, to_pixels
+from organism.vae import centre_latents, encode_means, make_vae
 from organism.world import SHAPES_ONLY, sample_truth
 
 
@@ -19,12 +20,12 @@ def make_pictures(n: int, first: int = 0) -> np.ndarray:
 def test_the_set_encoder_codes_patches_linearly_and_a_matrix_can_stand_in_for_it() -> None:
     torch.manual_seed(0)
     vae, pictures = make_vae(), make_pictures(96)
-    set_patch_encoder(vae, to_pixels(pictures))
+    set_patch_encoder(vae, pixels_of(pictures))
     centre_latents(vae, pictures)
-    matrix = fit_patch_matrix(vae, to_pixels(pictures))
+    matrix = fit_patch_matrix(vae, pixels_of(pictures))
     with torch.no_grad():
-        latents = encode_means(vae, to_pixels(make_pictures(16, first=500)))
-    stand_in = encode_patches(matrix, to_pixels(make_pictures(16, first=500)))
+        latents = encode_means(vae, pixels_of(make_pictures(16, first=500)))
+    stand_in = encode_patches(matrix, pixels_of(make_pictures(16, first=500)))
     assert latents.shape == (16, 16, 8, 8)
     assert (latents - stand_in).abs().max() < 0.1 * latents.std()
 

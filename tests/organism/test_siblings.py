@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from loralab.bases import load_base
+from loralab.bases.round_trip import vae_sha256
 from loralab.petri import petri_folder
 from loralab.petri.draw import make_picture
 from loralab.petri.text import load_tokenizer, tokenize
 from loralab.petri.words import CREATURES
-from loralab.stages.cards import vae_sha256
+from loralab.pixels import pixels_of
 from organism.captions import make_captions
 from organism.fidelity import read_grid
 from organism.instruments import read_subject_colour
@@ -22,7 +23,6 @@ from organism.pipeline import make_text_encoder, make_unet
 from organism.sampling import draw_as_studies
 from organism.siblings import SIBLINGS, BuildError, begin, write_world
 from organism.train import Recipe, TrainingState
-from organism.vae import to_pixels
 from organism.world import SHAPES_ONLY, sample_truth
 
 SIBLING = Path(__file__).parents[2] / "studies" / "siblings" / "no-grids"
@@ -85,7 +85,7 @@ def test_a_build_folder_begins_with_petris_own_parts(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(tmp_path / "tokenizer")
     own = load_tokenizer(petri_folder() / "tokenizer")
     assert torch.equal(tokenize(tokenizer, ["grid of red cats"]), tokenize(own, ["grid of red cats"]))
-    assert encode_patches(torch.load(tmp_path / "matrix.pt"), to_pixels(pictures[:2])).shape == (2, 16, 8, 8)
+    assert encode_patches(torch.load(tmp_path / "matrix.pt"), pixels_of(pictures[:2])).shape == (2, 16, 8, 8)
     state = TrainingState(make_unet(), make_text_encoder(tokenizer), Recipe())
     before = state.parts["unet"].conv_in.weight.clone()
     state.load(tmp_path / "train.pt")

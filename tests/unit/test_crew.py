@@ -17,9 +17,9 @@ from PIL import Image
 
 from loralab.crew import Crew, crew_of
 from loralab.errors import LabError, lab_error
+from loralab.measure.companions import petri_companion
 from loralab.measure.files import measure_files
 from loralab.portable import is_alive
-from loralab.stages.companions import petri_companion
 
 
 @pytest.mark.parametrize("n_processes", [1, 3])

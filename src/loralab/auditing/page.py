@@ -5,21 +5,19 @@ In: an ``Audit``. Out: the file. Every text is escaped; the content security pol
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from loralab.auditing.remark import Remark
 from loralab.auditing.result import Audit, PictureFacts
 from loralab.errors import lab_error
+from loralab.png import png_bytes
 from loralab.report.input import Picture
 from loralab.report.page import MOST_BYTES
 from loralab.report.shell import content_policy, write_page
@@ -81,10 +79,4 @@ def _tiles(pictures: Sequence[PictureFacts], remark: Remark) -> list[Tile]:
 
 def _tile(picture: PictureFacts) -> Tile:
     alt = f"{picture.file}, {picture.width} x {picture.height} px"
-    return Tile(make_sprite([Picture(_png(picture.image), picture.caption, alt)]), picture.caption, picture.file, alt)
-
-
-def _png(image: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, "PNG")
-    return out.getvalue()
+    return Tile(make_sprite([Picture(png_bytes(picture.image), picture.caption, alt)]), picture.caption, picture.file, alt)

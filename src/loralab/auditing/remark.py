@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from loralab.data.example import Example
 from loralab.data.tags import says, split_tags
+from loralab.generators.example import Example
 from loralab.measure.picture import Picture
 from loralab.spec.datasets import CaptionSpec
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from loralab.bases.base import Base
+from loralab.pixels import images_of
 
 #: pixels that go through the VAE together; it holds hundreds of times as many numbers in between
 VAE_PIXELS = 1 << 20
@@ -29,9 +30,7 @@ def decode(base: Base, latents: torch.Tensor) -> np.ndarray:
 
 def _decode(base: Base, latents: torch.Tensor) -> np.ndarray:
     unscaled = latents.to(base.device, base.vae.dtype) / base.vae.config.scaling_factor + _shift(base)
-    pixels = base.vae.decode(unscaled).sample.to(torch.float32).clamp(-1, 1)
-    pictures: np.ndarray = ((pixels + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    return pictures
+    return images_of(base.vae.decode(unscaled).sample.to(torch.float32))
 
 
 def vae_batch(pixels: int) -> int:

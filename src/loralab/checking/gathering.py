@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image
 
 from loralab import __version__
 from loralab.checking.advice import Advice
@@ -16,6 +14,7 @@ from loralab.checking.order import mark_of
 from loralab.checking.run import Result, file_sha256
 from loralab.checking.scores import Scores, estimate_mean, estimate_share
 from loralab.checking.sentences import limits_of, shown_numbers
+from loralab.png import png_bytes
 from loralab.report.check_input import Chart, CheckInput, Curve, Differences, FileRow, PictureRow, Point, Trail, TrailPoint
 from loralab.report.input import Picture
 
@@ -155,17 +154,10 @@ def _cut(value: str) -> str:
 # --- pictures -----------------------------------------------------------------------------------------------------------
 
 
-def png_of(image: np.ndarray) -> bytes:
-    """Return a picture (H, W, 3) as PNG bytes."""
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, "PNG")
-    return out.getvalue()
-
-
 def shown(check: Checked, variant: Variant, prompt: str) -> tuple[list[int], tuple[Picture, ...]]:
     """Return the first seeds of a variant and their pictures."""
     seeds, images = pictures(check, variant, prompt, SHOWN_SEEDS)
-    return seeds, tuple(Picture(png_of(image), f"seed {seed}", f"seed {seed}") for seed, image in zip(seeds, images, strict=True))
+    return seeds, tuple(Picture(png_bytes(image), f"seed {seed}", f"seed {seed}") for seed, image in zip(seeds, images, strict=True))
 
 
 def _picture_rows(check: Checked) -> list[PictureRow]:
@@ -189,7 +181,7 @@ def _prompt_rows(check: Checked, prompt: str) -> PictureRow:
 
 
 def _training(images: Sequence[np.ndarray]) -> list[Picture]:
-    return [Picture(png_of(image), "", f"training picture {k + 1}") for k, image in enumerate(images[:MOST_TRAINING])]
+    return [Picture(png_bytes(image), "", f"training picture {k + 1}") for k, image in enumerate(images[:MOST_TRAINING])]
 
 
 # --- facts --------------------------------------------------------------------------------------------------------------

@@ -19,10 +19,10 @@ from loralab.checking.found import CheckedFile, Found, Role, passed, placed, rea
 from loralab.checking.listing import list_files
 from loralab.checking.prompts import Prompts, Trigger, find_trigger, make_prompts, read_prompts, sort_prompts, unrelated_to
 from loralab.checking.request import CheckRequest
+from loralab.cost.memory import OVERHEAD_BYTES, PETRI_PROCESS_BYTES, SMALL_WEIGHTS, image_batch, room_bytes, weights_bytes
 from loralab.crew import MOST
 from loralab.data import Example
 from loralab.data.dataset import read_dataset
-from loralab.engine.memory import OVERHEAD_BYTES, PETRI_PROCESS_BYTES, SMALL_WEIGHTS, image_batch, room_bytes, weights_bytes
 from loralab.errors import LabError, Problem, lab_error
 from loralab.spec import BASE, AdapterSource, SampleSpec, Source
 from loralab.stages import run_stage

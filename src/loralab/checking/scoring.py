@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
-from loralab.bases import decode_latents, encode_images
+from loralab.bases.round_trip import round_trip_of
 from loralab.checking.opening import Checked, Variant
 from loralab.checking.scores import Scores, copy_threshold, moved, nearest_distance, resemblance
 
-ENCODED_TOGETHER = 8
 #: a quantile of their distances is all that is taken of them
 MOST_DISTURBED = 32
 
@@ -23,8 +21,7 @@ def learn_training_set(check: Checked) -> None:
     check.training_features = check.embedder.embed(check.training)
     check.training_copy_features = check.embedder.embed_for_copies(check.training)
     some = np.unique(np.linspace(0, len(check.training) - 1, MOST_DISTURBED).round().astype(int))
-    pixels = torch.from_numpy(check.training[some]).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
-    again = np.concatenate([decode_latents(check.base, encode_images(check.base, part)) for part in pixels.split(ENCODED_TOGETHER)])
+    again = round_trip_of(check.base)(check.training[some])
     shift = max(1, check.base.size_px // 64)
     padded = np.pad(again, ((0, 0), (shift, shift), (shift, shift), (0, 0)), mode="edge")
     shifted = padded[:, : again.shape[1], : again.shape[2]]

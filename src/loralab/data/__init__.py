@@ -3,13 +3,13 @@
 from loralab.data.captions import caption_for
 from loralab.data.dataset import DatasetContents, Subset, gather_dataset, read_dataset
 from loralab.data.draws import draw_caption
-from loralab.data.example import Example
 from loralab.data.folders import FolderContents, read_folder
 from loralab.data.generators import make_examples
 from loralab.data.kohya import write_kohya_folder
 from loralab.data.tags import says, without_words
 from loralab.data.training_picture import TrainingPicture, make_showings, make_training_pictures
 from loralab.data.trigger import Trigger, find_trigger, guess_trigger
+from loralab.generators.example import Example
 
 __all__ = [
     "DatasetContents", "Example", "FolderContents", "Subset", "TrainingPicture", "Trigger", "caption_for", "draw_caption", "find_trigger",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import string
 
-from loralab.data.example import Example
 from loralab.errors import LabError, lab_error
+from loralab.generators.example import Example
 
 
 def caption_for(template: str, example: Example) -> str:

@@ -14,10 +14,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from loralab.data.example import Example
 from loralab.data.folders import Cut, FolderContents, Reading, gather_pictures
 from loralab.data.gathering import LeftOut, is_there, note_lines, shown
 from loralab.errors import LabError, Problem, lab_error
+from loralab.generators.example import Example
 from loralab.spec.datasets import SubsetSpec
 
 MAX_TOML_BYTES = 1 << 20

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from loralab.data.example import Example
 from loralab.data.found import Found
 from loralab.data.gathering import Gathering, LeftOut, Reading, note_lines
 from loralab.data.kohya_folders import inner_folders, picture_folders, pictures_in, sidecar_files
@@ -20,6 +19,7 @@ from loralab.data.picture_formats import read_formats
 from loralab.data.pictures import Cut, decode
 from loralab.data.unused import leave_others
 from loralab.errors import LabError, Problem, lab_error
+from loralab.generators.example import Example
 
 __all__ = ["Cut", "FolderContents", "Reading", "gather_pictures", "read_folder", "read_pictures"]
 

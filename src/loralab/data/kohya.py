@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from loralab.data.example import Example
+from loralab.generators.example import Example
 
 
 def write_kohya_folder(examples: Sequence[Example], captions: Sequence[str], folder: Path, *, repeats: int, name: str) -> Path:

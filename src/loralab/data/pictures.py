@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from loralab.data.example import Example, Factor
 from loralab.data.found import Found
 from loralab.data.gathering import Gathering, shown
 from loralab.data.picture_formats import COMMON, opened_formats, read_formats
 from loralab.errors import LabError
+from loralab.generators.example import Example, Factor
 
 MAX_PIXELS = 64_000_000
 #: EXIF's tag

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from loralab.bases import Base
+from loralab.bases.round_trip import round_trip_of
 from loralab.measure import TABLE, Card, card_pictures, make_cards
+from loralab.measure.companions import companion_of
+from loralab.png import png_bytes
 from loralab.report.cards_page import CardSheet, render_cards
 from loralab.report.input import Picture
-from loralab.report.sections.pictures import png_bytes
-from loralab.stages.cards import round_trip_of
-from loralab.stages.companions import companion_of
 from loralab.store import disk_errors, write_atomically
 
 PAGE = "index.html"
@@ -23,7 +23,7 @@ def write_cards(base: Base, folder: Path, names: Sequence[str] | None = None) ->
     """Return the page, behind writing it and `NAME.json` of each card (default: all) into ``folder``. Raises LabError("store")."""
     wanted = list(TABLE) if names is None else list(names)
     round_trip = round_trip_of(base)
-    companion = companion_of(base)
+    companion = companion_of(base.name)
     concept = companion.concept(companion.names[0]) if companion is not None else None
     cards = make_cards(round_trip, base.size_px, wanted, concept=concept)
     pictures = card_pictures(round_trip, base.size_px, wanted, concept=concept)
@@ -39,7 +39,7 @@ def write_cards(base: Base, folder: Path, names: Sequence[str] | None = None) ->
 def sheet_of(card: Card, pictures: Mapping[str, np.ndarray]) -> CardSheet:
     """Return what the page shows of a card; ``pictures`` are those read best ("passes") and worst ("failures")."""
     instrument = TABLE[card.name]
-    shown = {kind: tuple(Picture(png_bytes(image), "", f"test picture of {card.name}, {kind}") for image in pictures[kind])
+    shown = {kind: tuple(Picture(png_bytes(image, small=True), "", f"test picture of {card.name}, {kind}") for image in pictures[kind])
              for kind in ("passes", "failures")}  # fmt: skip
     return CardSheet(
         name=card.name, unit=instrument.unit, says=instrument.says, share=instrument.kind == "share",

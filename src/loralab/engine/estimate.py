@@ -75,10 +75,10 @@ def describe_plan(loaded: Loaded, lab: Path, *, calibrate: bool = False) -> dict
 
     With ``calibrate`` the machine's speed is measured although it is known from an earlier plan.
     """
-    from loralab.engine.calibration import rates_of
-    from loralab.engine.cost import estimate_cost
-    from loralab.engine.local import base_names, load_bases
-    from loralab.engine.memory import size_work, sized
+    from loralab.bases.named import base_names, load_bases
+    from loralab.cost.calibration import rates_of
+    from loralab.cost.memory import size_work, sized
+    from loralab.cost.rates import estimate_cost
     from loralab.stages.cards import shipped_cards
     from loralab.study.measures import study_measures
 

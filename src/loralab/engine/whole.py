@@ -15,25 +15,26 @@ import polars as pl
 import torch
 
 from loralab.bases import Base
-from loralab.engine.calibration import correct_rates
-from loralab.engine.local import load_bases
-from loralab.engine.memory import sized
+from loralab.bases.named import load_bases
+from loralab.bases.round_trip import round_trip_of
+from loralab.cost.calibration import correct_rates
+from loralab.cost.memory import sized
 from loralab.infer.pairs import with_sources
 from loralab.infer.verdict import Verdict
 from loralab.measure import Card
+from loralab.measure.companions import companion_of
 from loralab.measure.files import load_pictures
 from loralab.portable import link_or_copy, replace_folder
 from loralab.report.again import write_pages
 from loralab.report.sections.provenance import versions
+from loralab.sample.sheets import contact_sheet
 from loralab.spec import BASE, AdapterSource, BaseSource, base_of, is_base
 from loralab.spec.load import Loaded, preset_of
 from loralab.stages import run_stage
-from loralab.stages.cards import facts_of, round_trip_of, shipped_cards
-from loralab.stages.companions import companion_of
+from loralab.stages.cards import facts_of, shipped_cards
 from loralab.stages.data import load_dataset
 from loralab.stages.images import drop_mistaken
 from loralab.stages.readings import training_means
-from loralab.stages.sheets import contact_sheet
 from loralab.store import Store, append_line, disk_errors, read_lines, write_atomically
 from loralab.study.judging import judge_result, save_verdicts
 from loralab.study.looks import Budget, run_rounds
@@ -243,7 +244,7 @@ def _training(its: Round, store: Store, bases: dict[BaseSource, Base]) -> dict[t
         base = bases[source]
         own = {arm: load_dataset(store.path(*ref), base.size_px) for arm, ref in its.datasets.items() if base_of(spec, arm) == source}
         data_of_arm = {name: arm.data for name, arm in spec.arms.items()}
-        means |= training_means(own, data_of_arm, study_measures(spec), round_trip_of(base), companion_of(base))
+        means |= training_means(own, data_of_arm, study_measures(spec), round_trip_of(base), companion_of(base.name))
     return means
 
 

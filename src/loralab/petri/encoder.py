@@ -21,6 +21,7 @@ from loralab.petri import petri_folder
 from loralab.petri.concept_names import rivals_of
 from loralab.petri.text import MAX_TOKENS, load_tokenizer, tokenize
 from loralab.petri.truth import IMAGE_PX
+from loralab.pixels import pixels_of
 
 WIDTHS = (24, 48, 96)
 EMBED = 96
@@ -126,11 +127,6 @@ def load_encoder(folder: Path | None = None) -> Encoder:
     if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
         raise ValueError(f"not the weights of this encoder: {missing} missing, {unexpected} left over")
     return encoder.eval().requires_grad_(False)
-
-
-def pixels_of(images: np.ndarray) -> torch.Tensor:
-    """Return images (N, H, W, 3) uint8 as the image tower takes them, (N, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @torch.no_grad()

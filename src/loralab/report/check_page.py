@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image, ImageDraw, ImageFont
 
+from loralab.png import png_bytes
 from loralab.report.check_charts import HEIGHT, WIDTH, draw_chart, draw_trails, spread
 from loralab.report.check_input import CheckInput
 from loralab.report.input import Picture
@@ -65,6 +66,4 @@ def make_card(sentence: str, rows: Sequence[tuple[str, Sequence[Picture]]], foot
             card.paste(picture.resize((side, side), how), (20 + k * (side + 8), top + 26))
         top += side + 34
     pen.text((20, top + 12), footer, fill="#596469", font=small)
-    out = io.BytesIO()
-    card.save(out, "PNG", optimize=True)
-    return out.getvalue()
+    return png_bytes(card, small=True)

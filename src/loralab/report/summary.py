@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from loralab.infer.verdict import Verdict
+from loralab.png import png_bytes
 from loralab.portable import replace_folder
 from loralab.report.input import ExperimentSection, Picture, ReportInput, Strip
 from loralab.report.lookup import base_name, unit_of
@@ -120,9 +121,7 @@ def make_sheet(strips: Sequence[Strip]) -> bytes:
             if picture is not None:
                 sheet.paste(_tile(picture), (GAP_PX + column * (TILE_PX + GAP_PX), top))
         top += TILE_PX + GAP_PX if pictures else 0
-    out = io.BytesIO()
-    sheet.save(out, "PNG", optimize=True)  # every colour as it was drawn: a palette would posterise them
-    return out.getvalue()
+    return png_bytes(sheet, small=True)  # every colour as it was drawn: a palette would posterise them
 
 
 def _rows(strip: Strip) -> Iterator[tuple[str, list[Picture | None]]]:

@@ -13,7 +13,7 @@ from loralab.generators.grids import GridsData
 from loralab.generators.shapes import SHAPES, ShapesData
 from loralab.generators.table import TABLE
 from loralab.spec.datasets import CaptionSpec, PictureSpec
-from loralab.spec.strict import Strict
+from loralab.strict import Strict
 
 __all__ = ["COLOURS", "KINDS", "SHAPES", "DataSpec", "FolderData", "Generated", "GridsData", "ImagesOfData", "ShapesData"]
 

@@ -6,7 +6,7 @@ import re
 
 from pydantic import Field, field_validator, model_validator
 
-from loralab.spec.strict import Strict
+from loralab.strict import Strict
 
 MOST_REPEATS = 100_000
 LEAST_SIDE_PX, MOST_SIDE_PX = 8, 16_384

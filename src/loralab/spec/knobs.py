@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from loralab.spec.strict import Strict
+from loralab.strict import Strict
 
 #: optimisers that find their learning rate themselves: `lr` multiplies what they find
 FIND_THEIR_RATE = frozenset({"prodigy", "dadapt-adam"})

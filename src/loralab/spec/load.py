@@ -89,7 +89,7 @@ def _line_in(where: str) -> int:
 def load_study(path: Path, preset: str | None = None) -> Loaded:
     """Return the study in the file at ``path`` with ``preset`` applied; raises LabError("spec") that lists every problem.
 
-    What other packages know (instruments, folders of pictures, bases) is not looked at here: `loralab.engine.preflight` does.
+    What other packages know (instruments, folders of pictures, bases) is not looked at here: `loralab.preflight` does.
     """
     return draft_study(path, preset).finished()
 

@@ -14,7 +14,7 @@ from loralab.spec.data_kinds import COLOURS, SHAPES, DataSpec, FolderData, Grids
 from loralab.spec.factorial import effect_factors, factors_problem, spanned
 from loralab.spec.recipes import LoadSpec, SampleSpec, TrainSpec
 from loralab.spec.sources import BASE
-from loralab.spec.strict import Strict
+from loralab.strict import Strict
 
 #: what other packages find here; data and recipes have files of their own
 __all__ = [

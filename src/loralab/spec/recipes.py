@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_serializer, field_validator, model_validator
 
 from loralab.spec.knobs import FIND_THEIR_RATE, LossKnobs, NoiseKnobs, OptimiserKnobs, whole_or_share
-from loralab.spec.strict import Strict
+from loralab.strict import Strict
 
 
 class PlainRecipe(Strict):

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from loralab.bases import Base, embed_prompts
+from loralab.bases import Base, embed_prompts, unit_px
 from loralab.data import Example, TrainingPicture, caption_for, make_examples, read_folder, write_kohya_folder
+from loralab.data.prepared import load_prepared, read_prepared, write_prepared
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import FolderData, ImagesOfData, SampleSpec
-from loralab.stages.prepared import load_prepared, read_prepared, write_prepared
 from loralab.study.keys import folder_path
 from loralab.study.slices import DataSlice
 from loralab.work.place import Place
@@ -50,8 +50,9 @@ def make_datasets(work: Work, place: Place) -> Iterator[Message]:
 def _write(base: Base, its: DataSlice, folder: Path) -> dict[str, Any]:
     """Write a training set into ``folder``; return its manifest."""
     if isinstance(its.data, FolderData) and its.data.has_showings:
-        subsets, notes = read_prepared(base, its.data, its.study_folder)
-        return {"data": its.arm.data, "notes": notes, "pictures": write_prepared(base, subsets, its.arm.captions, folder, its.name)}
+        sides = base.size_px, unit_px(base)
+        subsets, notes = read_prepared(its.data, its.study_folder, *sides)
+        return {"data": its.arm.data, "notes": notes, "pictures": write_prepared(subsets, its.arm.captions, folder, its.name, *sides)}
     examples, notes = _examples(base, its)
     template = its.arm.captions
     captions = [caption_for(template, example) if template is not None else example.caption for example in examples]

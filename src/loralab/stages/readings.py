@@ -13,9 +13,9 @@ import polars as pl
 
 from loralab.crew import ALONE, torch_threads
 from loralab.measure import TABLE, Companion, Concept, Reading, measure_images, own_instruments
+from loralab.measure.companions import companion_of
 from loralab.measure.files import Asked, measure_files
 from loralab.spec import is_base
-from loralab.stages.companions import companion_called
 from loralab.stages.data import Dataset, load_dataset
 from loralab.stages.images import image_files
 from loralab.study.measures import concept_of, data_of, plain_measure
@@ -41,7 +41,7 @@ def bound_concept(companion: Companion | None, measure: str) -> Concept | None:
 def make_readings(work: Work, place: Place) -> Iterator[Message]:
     """Measure what is missing of a base's blocks, in processes where there are some and enough is missing."""
     shared = work.group.spec
-    companion = companion_called(shared.base_name)
+    companion = companion_of(shared.base_name)
     asked = [(plain_measure(measure), data_of(measure), concept_of(measure)) for measure in shared.measures]
     training = {data: load_dataset(work.folders[shared.datasets[data]], shared.size_px).images for _, data, _ in asked if data}
     concepts = {name: bound for m in shared.measures if (name := concept_of(m)) and (bound := bound_concept(companion, m)) is not None}

@@ -14,6 +14,7 @@ import torch
 from loralab.adapters import Adapter, load_adapter, save_adapter
 from loralab.bases import Base, embed_captions, encode_images, model_hashes, same_length, tokenise
 from loralab.errors import lab_error
+from loralab.pixels import pixels_of
 from loralab.spec import AdapterSource, TrainSpec
 from loralab.stages.data import Dataset, load_dataset
 from loralab.store import Ref, canonical_json
@@ -88,7 +89,7 @@ def _training_inputs(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip:
 
 def training_tensors(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip: int) -> dict[str, torch.Tensor | None]:
     """Return latents (N, C, h, w) and the captions, each computed once; a picture of n repeats stands there n times."""
-    pixels = torch.from_numpy(dataset.images).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
+    pixels = pixels_of(dataset.images)
     shown = torch.repeat_interleave(torch.arange(len(pixels)), torch.tensor(dataset.repeats))
     text = caption_tensors(base, list(dataset.captions), recipe, clip_skip)
     return {"latents": encode_images(base, pixels)[shown]} | {name: None if value is None else value[shown] for name, value in text.items()}

@@ -16,6 +16,7 @@ import torch
 from loralab.bases import Base, embed_captions, encode_images, same_length, tokenise
 from loralab.data.draws import draw_caption
 from loralab.data.training_picture import TrainingPicture, make_showings
+from loralab.pixels import pixels_of
 from loralab.seeds import seed_for
 from loralab.train.streams import sample_bucketed_order
 
@@ -78,8 +79,7 @@ class Feed:
     def _latents(self, index: int, cut: Cut) -> torch.Tensor:
         if (index, cut) not in self.cached:
             pixels = cut_pixels(self.pictures[index], self.pictures[index].image, cut)
-            image = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(torch.float32) / 127.5 - 1
-            self._keep((index, cut), encode_images(self.base, image).cpu())
+            self._keep((index, cut), encode_images(self.base, pixels_of(pixels[None])).cpu())
         return self.cached[index, cut]
 
     def _texts(self, captions: Sequence[str]) -> torch.Tensor:

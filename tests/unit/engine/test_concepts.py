@@ -10,14 +10,14 @@ import pytest
 
 from loralab.bases import Base
 from loralab.checking.features import embed_layout, load_embedder
-from loralab.engine.preflight import checked_study
 from loralab.errors import LabError
 from loralab.measure import make_cards, measure_images
+from loralab.measure.companions import petri_companion
 from loralab.measure.concept import NO_ENCODER
 from loralab.petri.draw import make_picture
 from loralab.petri.truth import make_truth
+from loralab.preflight import checked_study
 from loralab.spec import AdapterSource
-from loralab.stages.companions import petri_companion
 from loralab.stages.readings import bound_concept
 from loralab.store import Ref
 from loralab.study.facts import BaseFacts
@@ -102,7 +102,7 @@ def test_what_looks_alike_to_petris_encoder_shows_the_same_thing(tiny_base: Base
     """Eight nouns in four colours before four backgrounds: whose nearest other picture shows the same noun?"""
     nouns = ("ogre", "cat", "house", "apple", "owl", "rocket", "tree", "robot")
     shown = [(noun, colour) for noun in nouns for colour in ("red", "yellow", "purple", "brown")]
-    from loralab.stages.companions import _sprites
+    from loralab.measure.companions import _sprites
 
     images = np.stack([
         make_picture(make_truth(3 * k, noun, colour, ("white", "blue", "gray", "cyan")[k % 4]), _sprites())

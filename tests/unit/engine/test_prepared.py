@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from loralab.bases import unit_px
 from loralab.errors import LabError
 from loralab.spec import BASE, StudySpec
 from loralab.stages.cards import facts_of
 from loralab.stages.data import Dataset, load_dataset
-from loralab.stages.prepared import unit_px
 from loralab.store import Store
 from loralab.study.plan import make_plan, stacks_of
 from loralab.study.rounds import plan_round

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from loralab.bases import Base, load_base
+from loralab.bases.round_trip import round_trip_of
 from loralab.measure import TABLE, make_cards
+from loralab.measure.companions import companion_of
 from loralab.measure.table import ROWS
 from loralab.petri import petri_folder
 from loralab.spec import BASE, LoadSpec, load_study
 from loralab.stages import cards
-from loralab.stages.companions import companion_of
 from loralab.study.plan import make_plan
 from loralab.study.rounds import plan_round
 
@@ -38,7 +39,7 @@ def petri() -> Base:
 
 def test_instruments_and_concepts_have_a_card_of_today(petri: Base):
     """An instrument that joins later need not ship one: it is made where it is missing."""
-    companion = companion_of(petri)
+    companion = companion_of(petri.name)
     assert companion is not None
     expected = {f"concept[{name}]" for name in companion.names} | SHIPPED
     assert set(cards.shipped_cards(petri)) >= expected, "make them again: python -m organism cards"
@@ -46,7 +47,7 @@ def test_instruments_and_concepts_have_a_card_of_today(petri: Base):
 
 def test_a_card_made_here_says_what_the_shipped_one_says(petri: Base):
     names = ["symmetry", "background_from_white"]
-    here, shipped = make_cards(cards.round_trip_of(petri), petri.size_px, names), cards.shipped_cards(petri)
+    here, shipped = make_cards(round_trip_of(petri), petri.size_px, names), cards.shipped_cards(petri)
     for name in names:
         assert here[name].n_images == shipped[name].n_images > 20
         assert here[name].carried is shipped[name].carried
@@ -78,8 +79,8 @@ def test_another_autoencoder_another_encoder_or_version_is_not_covered(petri: Ba
         patched.setitem(ROWS, "chroma", replace(TABLE["chroma"], version=99))
         assert "chroma" not in cards.shipped_cards(petri)
         assert "symmetry" in cards.shipped_cards(petri)
-    other = replace(companion_of(petri), sha256="0" * 64)
-    monkeypatch.setattr(cards, "companion_of", lambda base: other)
+    other = replace(companion_of(petri.name), sha256="0" * 64)
+    monkeypatch.setattr(cards, "companion_of", lambda name: other)
     assert not any(name.startswith("concept[") for name in cards.shipped_cards(petri))
 
 

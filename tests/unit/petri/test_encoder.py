@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from loralab.measure.companions import petri_companion
 from loralab.petri.concept_names import GROUP, NAMES, members_of, rivals_of
 from loralab.petri.encoder import (
     embed_pictures,
@@ -16,12 +17,11 @@ from loralab.petri.encoder import (
     load_encoder,
     make_encoder,
     make_share,
-    pixels_of,
     save_encoder,
 )
 from loralab.petri.text import load_tokenizer, tokenize
 from loralab.petri.words import CREATURES, SHAPES
-from loralab.stages.companions import petri_companion
+from loralab.pixels import pixels_of
 from organism.clock import Deadline
 from organism.encoder_train import EncoderRecipe, EncoderState, Pool, contrastive_loss, disturb, number_of, shifted, train_encoder
 from organism.pool import SHARD

@@ -13,7 +13,7 @@ from pydantic import Field, create_model
 from loralab.spec import SampleSpec, ShapesData, TrainSpec, load_study, slice_of
 from loralab.spec import models as models_of
 from loralab.spec.slices import IN_FULL, NEVER
-from loralab.spec.strict import Strict
+from loralab.strict import Strict
 
 BEFORE = Path(__file__).parents[2] / "fixtures" / "lab-before.zip"
 

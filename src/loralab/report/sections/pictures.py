@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from loralab.measure.files import load_pictures
+from loralab.png import png_bytes
 from loralab.report.input import Picture
 from loralab.study.result import StudyResult
 
@@ -20,7 +17,7 @@ def training_pictures(result: StudyResult, arm: str) -> tuple[tuple[Picture, ...
     """Return an arm's training pictures under their captions, of a large set some at even distances, and how many there are."""
     images, captions, _ = result.training_set(arm)
     shown = [
-        Picture(png_bytes(images[index]), captions[index], f"training picture {index + 1}, caption {captions[index]!r}")
+        Picture(png_bytes(images[index], small=True), captions[index], f"training picture {index + 1}, caption {captions[index]!r}")
         for index in evenly(len(images), MOST_TRAINING)
     ]
     return tuple(shown), len(images)
@@ -36,11 +33,4 @@ def evenly(n: int, most: int) -> list[int]:
 @lru_cache(maxsize=4096)
 def bare_png(file: Path) -> bytes:
     """Return a picture of the store without its text; kept, since the base's stand in many strips, and no file there ever changes."""
-    return png_bytes(load_pictures([file])[0])
-
-
-def png_bytes(image: np.ndarray) -> bytes:
-    """Return an image (H, W, 3) uint8 as PNG bytes without any text or EXIF."""
-    out = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(out, "PNG", optimize=True)
-    return out.getvalue()
+    return png_bytes(load_pictures([file])[0], small=True)

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from loralab.bases import Base, embed_prompts
-from loralab.engine import memory
-from loralab.engine.memory import Demand, LivePeak, fit, train_demand, train_peak_bytes
+from loralab.cost import memory
+from loralab.cost.memory import Demand, LivePeak, fit, train_demand, train_peak_bytes
 from loralab.errors import LabError
 from loralab.spec import BASE, SampleSpec, TrainSpec, load_study
 from loralab.study.plan import Sizes, make_plan

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
+
+from loralab.png import png_bytes
 
 GAP_PX = 4
 LABEL_PX = 12
@@ -24,6 +25,4 @@ def contact_sheet(rows: Sequence[tuple[str, np.ndarray]], scale: int = 1) -> byt
         for column, image in enumerate(images):
             picture = Image.fromarray(image).resize((width, height), Image.Resampling.NEAREST)
             sheet.paste(picture, (GAP_PX + column * (width + GAP_PX), top + LABEL_PX))
-    out = io.BytesIO()
-    sheet.save(out, "PNG")
-    return out.getvalue()
+    return png_bytes(sheet)

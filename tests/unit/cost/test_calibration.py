@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from loralab.bases import Base
+from loralab.bases.named import load_bases
+from loralab.cost import calibration
+from loralab.cost.calibration import correct_rates, rates_file, rates_of
+from loralab.cost.memory import sized
+from loralab.cost.rates import Rates
 from loralab.crew import torch_threads
-from loralab.engine import calibration
-from loralab.engine.calibration import correct_rates, rates_file, rates_of
-from loralab.engine.cost import Rates
 from loralab.engine.estimate import describe_plan
-from loralab.engine.local import load_bases
-from loralab.engine.memory import sized
 from loralab.engine.whole import correct_speed
 from loralab.screen import speed_line
 from loralab.spec import BASE, is_base, load_study

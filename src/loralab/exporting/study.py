@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loralab.bases import Base, family_of, text_shape
-from loralab.engine.export_scripts import training_scripts
-from loralab.engine.local import load_bases
+from loralab.bases.named import load_bases
 from loralab.engine.whole import executor_of
 from loralab.errors import lab_error
+from loralab.exporting.scripts import training_scripts
 from loralab.spec import SampleSpec, TrainSpec, base_of
 from loralab.spec.load import Loaded
 from loralab.stages.cards import facts_of

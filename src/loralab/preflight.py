@@ -14,6 +14,7 @@ from PIL import Image
 
 from loralab.adapters.header import read_header
 from loralab.data import Example, caption_for, make_examples, read_dataset
+from loralab.data.prepared import subset_of
 from loralab.errors import LabError, Problem
 from loralab.spec import FolderData, ImagesOfData, StudySpec
 from loralab.spec.datasets import SubsetSpec
@@ -21,7 +22,6 @@ from loralab.spec.elsewhere import adapter_files
 from loralab.spec.load import Draft, Loaded, draft_study
 from loralab.spec.mistakes import place_words
 from loralab.spec.tree import Location
-from loralab.stages.prepared import subset_of
 from loralab.study.keys import folder_path
 from loralab.study.measures import measure_problem
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from loralab.engine.preflight import checked_study
 from loralab.errors import LabError
+from loralab.preflight import checked_study
 
 STUDY = """\
 study: own

@@ -21,7 +21,7 @@ import torch
 
 from loralab import __version__
 from loralab.bases import Base
-from loralab.engine.cost import Rates, estimate_cost, measure_rates, runs_together
+from loralab.cost.rates import Rates, estimate_cost, measure_rates, runs_together
 from loralab.errors import LabError
 from loralab.portable import busy_cores, cores
 from loralab.spec import BASE, BaseSource, slice_of

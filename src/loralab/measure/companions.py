@@ -1,4 +1,4 @@
-"""The image-text encoder that knows a base's world, where there is one: a base in, what can be asked of its pictures out."""
+"""The image-text encoder that knows a base's world, where there is one: a base's name in, what can be asked of its pictures out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from functools import cache, partial
 import numpy as np
 from PIL import Image
 
-from loralab.bases import Base
 from loralab.measure import Companion, Concept
 from loralab.measure.specimen import Specimen, alone
 from loralab.petri.concept_names import NAMES, members_of, rivals_of
@@ -18,14 +17,9 @@ from loralab.petri.concept_names import NAMES, members_of, rivals_of
 N_OTHERS, N_ROUNDS = 120, 8
 
 
-def companion_of(base: Base) -> Companion | None:
+def companion_of(base_name: str) -> Companion | None:
     """Return petri's own encoder for petri; None for a base of which no encoder is known."""
-    return companion_called(base.name)
-
-
-def companion_called(name: str) -> Companion | None:
-    """Return the encoder of the base of this name."""
-    return petri_companion() if name == "petri" else None
+    return petri_companion() if base_name == "petri" else None
 
 
 @cache

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from loralab.bases import Base, unit_px
 from loralab.data import Example, Subset, TrainingPicture, caption_for, make_training_pictures, read_dataset, write_kohya_folder
 from loralab.data.buckets import make_rule, resize_to_cover
 from loralab.data.dataset import unique_names
@@ -31,12 +30,12 @@ def subset_of(data: FolderData, folder: str, *, is_reg: bool = False) -> SubsetS
     return SubsetSpec(image_dir=folder, is_reg=is_reg, conditioning_data_dir="" if is_reg else data.masks, **shared)
 
 
-def read_prepared(base: Base, data: FolderData, study_folder: Path) -> tuple[list[Subset], list[str]]:
+def read_prepared(data: FolderData, study_folder: Path, size_px: int, unit_px: int) -> tuple[list[Subset], list[str]]:
     """Return the subsets with pictures resized to cover their buckets, and notes; raises LabError("data") with every problem."""
     path = (study_folder / data.folder).resolve()
 
     def cut_for(options: SubsetSpec) -> Cut:
-        rule = make_rule(options.pictures(), base.size_px, unit_px(base))
+        rule = make_rule(options.pictures(), size_px, unit_px)
         return lambda picture: resize_to_cover(picture, rule)
 
     if data.is_file:
@@ -68,10 +67,12 @@ def _read_all(sources: Sequence[tuple[Path, SubsetSpec]], cut_for: Callable[[Sub
     return subsets, notes
 
 
-def write_prepared(base: Base, subsets: Sequence[Subset], captions: str | None, folder: Path, arm: str) -> list[dict[str, Any]]:
+def write_prepared(
+    subsets: Sequence[Subset], captions: str | None, folder: Path, arm: str, size_px: int, unit_px: int
+) -> list[dict[str, Any]]:  # fmt: skip
     """Write the pictures into ``folder``; return the rows that the manifest keeps, training pictures first."""
     ordered = sorted(subsets, key=lambda subset: subset.options.is_reg)
-    rules = [make_rule(subset.options.pictures(), base.size_px, unit_px(base)) for subset in ordered]
+    rules = [make_rule(subset.options.pictures(), size_px, unit_px) for subset in ordered]
     examples = [example for subset in ordered for example in subset.examples]
     texts = [
         example.caption if captions is None or subset.options.is_reg else caption_for(captions, example)

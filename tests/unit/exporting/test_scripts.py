@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from loralab.engine.export_scripts import SHELLS, quote_for_powershell, training_scripts
+from loralab.exporting.scripts import SHELLS, quote_for_powershell, training_scripts
 
 COMMANDS = [
     ["--output_name", "arm-r0", "--optimizer_args", "weight_decay=0.01", "--odd", "it's $HOME `a` %PATH% \"b\" {c}"],

@@ -1,0 +1,1 @@
+"""Hands studies to other trainers: their folders, their configuration, their commands."""
