@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 from loralab.adapters import save_adapter
@@ -17,10 +16,13 @@ from loralab.bases import embed_prompts, encode_images, load_base
 from loralab.checking import CheckOutcome, CheckRequest, check_files
 from loralab.cli import main
 from loralab.data import make_examples, write_kohya_folder
-from loralab.spec.models import ShapesData, TrainSpec
+from loralab.pixels import pixels_of
+from loralab.spec.models import SampleSpec, ShapesData, TrainSpec
 from loralab.train import TrainRun, train_stack
 
 DOSES = (1, 24, 72)
+#: of the solver; twice as many would tell the doses apart no better
+STEPS = 6
 
 
 @pytest.fixture(scope="module")
@@ -32,27 +34,21 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     examples = make_examples(data, base.size_px)
     captions = ["zorvex, red square"] * len(examples)
     write_kohya_folder(examples, captions, root / "set", repeats=1, name="zorvex")
-    pixels = torch.from_numpy(np.stack([example.image for example in examples])).permute(0, 3, 1, 2) / 127.5 - 1
-    latents, text = encode_images(base, pixels), embed_prompts(base, captions)
+    latents = encode_images(base, pixels_of(np.stack([example.image for example in examples])))
+    spec = TrainSpec(rank=4, lr=3e-3, steps=DOSES[-1], replicates=1)
+    run = TrainRun("zorvex-r0", spec, latents, embed_prompts(base, captions), 0)
     (root / "loras").mkdir()
-    for steps in DOSES:
-        spec = TrainSpec(rank=4, lr=3e-3, steps=steps, replicates=1)
-        training = train_stack(base, [TrainRun("zorvex-r0", spec, latents, text, 0)], root_seed=3)
-        while True:
-            try:
-                next(training)
-            except StopIteration as end:
-                adapter = end.value[0].adapter
-                break
-        metadata = {"ss_steps": str(steps), "ss_epoch": str(steps), "ss_output_name": "zorvex", "ss_seed": "3"}
-        save_adapter(root / "loras" / f"zorvex-{steps:06d}.safetensors", adapter, metadata=metadata)
+    for step in train_stack(base, [run], root_seed=3, keep=set(DOSES)):
+        for adapter in step.adapters:
+            metadata = {"ss_steps": str(step.step), "ss_epoch": str(step.step), "ss_output_name": "zorvex", "ss_seed": "3"}
+            save_adapter(root / "loras" / f"zorvex-{step.step:06d}.safetensors", adapter, metadata=metadata)
     return root / "loras", root / "set"
 
 
 @pytest.fixture(scope="module")
 def outcome(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> CheckOutcome:
     loras, dataset = folders
-    request = CheckRequest((loras,), dataset=dataset, seeds=4)
+    request = CheckRequest((loras,), dataset=dataset, seeds=4, sample=SampleSpec(steps=STEPS))
     return check_files(request, tmp_path_factory.mktemp("lab") / "lab", lambda event: None)
 
 
@@ -137,13 +133,20 @@ def test_different_loras_stand_side_by_side_each_with_its_own_trigger(
 
 
 def test_however_short_the_time_there_is_an_answer_and_it_says_what_it_lacks(folders: tuple[Path, Path], tmp_path: Path):
-    request = CheckRequest((folders[0],), trigger="zorvex", minutes=0.001)
+    request = CheckRequest((folders[0],), trigger="zorvex", minutes=0.001, sample=SampleSpec(steps=STEPS))
     found = check_files(request, tmp_path / "lab", lambda event: None)
     assert found.check.n_seeds == 2
     assert list(found.result.scores) == ["epoch 72"]
     assert any("2 of 3 files" in text for text in found.result.gave_up)
     assert "there was no time for" in found.page.read_text(encoding="utf-8")
-    drawn = {path.name for path in (tmp_path / "lab" / "store" / "images").iterdir()}
+    drawn, compared = made(tmp_path, "images"), made(tmp_path, "features")
+    assert len(drawn) == len(compared)  # what was read of each block is kept beside its pictures
     longer = check_files(replace(request, seeds=4), tmp_path / "lab", lambda event: None)
     assert (longer.check.n_seeds, len(longer.result.scores), longer.result.gave_up) == (4, 3, ())
-    assert drawn < {path.name for path in (tmp_path / "lab" / "store" / "images").iterdir()}  # it goes on, and draws nothing again
+    for kind, before in (("images", drawn), ("features", compared)):  # it goes on, and makes nothing again
+        assert before.items() < made(tmp_path, kind).items()
+
+
+def made(folder: Path, kind: str) -> dict[str, int]:
+    """Return when each artefact was made, by its key."""
+    return {path.name: path.stat().st_ino for path in (folder / "lab" / "store" / kind).iterdir()}

@@ -5,15 +5,12 @@ The one with the most effect at strength 1 is the yardstick. What keeps most of 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
-from loralab.checking.scores import LEVEL, Estimate, Scores, estimate_mean
-from loralab.infer.estimate import t_critical
+from loralab.checking.scores import Scores
+from loralab.infer.units import Estimate, estimate_mean, estimate_ratio
 
 #: less of the effect than this is no substitute
 LEAST_EFFECT = 0.75
@@ -43,21 +40,6 @@ class Advice:
     def trades(self) -> bool:
         """Whether something else is advised than what has the most effect."""
         return self.use != self.yardstick
-
-
-def estimate_ratio(one: np.ndarray, other: np.ndarray) -> Estimate:
-    """Return mean(one) / mean(other) over paired units with its 95 % interval: linearised (the delta method), Student's t over units.
-
-    Raises ValueError with fewer than 2 units or a denominator of 0.
-    """
-    n = min(len(one), len(other))
-    one, other = one[:n], other[:n]
-    if n < 2 or not other.mean():
-        raise ValueError("a ratio needs at least 2 units and something to divide by")
-    ratio = float(one.mean() / other.mean())
-    spread = float(np.std(one - ratio * other, ddof=1)) / abs(float(other.mean()))
-    half = t_critical(n, LEVEL) * spread / math.sqrt(n)
-    return Estimate(ratio, ratio - half, ratio + half, n)
 
 
 def advise(found: Mapping[Choice, Scores]) -> Advice | None:

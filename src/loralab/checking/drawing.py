@@ -1,4 +1,4 @@
-"""Draws a check block by block of seeds: variants and a block in, pictures in the store and their features out; with a clock."""
+"""Draws a check block by block of seeds: variants and a block in, pictures and their features in the store out; with a clock."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from loralab.checking.budget import SEEDS_A_BLOCK
 from loralab.checking.opening import Checked, Variant
 from loralab.measure.files import load_pictures
 from loralab.sample import ImageBlock, plan_batches, sample_batch
+from loralab.stages.features import load_features
 from loralab.stages.images import image_files, text_of
 from loralab.store import Ref
 from loralab.study import keys
@@ -100,20 +101,21 @@ def n_missing(check: Checked, variants: Sequence[Variant], waves: Sequence[int])
 
 
 def draw_wave(check: Checked, variants: Sequence[Variant], wave: int, pace: Pace, listen: Listener, note: str) -> None:
-    """Draw what the store lacks of a wave, all variants together, and take the features of what the check has not seen yet."""
+    """Draw what the store lacks of a wave, all variants together, and read what the check has not seen yet of how alike pictures are."""
     started, missing = time.monotonic(), n_missing(check, variants, [wave])
     new = {variant: _unknown(check, variant, wave) for variant in variants}
-    for event in execute(_groups(check, new, note), check.store, check.executor, StageClock()):
+    features = {ref: keys.features_ref(check.embedder.identity, ref) for blocks in new.values() for ref in blocks.values()}
+    for event in execute(_groups(check, new, features, note), check.store, check.executor, StageClock()):
         if event.stage:
             listen(event)
     for variant, blocks in new.items():
-        if blocks:
-            _embed(check, variant, wave, blocks)
+        for block, images in blocks.items():
+            check.features.setdefault(variant, {})[block.prompt, wave] = load_features(check.store.path(*features[images]))
     pace.learn(missing, time.monotonic() - started)
 
 
-def _groups(check: Checked, new: Mapping[Variant, Mapping[BlockPlan, Ref]], note: str) -> list[Group]:
-    """Return what draws the blocks: the files, taken into the store, and the pictures of all variants together."""
+def _groups(check: Checked, new: Mapping[Variant, Mapping[BlockPlan, Ref]], features: Mapping[Ref, Ref], note: str) -> list[Group]:
+    """Return what makes the blocks: files taken into the store, the pictures of all variants together, and their features."""
     inputs = {variant: _taken(check, variant.index) for variant, blocks in new.items() if blocks and variant.index is not None}
     takes = dict.fromkeys(inputs.values())
     tasks = {ref: Task(ref, block, _refs(inputs.get(variant))) for variant, blocks in new.items() for block, ref in blocks.items()}
@@ -121,7 +123,10 @@ def _groups(check: Checked, new: Mapping[Variant, Mapping[BlockPlan, Ref]], note
         return []
     n_images = sum(len(task.spec.seeds) for task in tasks.values())
     drawing = Group("images", "draw", tuple(tasks.values()), check.drawing, check.facts.fingerprint, "draw", note, n_images)
-    return [*(Group("imported", "take the LoRA files", (task,), None, check.facts.fingerprint) for task in takes if task), drawing]
+    compared = tuple(Task(features[ref], task.spec, (ref,)) for ref, task in tasks.items())
+    comparing = Group("features", "compare", compared, check.comparing)
+    taking = [Group("imported", "take the LoRA files", (task,), None, check.facts.fingerprint) for task in takes if task]
+    return [*taking, drawing, comparing]
 
 
 def _refs(task: Task | None) -> tuple[Ref, ...]:
@@ -141,18 +146,6 @@ def _taken(check: Checked, index: int | None) -> Task | None:
 def _unknown(check: Checked, variant: Variant, wave: int) -> dict[BlockPlan, Ref]:
     known = check.features.get(variant, {})
     return {block: ref for block, ref in blocks_of(check, variant, wave).items() if (block.prompt, wave) not in known}
-
-
-def _embed(check: Checked, variant: Variant, wave: int, blocks: Mapping[BlockPlan, Ref]) -> None:
-    images = [_load(check, block, ref) for block, ref in blocks.items()]
-    flat = np.concatenate(images)
-    ends = np.cumsum([len(part) for part in images])[:-1]
-    together = [(check.features, check.embedder.embed)]
-    if check.embedder.copies is not None:
-        together.append((check.copy_features, check.embedder.copies))
-    for kept, embed in together:
-        for block, found in zip(blocks, np.split(embed(flat), ends), strict=True):
-            kept.setdefault(variant, {})[block.prompt, wave] = found
 
 
 def _load(check: Checked, block: BlockPlan, ref: Ref) -> np.ndarray:

@@ -12,8 +12,9 @@ from loralab.checking.drawing import pictures
 from loralab.checking.opening import Checked, Variant
 from loralab.checking.order import mark_of
 from loralab.checking.run import Result, file_sha256
-from loralab.checking.scores import Scores, estimate_mean, estimate_share
+from loralab.checking.scores import Scores
 from loralab.checking.sentences import limits_of, shown_numbers
+from loralab.infer.units import estimate_mean, estimate_share
 from loralab.png import png_bytes
 from loralab.report.check_input import Chart, CheckInput, Curve, Differences, FileRow, PictureRow, Point, Trail, TrailPoint
 from loralab.report.input import Picture

@@ -14,7 +14,6 @@ from PIL import Image, ImageOps
 from loralab.adapters import Adapter, adapter_sha256, load_adapter
 from loralab.bases import Base, count_tokens, load_base, prompt_limit
 from loralab.checking.budget import SEEDS_A_BLOCK, Budget
-from loralab.checking.features import Embedder, load_embedder
 from loralab.checking.found import CheckedFile, Found, Role, passed, placed, read_files, relate
 from loralab.checking.listing import list_files
 from loralab.checking.prompts import Prompts, Trigger, find_trigger, make_prompts, read_prompts, sort_prompts, unrelated_to
@@ -24,13 +23,15 @@ from loralab.crew import MOST
 from loralab.data import Example
 from loralab.data.dataset import read_dataset
 from loralab.errors import LabError, Problem, lab_error
+from loralab.measure.embedders import Embedder
 from loralab.spec import BASE, AdapterSource, SampleSpec, Source
 from loralab.stages import run_stage
 from loralab.stages.cards import facts_of
+from loralab.stages.features import embedder_of
 from loralab.stages.images import drop_mistaken, text_of
 from loralab.store import Store
 from loralab.study.facts import BaseFacts
-from loralab.study.slices import DrawSlice
+from loralab.study.slices import DrawSlice, FeatureSlice
 from loralab.work.inline import Inline
 from loralab.work.processes import with_processes
 
@@ -38,6 +39,10 @@ from loralab.work.processes import with_processes
 SEED_BLOCK = 1000
 #: processes beside this one import torch first: in less time than this they are not worth their start
 LEAST_MINUTES = 2.0
+
+
+#: (seeds, D) by which likeness is told, and (seeds, E) by which copies are
+Features = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Checked:
     facts: BaseFacts
     executor: Inline
     drawing: DrawSlice  # what all pictures share
+    comparing: FeatureSlice  # by what they are compared
     notes: tuple[str, ...] = ()  # what was passed over, and what is not known of the files
     differences: Mapping[str, Sequence[str | None]] = field(default_factory=dict)  # of their recipes
     budget: Budget = field(default_factory=lambda: Budget(4, 0, 1, 0, 1))
@@ -78,8 +84,7 @@ class Checked:
     training_copy_features: np.ndarray | None = None
     disturbed: np.ndarray | None = None  # (M,) how far training pictures lie from themselves behind the VAE and shifted
     threshold: float | None = None  # the distance below which a picture is a copy
-    features: dict[Variant, dict[tuple[str, int], np.ndarray]] = field(default_factory=dict)  # (prompt, block of seeds) -> (seeds, D)
-    copy_features: dict[Variant, dict[tuple[str, int], np.ndarray]] = field(default_factory=dict)
+    features: dict[Variant, dict[tuple[str, int], Features]] = field(default_factory=dict)  # by prompt and block of seeds
 
     @property
     def n_seeds(self) -> int:
@@ -133,10 +138,11 @@ def open_check(request: CheckRequest, lab: Path) -> Checked:
     drawing = DrawSlice(request.sample, texts, image_batch(base, request.sample, request.load, max(own.rank for own in adapters.values())))
     executor = with_processes({base.fingerprint: base}, processes_of(request, base), run_stage)
     text_of(executor.place, base, drawing)  # a prompt that cannot be read is told now
+    comparing = FeatureSlice(request.embedder, base.name)
     training = np.stack([example.image for example in examples]) if examples else None
     return Checked(
         request, found.role, found.files, base, store, adapters, weights, training, triggers, prompts,
-        load_embedder(request.embedder, base), request.sample, facts_of(base), executor, drawing,
+        embedder_of(executor.place, comparing), request.sample, facts_of(base), executor, drawing, comparing,
         (*found.notes, *unused), found.differences, prompts=prompts, drawn=list(range(len(found.files))),
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""From distances between pictures to what a file does: resemblance, firing without its trigger, damage, copies; numpy in, estimates out.
+"""From distances between pictures to what a file does: resemblance, firing without its trigger, damage, copies; numpy in and out.
 
 Distances come from an embedder. Resemblance is in units of the base's own distance from the training set: 0 = as the base draws, 1 =
 a copy. Damage is in units of the distance between two of the base's pictures of one prompt: 0 = untouched, 1 = another picture.
@@ -6,33 +6,17 @@ a copy. Damage is in units of the distance between two of the base's pictures of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from loralab.infer.estimate import estimate_contrast
+from loralab.infer.units import estimate_mean
 
-LEVEL = 0.95
 #: a distance below which this share of disturbed training pictures lie counts as a copy
 COPY_QUANTILE = 0.95
 #: a copy detector that calls more than this share of the base's own pictures copies detects nothing
 MOST_FALSE_COPIES = 0.05
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its interval over ``n`` units: image seeds for one file, files for a recipe."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def to_json(self) -> dict[str, float | int]:
-        """Return the fields."""
-        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
 
 
 @dataclass(frozen=True)
@@ -49,29 +33,6 @@ class Scores:
     def effect(self) -> np.ndarray:
         """What the file is for: resemblance where there is a training set to resemble, else the change at the trigger."""
         return self.change if self.resemblance is None else self.resemblance
-
-
-def estimate_mean(units: np.ndarray) -> Estimate:
-    """Return the mean of ``units`` (n,) with its Student t interval (95 %); raises ValueError with fewer than 2."""
-    n = len(units)
-    if n < 2:
-        raise ValueError(f"an interval needs at least 2 units, not {n}")
-    found = estimate_contrast(units, n_images=n, level=LEVEL, floor=0.0)
-    return Estimate(found.effect, found.low, found.high, n)
-
-
-def estimate_share(units: np.ndarray) -> Estimate:
-    """Return a mean share with Wilson's score interval (1927, 95 %) over ``units`` (n,): never of zero width, never outside 0 to 1.
-
-    A unit is an image seed or a file, not a picture: pictures of one seed at several prompts are alike.
-    """
-    n, z = len(units), 1.959964
-    if n < 2:
-        raise ValueError(f"an interval needs at least 2 units, not {n}")
-    share = float(units.mean())
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half), n)
 
 
 def pairwise(one: np.ndarray, other: np.ndarray) -> np.ndarray:

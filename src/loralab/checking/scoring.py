@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from loralab.checking.scores import Scores, copy_threshold, moved, nearest_dista
 
 #: a quantile of their distances is all that is taken of them
 MOST_DISTURBED = 32
+#: which of a picture's features
+LIKENESS, COPIES = 0, 1
 
 
 def learn_training_set(check: Checked) -> None:
@@ -44,7 +46,7 @@ def score(check: Checked, index: int, strength: float = 1.0) -> Scores:
     lora, base, prompts = check.variant(index, strength), check.base_of(index), check.prompts[index]
 
     def both(at: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        return _stacked(check.features[lora], at, check.n_waves), _stacked(check.features[base], at, check.n_waves)
+        return _stacked(check, lora, at), _stacked(check, base, at)
 
     found: dict[str, np.ndarray | None] = {"resemblance": None, "firing": None, "copies": None}
     if check.training_features is not None:
@@ -61,9 +63,10 @@ def score(check: Checked, index: int, strength: float = 1.0) -> Scores:
 def _copy_distance(check: Checked, variant: Variant, index: int) -> np.ndarray:
     """Return the distance (P, S) of pictures at the trigger's prompts of file ``index`` from the nearest training picture."""
     assert check.training_copy_features is not None  # callers have a training set
-    features = (check.copy_features if check.embedder.copies is not None else check.features)[variant]
-    return nearest_distance(_stacked(features, check.prompts[index].trigger, check.n_waves), check.training_copy_features)
+    return nearest_distance(_stacked(check, variant, check.prompts[index].trigger, COPIES), check.training_copy_features)
 
 
-def _stacked(found: Mapping[tuple[str, int], np.ndarray], prompts: Sequence[str], n_waves: int) -> np.ndarray:
-    return np.stack([np.concatenate([found[prompt, wave] for wave in range(n_waves)]) for prompt in prompts])  # (P, S, D)
+def _stacked(check: Checked, variant: Variant, prompts: Sequence[str], kind: int = LIKENESS) -> np.ndarray:
+    """Return the features (P, S, D) of a variant at every seed that is drawn."""
+    found = check.features[variant]
+    return np.stack([np.concatenate([found[prompt, wave][kind] for wave in range(check.n_waves)]) for prompt in prompts])

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from loralab.checking.advice import LITTLE_DAMAGE, Advice, Choice, estimate_ratio
+from loralab.checking.advice import LITTLE_DAMAGE, Advice, Choice
 from loralab.checking.opening import Checked
 from loralab.checking.run import Result
-from loralab.checking.scores import Estimate, Scores, estimate_mean, estimate_share, mean_scores
+from loralab.checking.scores import Scores, mean_scores
+from loralab.infer.units import Estimate, estimate_mean, estimate_ratio, estimate_share
+from loralab.infer.words import minus
 
 LEAST_FILES = 3  # a sentence about a recipe rests on this many trainings at least
 #: side damage whose whole interval lies below this share of "another picture" is called small
@@ -283,11 +285,6 @@ def _at(check: Checked, index: int) -> str:
 def percent(value: float) -> str:
     """Return a share as `52 %`, with a real minus sign."""
     return minus(f"{100 * value:.0f} %")
-
-
-def minus(text: str) -> str:
-    """Return a number with a real minus sign; a rounded zero has none."""
-    return text.removeprefix("-") if text.strip("-0. %") == "" else text.replace("-", "\u2212")
 
 
 def _range(estimate: Estimate) -> str:

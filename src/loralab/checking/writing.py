@@ -12,8 +12,9 @@ from loralab.checking.gathering import PARTS, facts_of, make_input, shown
 from loralab.checking.opening import Checked
 from loralab.checking.order import mark_of
 from loralab.checking.run import CheckOutcome, Result, file_sha256
-from loralab.checking.scores import Scores, estimate_mean, estimate_share, mean_scores
+from loralab.checking.scores import Scores, mean_scores
 from loralab.checking.sentences import LEAST_FILES, sentences_of
+from loralab.infer.units import estimate_mean, estimate_share
 from loralab.report.check_page import make_card, render_check
 from loralab.store import write_atomically
 

@@ -38,6 +38,11 @@ def number(value: float) -> str:
     return f"{value:.0f}" if "e+" in text else text
 
 
+def minus(text: str) -> str:
+    """Return the text of a number with a real minus sign; a rounded zero has none."""
+    return text.removeprefix("-") if text.strip("-0. %") == "" else text.replace("-", "\u2212")
+
+
 def amount(value: float, unit: str) -> str:
     """Return a difference with its unit, if it has one; shares differ by points, of which a hundred are all of the pictures."""
     if unit == "share":

@@ -23,13 +23,21 @@ def companion_of(base_name: str) -> Companion | None:
 
 
 @cache
-def petri_companion() -> Companion:
-    """Return petri's own encoder, read once."""
-    from loralab.petri.encoder import encoder_folder, load_encoder
+def encoder_sha256() -> str:
+    """Return the hash of the files of petri's own encoder."""
+    from loralab.petri.encoder import encoder_folder
 
     digest = hashlib.sha256()
     for path in sorted(encoder_folder().glob("*")):
         digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@cache
+def petri_companion() -> Companion:
+    """Return petri's own encoder, read once."""
+    from loralab.petri.encoder import load_encoder
+
     encoder = load_encoder()
 
     def concept(name: str) -> Concept:
@@ -37,7 +45,7 @@ def petri_companion() -> Companion:
 
         return Concept(name, make_share(encoder, name), partial(_specimens, name), partial(_in_every_colour, name))
 
-    return Companion("petri's encoder", digest.hexdigest(), NAMES, concept)
+    return Companion("petri's encoder", encoder_sha256(), NAMES, concept)
 
 
 def _specimens(name: str, size_px: int) -> list[Specimen]:

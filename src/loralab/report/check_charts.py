@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loralab.infer.words import minus
 from loralab.report.bars import nice_ticks
 from loralab.report.check_input import Chart, Curve, Point, Trail
 
@@ -46,7 +47,7 @@ class Drawn:
 
 def number(value: float) -> str:
     """Return a share with two decimals and a real minus sign."""
-    return f"{value:.2f}".replace("-", "\u2212") if round(value, 2) else "0.00"
+    return minus(f"{value:.2f}")
 
 
 def spread(point: Point | None) -> str:
@@ -65,7 +66,7 @@ class _Axis:
         return round(self.start + (value - self.low) * (self.stop - self.start) / (self.high - self.low), 1)
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        return tuple((self.at(tick), f"{tick:g}".replace("-", "\u2212")) for tick in nice_ticks(self.low, self.high))
+        return tuple((self.at(tick), minus(f"{tick:g}")) for tick in nice_ticks(self.low, self.high))
 
 
 def _axis(values: Sequence[float], start: float, stop: float) -> _Axis:

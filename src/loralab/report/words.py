@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from loralab.infer.verdict import Ruling, Verdict
 from loralab.infer.words import duration as minutes
+from loralab.infer.words import minus
+from loralab.infer.words import number as plain_number
 from loralab.measure import TABLE
 
 #: in the order in which claims are sorted
@@ -53,9 +55,7 @@ def instrument_of(measure: str) -> str:
 
 def number(value: float) -> str:
     """Return three significant digits with a real minus sign, and no exponent where a screen has room."""
-    text = f"{value + 0.0:.3g}"
-    text = f"{value:.0f}" if "e+" in text else text
-    return text.replace("-", "−")
+    return minus(plain_number(value))
 
 
 def signed(value: float) -> str:

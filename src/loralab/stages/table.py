@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from loralab.stages.cards import make_card_files
 from loralab.stages.combined import make_sums
 from loralab.stages.data import make_datasets
+from loralab.stages.features import make_features
 from loralab.stages.images import make_images
 from loralab.stages.imported import make_copies
 from loralab.stages.null import make_twins
@@ -29,6 +30,7 @@ STAGES: Mapping[str, Stage] = {
     "plumbing": make_checks,
     "cards": make_card_files,
     "readings": make_readings,
+    "features": make_features,
 }
 
 

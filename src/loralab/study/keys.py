@@ -28,6 +28,7 @@ TOGETHER_VERSION = 1
 NULL_VERSION = 1
 IMAGES_VERSION = 1
 READINGS_VERSION = 1
+FEATURES_VERSION = 1
 PLUMBING_VERSION = 2
 CARDS_VERSION = 3
 
@@ -143,6 +144,11 @@ def readings_ref(
     place = {"arm": spelled(block.who), "replicate": block.replicate, "seeds": list(block.seeds)}
     inputs = [images.key, beneath.key, *context]
     return Ref("readings", artefact_key("readings", READINGS_VERSION, {"measures": versions, "place": place}, inputs))
+
+
+def features_ref(embedder: str, images: Ref) -> Ref:
+    """Return what an embedder, told by its identity, makes of a block's pictures."""
+    return Ref("features", artefact_key("features", FEATURES_VERSION, {"embedder": embedder}, [images.key]))
 
 
 def plumbing_ref(base: BaseFacts, recipe: SampleSpec, prompt: str, adapters: Mapping[AdapterSource, Ref]) -> Ref:

@@ -80,6 +80,14 @@ class DrawSlice:
 
 
 @dataclass(frozen=True)
+class FeatureSlice:
+    """By what pictures are compared: the encoder in a folder, else what suits the base. A task's ``spec`` is its BlockPlan."""
+
+    folder: Path | None
+    base_name: str
+
+
+@dataclass(frozen=True)
 class CheckSlice:
     """One adapter of each arm (the inputs), and the prompt at which they are checked."""
 

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loralab.checking.advice import Choice, advise, estimate_ratio
+from loralab.checking.advice import Choice, advise
 from loralab.checking.budget import Budget, Wanted, afford, pictures_a_seed, spread_over
 from loralab.checking.prompts import as_prompt, make_prompts, read_prompts, sort_prompts
 from loralab.checking.request import load_spec, sample_spec
 from loralab.checking.scores import Scores
 from loralab.checking.sentences import minus, percent, share_words
 from loralab.errors import LabError
+from loralab.infer.units import estimate_ratio
 
 WANTED = Wanted(n_files=5, n_triggers=3, n_unrelated=4, n_strengths=4)
 

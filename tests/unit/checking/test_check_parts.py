@@ -9,8 +9,6 @@ from loralab.checking.prompts import make_prompts
 from loralab.checking.scores import (
     Scores,
     copy_threshold,
-    estimate_mean,
-    estimate_share,
     mean_scores,
     moved,
     nearest_distance,
@@ -18,6 +16,7 @@ from loralab.checking.scores import (
     worth_keeping,
 )
 from loralab.checking.sentences import too_early
+from loralab.infer.units import estimate_mean, estimate_share
 
 
 def test_unrelated_prompts_share_no_word_with_the_trigger_or_its_captions():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from loralab.bases import Base
-from loralab.checking.features import embed_layout, load_embedder
 from loralab.errors import LabError
 from loralab.measure import make_cards, measure_images
 from loralab.measure.companions import petri_companion
 from loralab.measure.concept import NO_ENCODER
+from loralab.measure.embedders import embed_layout, load_embedder
 from loralab.petri.draw import make_picture
 from loralab.petri.truth import make_truth
 from loralab.preflight import checked_study
@@ -114,6 +114,6 @@ def test_what_looks_alike_to_petris_encoder_shows_the_same_thing(tiny_base: Base
         np.fill_diagonal(apart, np.inf)
         return float(np.mean([shown[int(k)][0] == noun for k, (noun, _) in zip(apart.argmin(axis=1), shown, strict=True)]))
 
-    own = load_embedder(None, replace(tiny_base, name="petri"))
+    own = load_embedder(None, "petri")
     assert own.copies is embed_layout
     assert found(own.embed(images)) > found(embed_layout(images)) + 0.3

@@ -5,6 +5,7 @@ Whether a picture is a copy is told by colours and layout wherever the encoder i
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,8 +17,8 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
-from loralab.bases import Base
 from loralab.errors import lab_error
+from loralab.measure.companions import encoder_sha256
 
 LAYOUT_PX = 16
 BATCH_IMAGES = 16
@@ -25,9 +26,13 @@ BATCH_IMAGES = 16
 
 @dataclass(frozen=True)
 class Embedder:
-    """``embed`` takes pictures (N, H, W, 3) uint8 to features (N, D) float64; likeness is their Euclidean distance."""
+    """``embed`` takes pictures (N, H, W, 3) uint8 to features (N, D) float64; likeness is their Euclidean distance.
+
+    ``identity`` differs where features may differ: the hash of an encoder's files.
+    """
 
     name: str
+    identity: str
     says: str
     embed: Callable[[np.ndarray], np.ndarray]
     copies: Callable[[np.ndarray], np.ndarray] | None = None  # the same for telling copies, where that takes other features
@@ -38,11 +43,11 @@ class Embedder:
         return self.copies or self.embed
 
 
-def load_embedder(folder: Path | None, base: Base) -> Embedder:
+def load_embedder(folder: Path | None, base_name: str) -> Embedder:
     """Return the encoder in a local transformers folder (CLIP, SigLIP or DINOv2), or for None petri's own on petri, else colours."""
     if folder is not None:
         return _load_folder(folder)
-    return _petri() if base.name == "petri" else LAYOUT
+    return _petri() if base_name == "petri" else LAYOUT
 
 
 def embed_layout(images: np.ndarray) -> np.ndarray:
@@ -54,6 +59,7 @@ def embed_layout(images: np.ndarray) -> np.ndarray:
 
 LAYOUT = Embedder(
     "colours and layout",
+    f"mean CIELAB of {LAYOUT_PX} x {LAYOUT_PX} cells",
     f"mean colours of {LAYOUT_PX} x {LAYOUT_PX} cells; give --embedder DIR for likeness as people see it",
     embed_layout,
 )
@@ -68,7 +74,7 @@ def _petri() -> Embedder:
         return embed_pictures(encoder, np.stack([at_own_size(image) for image in images]))
 
     says = "distance between unit image embeddings; copies by mean colours of 16 x 16 cells"
-    return Embedder("petri's image-text encoder", says, embed, embed_layout)
+    return Embedder("petri's image-text encoder", f"{encoder_sha256()}, {LAYOUT.identity}", says, embed, embed_layout)
 
 
 # --- encoders of transformers -------------------------------------------------------------------------------------------
@@ -123,7 +129,16 @@ def _load_folder(folder: Path) -> Embedder:
         found = torch.cat([read(model, pixels[i : i + BATCH_IMAGES]) for i in range(0, len(pixels), BATCH_IMAGES)])
         return np.asarray(torch.nn.functional.normalize(found.double(), dim=-1).numpy())
 
-    return Embedder(f"{kind} ({folder.name})", "distance between unit image embeddings", embed)
+    return Embedder(f"{kind} ({folder.name})", _sha256_of(folder), "distance between unit image embeddings", embed)
+
+
+def _sha256_of(folder: Path) -> str:
+    """Return the hash of all that an encoder's features follow from."""
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*config.json")]):
+        with file.open("rb") as stream:
+            digest.update(file.name.encode() + hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
