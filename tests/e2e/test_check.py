@@ -22,7 +22,7 @@ from loralab.train import TrainRun, train_stack
 
 DOSES = (1, 24, 72)
 #: of the solver; twice as many would tell the doses apart no better
-STEPS = 6
+STEPS = 10
 
 
 @pytest.fixture(scope="module")
