@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,13 @@ def show(browser, page: Path, width: int, scheme: str) -> None:
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
     browser.get(page.as_uri())
+
+
+def until(told: Callable[[], object], seconds: float = 8.0) -> object:
+    """Return what ``told`` says as soon as that is something; fails after ``seconds``."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := told():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come to pass in time")

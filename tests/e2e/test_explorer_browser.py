@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import io
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from browsers import show
+from browsers import show, until
 from PIL import Image
 from test_explorer import make_explored
 
@@ -23,15 +21,6 @@ pytestmark = pytest.mark.browser
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explorer")
     return write_explorer(make_explored(folder), folder / "report")
-
-
-def until(told: Callable[[], object], seconds: float = 8.0) -> object:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := told():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come to pass in time")
 
 
 def painted(browser) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from browsers import show
+from browsers import show, until
 from factory import make_input
 
 from loralab.report import write_report
@@ -63,15 +63,42 @@ def test_pictures_of_one_seed_stand_in_one_column_at_an_integer_scale(browser, p
         for block in boxes:
             assert all(box == pytest.approx(block[0]) for box in block)
             assert block[0][1:] == pytest.approx([side * (4 + 3 / 32), side])
-    tops = browser.execute_script(
-        "return [...document.querySelectorAll('.blocks')].map(b => [...b.children].map(c => c.getBoundingClientRect().top))"
+    lefts = (
+        "return [...document.querySelectorAll('.blocks')].map(b => [...b.querySelectorAll('.block')]"
+        ".map(c => c.getBoundingClientRect().left))"
     )
-    assert all(len(set(row)) == 1 for row in tops)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert all(len(row) == 2 and len(set(row)) == 1 for row in browser.execute_script(lefts))  # later seeds lie below, in the same columns
+
+
+def test_a_link_to_a_claim_opens_what_it_is_folded_in(browser, page: Path) -> None:
+    """Without a script: the browser itself unfolds what an address points into."""
+    show(browser, page, 1280, "light")
+    assert not browser.execute_script("return document.getElementById('claim-1-3').checkVisibility()")
+    browser.execute_script("document.querySelector('.claim-list a[href=\"#claim-1-3\"]').click()")
+    until(lambda: browser.execute_script("return document.getElementById('claim-1-3').checkVisibility()"))
+    assert not browser.execute_script("return document.getElementById('claim-2-1').checkVisibility()")
+
+
+def test_each_section_unfolds_by_the_keyboard(browser, page: Path) -> None:
+    from selenium.webdriver import ActionChains, Keys
+
+    show(browser, page, 1280, "light")
+    n = browser.execute_script("return document.querySelectorAll('details').length")
+    assert n >= 12
+    for number in range(n):
+        browser.execute_script(
+            "const d = document.querySelectorAll('details')[arguments[0]]; for (let e = d.parentElement.closest('details'); e; "
+            "e = e.parentElement.closest('details')) e.open = true; d.querySelector('summary').focus()",
+            number,
+        )
+        ActionChains(browser).send_keys(Keys.ENTER).perform()
+        assert browser.execute_script("return document.querySelectorAll('details')[arguments[0]].open", number)
 
 
 def test_the_numbers_fold_out_without_a_script(browser, page: Path) -> None:
     show(browser, page, 390, "light")
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
-    assert "Sign-flip p" in browser.execute_script("return document.querySelector('details').innerText")
+    assert "Sign-flip p" in browser.execute_script("return document.querySelector('.claims-of').innerText")
     assert browser.execute_script("return document.scripts.length") == 0

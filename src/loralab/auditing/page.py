@@ -41,12 +41,17 @@ class Tile:
 
 
 def write_audit(audit: Audit, path: Path) -> Path:
-    """Return ``path``, behind writing the audit's page there in one step; raises LabError("store") above 10 MB."""
+    """Return ``path``, behind writing the audit's page there in one step; raises LabError("store") above 5 MB."""
     for most in GALLERY_CHOICES:
         page = render_audit(audit, most)
         if len(page.encode("utf-8")) < MOST_BYTES:
             return write_page(page, path)
-    raise lab_error("store", f"an audit of {len(page.encode('utf-8')) / 1e6:.1f} MB", "less than 10 MB", "audit fewer pictures at once")
+    raise lab_error(
+        "store",
+        f"an audit of {len(page.encode('utf-8')) / 1e6:.1f} MB",
+        f"less than {MOST_BYTES / 1e6:.0f} MB",
+        "audit fewer pictures at once",
+    )
 
 
 def render_audit(audit: Audit, most_pictures: int = GALLERY_CHOICES[0]) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loralab.errors import lab_error
 from loralab.infer import findings
 from loralab.infer.verdict import Contrast, ControlCheck, Verdict
-from loralab.report.words import number, signed
+from loralab.report import words
+from loralab.report.words import change, tick
 
 #: free space at both ends of the axis, in % of the width
 EDGE = 4.0
@@ -44,11 +45,12 @@ class Tick:
 
 @dataclass(frozen=True)
 class Dot:
-    """One training run; ``lift`` counts how many dots it stands above the first one at the same place."""
+    """One training; ``lift`` counts how many dots it stands above the first one at the same place, ``training`` is its number or 0."""
 
     x: float
     lift: int
     label: str
+    training: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,26 +87,31 @@ class Bar:
     says: str
 
 
-def make_bar(verdict: Verdict) -> Bar | None:
-    """Return the bar of a verdict, or None where there is no interval; raises LabError where verdict and interval disagree."""
+def make_bar(verdict: Verdict, trainings: Sequence[int] = ()) -> Bar | None:
+    """Return the bar of a verdict, or None where there is no interval; raises LabError where verdict and interval disagree.
+
+    ``trainings`` are the numbers of those behind the dots. An interval of shares is drawn as far as shares can differ.
+    """
     check_agreement(verdict)
-    contrast = verdict.contrast
-    if contrast is None:
+    if verdict.contrast is None:
         return None
+    verdict = possible(verdict)
+    contrast = verdict.contrast
+    assert contrast is not None
     training = training_effect(verdict)
     scale, shown = _scale(verdict, contrast, training)
-    margin = verdict.margin
+    margin, unit = verdict.margin, words.unit_of(verdict.measure)
     return Bar(
         zero=scale.at(0),
         zone=None if margin is None else (scale.at(-margin), scale.at(margin)),
         whisker=_whisker(scale, contrast),
-        dots=_dots(scale, contrast.run_effects),
-        ticks=tuple(Tick(scale.at(value), signed(value)) for value in nice_ticks(scale.low, scale.high)),
+        dots=_dots(scale, contrast.run_effects, trainings, unit),
+        ticks=tuple(Tick(scale.at(value), tick(value, unit)) for value in nice_ticks(scale.low, scale.high)),
         training=scale.at(training) if training is not None and shown else None,
-        training_label=_training_label(training, shown),
+        training_label=_training_label(training, shown, unit),
         controls=tuple(_control(scale, check) for check in verdict.controls),
-        says=f"change {signed(contrast.effect)}, between {signed(contrast.low)} and {signed(contrast.high)}"
-        + ("" if margin is None else f"; changes up to {number(margin)} do not count"),
+        says=f"change {change(contrast.effect, unit)}, between {tick(contrast.low, unit)} and {tick(contrast.high, unit)}"
+        + ("" if margin is None else f"; changes up to {words.amount(margin, unit)} do not count"),
     )
 
 
@@ -159,10 +166,10 @@ def training_effect(verdict: Verdict) -> float | None:
     return verdict.training_mean - verdict.versus_mean
 
 
-def _training_label(training: float | None, shown: bool) -> str:
+def _training_label(training: float | None, shown: bool, unit: str) -> str:
     if training is None:
         return ""
-    return "training set" if shown else f"training set at {signed(training)}, outside this picture"
+    return "training set" if shown else f"training set at {change(training, unit)}, outside this picture"
 
 
 def _scale(verdict: Verdict, contrast: Contrast, training: float | None) -> tuple[Scale, bool]:
@@ -190,15 +197,36 @@ def _control(scale: Scale, check: ControlCheck) -> ControlBar:
     return ControlBar(check.says, check.status, check.required, None if check.contrast is None else _whisker(scale, check.contrast))
 
 
-def _dots(scale: Scale, effects: Sequence[float]) -> tuple[Dot, ...]:
-    """Return one dot a run, in the order of the runs; dots that would cover one another are lifted."""
+def possible(verdict: Verdict) -> Verdict:
+    """Return the verdict with its intervals of shares cut at what is possible: two shares differ by at most 1, two differences by 2."""
+    if words.unit_of(verdict.measure) != "share" or verdict.contrast is None:
+        return verdict
+    most = 1.0 if max(map(abs, [verdict.contrast.effect, *verdict.contrast.run_effects])) <= 1 else 2.0
+    controls = tuple(check if check.contrast is None else replace(check, contrast=_cut(check.contrast, most)) for check in verdict.controls)
+    curve = verdict.curve and replace(
+        verdict.curve, points=tuple(replace(point, effect=_cut(point.effect, most)) for point in verdict.curve.points)
+    )
+    return replace(verdict, contrast=_cut(verdict.contrast, most), controls=controls, curve=curve)
+
+
+def _cut(contrast: Contrast, most: float) -> Contrast:
+    return replace(contrast, low=max(contrast.low, -most), high=min(contrast.high, most))
+
+
+def _dots(scale: Scale, effects: Sequence[float], trainings: Sequence[int], unit: str) -> tuple[Dot, ...]:
+    """Return one dot a training, in their order; dots that would cover one another are lifted."""
+    known = len(trainings) == len(effects)
+    numbers = trainings if known else range(1, len(effects) + 1)
     last = [-math.inf] * DOTS_HIGH
     lifts: dict[int, int] = {}
     for index in sorted(range(len(effects)), key=lambda i: effects[i]):
         x = scale.at(effects[index])
         lift = next((level for level in range(DOTS_HIGH) if x - last[level] >= 1.6), DOTS_HIGH - 1)
         lifts[index], last[lift] = lift, x
-    return tuple(Dot(scale.at(effect), lifts[i], f"training {i + 1}: {signed(effect)}") for i, effect in enumerate(effects))
+    return tuple(
+        Dot(scale.at(effect), lifts[i], f"training {number}: {change(effect, unit)}", number if known else 0)
+        for i, (effect, number) in enumerate(zip(effects, numbers, strict=True))
+    )
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> tuple[float, ...]:

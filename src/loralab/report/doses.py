@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loralab.infer.verdict import Contrast, DoseCurve, Verdict
-from loralab.report.bars import nice_ticks
-from loralab.report.words import number, signed
+from loralab.report.bars import nice_ticks, possible
+from loralab.report.words import change, tick, unit_of
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640.0, 260.0, 52.0, 18.0, 18.0, 40.0
 
@@ -66,7 +66,7 @@ def _axis(values: Sequence[float], start: float, stop: float) -> tuple[_Axis, fl
 
 def dose_figure(verdict: Verdict) -> DoseFigure | None:
     """Return effect over dose: every training as a thin line from 0, the mean with its interval, half-effect dose and training set."""
-    curve = verdict.curve
+    curve, unit = possible(verdict).curve, unit_of(verdict.measure)
     if curve is None:
         return None
     effects = [point.effect for point in curve.points]
@@ -80,7 +80,7 @@ def dose_figure(verdict: Verdict) -> DoseFigure | None:
     marks = tuple(
         DoseMark(
             along.at(point.dose), up.at(point.effect.effect), up.at(point.effect.low), up.at(point.effect.high), along.at(point.dose),
-            along.at(point.dose), f"{point.dose:g}", f"{curve.over} {point.dose:g}: {_told(point.effect)}",
+            along.at(point.dose), f"{point.dose:g}", f"{curve.over} {point.dose:g}: {_told(point.effect, unit)}",
         )
         for point in curve.points
     )  # fmt: skip
@@ -92,8 +92,8 @@ def dose_figure(verdict: Verdict) -> DoseFigure | None:
     return DoseFigure(
         size=(WIDTH, HEIGHT), frame=(LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM), marks=marks,
         line=_polyline([*start, *((mark.x, mark.y) for mark in marks)]), runs=runs,
-        across=tuple((along.at(tick), f"{tick:g}") for tick in nice_ticks(first, last)),
-        up=tuple((up.at(tick), signed(tick)) for tick in nice_ticks(low, high)), zero=up.at(0),
+        across=tuple((along.at(value), f"{value:g}") for value in nice_ticks(first, last)),
+        up=tuple((up.at(value), tick(value, unit)) for value in nice_ticks(low, high)), zero=up.at(0),
         training=None if training is None else up.at(training), half=half,
         says="; ".join([*(mark.says for mark in marks), *([curve.half_says] if curve.half_says else [])]),
     )  # fmt: skip
@@ -101,9 +101,10 @@ def dose_figure(verdict: Verdict) -> DoseFigure | None:
 
 def damage_figure(verdict: Verdict) -> DoseFigure | None:
     """Return effect (up) against damage at unrelated prompts (across), one mark a dose, joined in the order of the doses."""
-    curve = verdict.curve
+    curve, unit = possible(verdict).curve, unit_of(verdict.measure)
     if curve is None:
         return None
+    damaged = unit_of(curve.damage_measure)
     pairs = [(point, point.damage) for point in curve.points if point.damage is not None]
     if len(pairs) < 2:
         return None
@@ -113,15 +114,15 @@ def damage_figure(verdict: Verdict) -> DoseFigure | None:
         DoseMark(
             along.at(damage.effect), up.at(point.effect.effect), up.at(point.effect.low), up.at(point.effect.high), along.at(damage.low),
             along.at(damage.high), f"{curve.over} {point.dose:g}",
-            f"{curve.over} {point.dose:g}: effect {_told(point.effect)}, damage {_told(damage)}",
+            f"{curve.over} {point.dose:g}: effect {_told(point.effect, unit)}, damage {_told(damage, damaged)}",
         )
         for point, damage in pairs
     )  # fmt: skip
     return DoseFigure(
         size=(WIDTH, HEIGHT), frame=(LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM), marks=marks,
         line=_polyline([(along.at(0), up.at(0)), *((mark.x, mark.y) for mark in marks)]), runs=(),
-        across=tuple((along.at(tick), signed(tick)) for tick in nice_ticks(first, last)),
-        up=tuple((up.at(tick), signed(tick)) for tick in nice_ticks(low, high)), zero=up.at(0), training=None, half=None,
+        across=tuple((along.at(value), tick(value, damaged)) for value in nice_ticks(first, last)),
+        up=tuple((up.at(value), tick(value, unit)) for value in nice_ticks(low, high)), zero=up.at(0), training=None, half=None,
         says="; ".join(mark.says for mark in marks),
     )  # fmt: skip
 
@@ -140,8 +141,9 @@ def damage_caption(curve: DoseCurve) -> str:
     return f"Up: the effect at the trained prompt. Across: the damage, {curve.damage_measure} at {prompts}."
 
 
-def _told(contrast: Contrast) -> str:
-    return f"{signed(contrast.effect)} ({number(contrast.low)} to {number(contrast.high)})"
+def _told(contrast: Contrast, unit: str) -> str:
+    low, high = (tick(value, unit).removeprefix("+") for value in (contrast.low, contrast.high))
+    return f"{change(contrast.effect, unit)} ({low} to {high})"
 
 
 def _polyline(points: Sequence[tuple[float, float]]) -> str:

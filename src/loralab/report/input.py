@@ -5,7 +5,8 @@ In: nothing. Out: the types that ``write_report`` reads. Every text may come fro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from loralab.infer.verdict import Verdict
 
@@ -38,6 +39,9 @@ class Strip:
     training: tuple[Picture, ...]
     rule: str
     n_training: int = 0  # how many the training set has, if more than are shown
+    n_pictures: int = 0  # how many a row has, if more than are shown
+    claims: tuple[str, ...] = ()  # the claims whose pictures these are, as the explorer knows them
+    address: str = ""  # where all of them are, beside the page
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class ExperimentSection:
     article: str
     verdicts: tuple[Verdict, ...]
     strips: tuple[Strip, ...]
+    trainings: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # behind a claim's dots, by the claim's key, counted from 1
 
 
 @dataclass(frozen=True)
@@ -138,4 +143,4 @@ class ReportInput:
     provenance: Provenance
     notes: tuple[str, ...] = ()
     controls: tuple[ControlRow, ...] = ()
-    has_explorer: bool = False  # whether every picture lies on a page beside this one
+    has_explorer: bool = False  # whether every picture, the readings and a card a question lie beside this page

@@ -15,7 +15,7 @@ from loralab.report.input import ReportInput
 from loralab.report.sections import HEAD, SECTIONS
 from loralab.report.shell import content_policy, render, style_sheet, write_page
 
-MOST_BYTES = 10_000_000
+MOST_BYTES = 5_000_000
 #: columns of pictures shown; where the page would grow too large, the first few of them
 COLUMN_CHOICES = (8, 6, 4, 2, 1)
 
@@ -23,7 +23,7 @@ COLUMN_CHOICES = (8, 6, 4, 2, 1)
 def write_report(input: ReportInput, path: Path) -> Path:
     """Return ``path``, behind writing the report there in one step.
 
-    Raises LabError("measurement") where a verdict and its interval disagree, LabError("store") where the page would exceed 10 MB.
+    Raises LabError("measurement") where a verdict and its interval disagree, LabError("store") where the page would exceed 5 MB.
     """
     return write_page(render_report(input), path)
 

@@ -19,15 +19,16 @@ from loralab.portable import remove, replace
 from loralab.report import words
 from loralab.report.bars import make_bar
 from loralab.report.doses import damage_caption, damage_figure, dose_caption, dose_figure
-from loralab.report.explorer.records import claim_address
+from loralab.report.explorer.records import claim_address, training_address
 from loralab.report.sentences import clause
 
 FILTERS = {
     "number": words.number, "signed": words.signed, "duration": words.duration, "times": words.times, "safe_path": words.without_paths,
-    "clause": clause,
+    "clause": clause, "change": words.change,
 }  # fmt: skip
 GLOBALS = {
     "claim_address": claim_address,
+    "training_address": training_address,
     "make_bar": make_bar,
     "dose_figure": dose_figure,
     "damage_figure": damage_figure,
@@ -38,6 +39,10 @@ GLOBALS = {
     "reason_sentence": words.reason_sentence,
     "versus_words": words.versus_words,
     "amount": words.amount,
+    "axis": words.axis,
+    "between": words.between,
+    "level": words.level,
+    "change": words.change,
     "chips": words.CHIPS,
 }
 

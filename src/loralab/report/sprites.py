@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from loralab.png import png_bytes
 from loralab.report.input import Picture
 
-#: pictures up to this side are kept pixel by pixel; larger ones are made this small and compressed with loss
-LOSSLESS_PX = 96
+#: pictures up to this side keep their size; larger ones are made this small
+SMALL_PX = 96
 THUMB_PX = 128
-JPEG_QUALITY = 82
+#: small pictures are stored at twice their size: WebP keeps colours at half the resolution, which would blur the edges of 64 px
+TWICE = 2
+QUALITY = 90
 #: the gap between two pictures is this share of a picture's side; report.css uses the same
 GAP_SHARE = 1 / 32
 
@@ -28,17 +29,15 @@ def make_sprite(pictures: Sequence[Picture | None], thumb_px: int = THUMB_PX) ->
     side = max((max(tile.size) for tile in tiles if tile is not None), default=0)
     if side == 0:
         raise ValueError("a sprite needs at least one picture")
-    side = side if side <= LOSSLESS_PX else thumb_px
-    lossless = side <= LOSSLESS_PX
+    small = side <= SMALL_PX
+    side = side if small else thumb_px
     step = side + round(side * GAP_SHARE)
-    sheet = Image.new(
-        "RGBA" if lossless else "RGB", (step * len(tiles) - (step - side), side), (0, 0, 0, 0) if lossless else (128, 128, 128)
-    )
+    sheet = Image.new("RGBA", (step * len(tiles) - (step - side), side), (0, 0, 0, 0))
     for column, tile in enumerate(tiles):
         if tile is not None:
             fitted = _fitted(tile, side)
             sheet.paste(fitted, (column * step + (side - fitted.width) // 2, (side - fitted.height) // 2))
-    return _address(sheet, lossless)
+    return _address(sheet.resize((TWICE * sheet.width, TWICE * sheet.height), Image.Resampling.NEAREST) if small else sheet)
 
 
 def _opened(png: bytes) -> Image.Image:
@@ -54,12 +53,7 @@ def _fitted(tile: Image.Image, side: int) -> Image.Image:
     return tile.resize(size, Image.Resampling.NEAREST if ratio > 1 else Image.Resampling.LANCZOS)
 
 
-def _address(sheet: Image.Image, lossless: bool) -> str:
-    kind, content = ("png", png_bytes(sheet)) if lossless else ("jpeg", _jpeg_bytes(sheet))
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def _jpeg_bytes(sheet: Image.Image) -> bytes:
+def _address(sheet: Image.Image) -> str:
     out = io.BytesIO()
-    sheet.save(out, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return out.getvalue()
+    sheet.save(out, "WEBP", quality=QUALITY, method=2)  # more effort: three times as long for 6 % fewer bytes
+    return f"data:image/webp;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"

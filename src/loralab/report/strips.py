@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from loralab.report.input import ExperimentSection, Picture, Strip, StripRow
 from loralab.report.sprites import make_sprite
+from loralab.report.words import count, shown_of
 
 COLUMNS_SIDE_BY_SIDE = 4
 #: training pictures up to so many have their captions below them
@@ -63,8 +64,15 @@ class StripView:
     blocks: tuple[SpriteBlock, ...]
     training: TrainingView | None
     anchor: str
+    address: str = ""
     same_as: str = ""
     same_title: str = ""
+
+    @property
+    def later(self) -> str:
+        """What the folded columns, all but the first few, are called."""
+        n = sum(len(block.seeds) for block in self.blocks[1:])
+        return f"{count(n).capitalize()} more seed{'' if n == 1 else 's'}"
 
 
 def view_strips(sections: Sequence[ExperimentSection], columns: int) -> dict[str, list[StripView]]:
@@ -91,14 +99,12 @@ def view_strips(sections: Sequence[ExperimentSection], columns: int) -> dict[str
 
 def view_strip(strip: Strip, columns: int, anchor: str = "") -> StripView:
     """Return a strip with its first ``columns`` seeds; where that leaves some out, the rule says so."""
-    shown = strip.seeds[:columns]
-    rule = (
-        strip.rule
-        if len(shown) == len(strip.seeds)
-        else f"{strip.rule}; of {len(strip.seeds)} the first {len(shown)}, to keep this file small"
-    )
+    shown, n = strip.seeds[:columns], max(strip.n_pictures, len(strip.seeds))
+    rule = strip.rule if len(shown) == n else f"{shown_of(len(shown), n)} in each row: {strip.rule}"
+    if len(shown) < len(strip.seeds):
+        rule += f"; of these {len(strip.seeds)} the first {len(shown)}, to keep this file small"
     training = view_training(strip.training, strip.n_training) if strip.training else None
-    return StripView(strip.cell, strip.prompt, rule, tuple(_blocks(strip, shown)), training, anchor)
+    return StripView(strip.cell, strip.prompt, rule[:1].upper() + rule[1:], tuple(_blocks(strip, shown)), training, anchor, strip.address)
 
 
 def _blocks(strip: Strip, shown: tuple[int, ...]) -> Iterator[SpriteBlock]:
@@ -127,8 +133,7 @@ def aligned(row: StripRow, seeds: Sequence[int]) -> list[Picture | None]:
 def view_training(pictures: Sequence[Picture], n: int = 0) -> TrainingView:
     """Return a training set of ``n`` pictures: a few with their captions, or more in rows of four under the captions that they share."""
     n = max(n, len(pictures))
-    count = f"{n} picture{'' if n == 1 else 's'}"
-    label = count if n == len(pictures) else f"{len(pictures)} of its {count}, at even distances"
+    label = shown_of(len(pictures), n) + ("" if n == len(pictures) else ", at even distances")
     if len(pictures) <= MOST_TRAINING:
         return TrainingView(label, tuple(TrainingTile(make_sprite([picture]), picture.caption, picture.alt) for picture in pictures), ())
     captions = list(dict.fromkeys(picture.caption for picture in pictures))

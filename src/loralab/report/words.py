@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from loralab.infer.verdict import Ruling, Verdict
+from loralab.infer.verdict import Contrast, Ruling, Verdict
 from loralab.infer.words import duration as minutes
 from loralab.infer.words import minus
 from loralab.infer.words import number as plain_number
@@ -48,6 +48,12 @@ def directions_of(measure: str) -> tuple[str, str]:
     return (row.lower, row.higher) if row is not None else ("lower", "higher")
 
 
+def unit_of(measure: str) -> str:
+    """Return the unit of a measure's readings; "" of one that is not known."""
+    row = TABLE.get(measure) or TABLE.get(instrument_of(measure))
+    return row.unit if row is not None else ""
+
+
 def instrument_of(measure: str) -> str:
     """Return the instrument's name of a measure that may carry its arm in brackets."""
     return measure.split("[")[0]
@@ -63,9 +69,36 @@ def signed(value: float) -> str:
     return f"+{number(value)}" if value > 0 else number(value)
 
 
+def tick(value: float, unit: str) -> str:
+    """Return a difference as an axis has it, without its unit: shares in points, of which a hundred are all of the pictures."""
+    return signed(100 * value if unit == "share" else value)
+
+
+def change(value: float, unit: str) -> str:
+    """Return a difference with its sign and its unit, if it has one; shares in points."""
+    return f"{tick(value, unit)} {'points' if unit == 'share' else unit}".rstrip()
+
+
+def between(contrast: Contrast, unit: str) -> str:
+    """Return the interval of a difference with its unit: "−28 to −19 C*"; shares in points."""
+    return f"{tick(contrast.low, unit)} to {change(contrast.high, unit)}"
+
+
+def level(value: float | None, unit: str) -> str:
+    """Return what an instrument reads, with its unit; shares in percent, "unknown" where there is none."""
+    if value is None:
+        return "unknown"
+    return f"{number(100 * value)} %" if unit == "share" else amount(value, unit)
+
+
+def axis(unit: str) -> str:
+    """Return what stands beside an axis of differences; "" of a measure without unit."""
+    return "points (100 are all pictures)" if unit == "share" else unit
+
+
 def amount(value: float, unit: str) -> str:
-    """Return a number with its unit, if it has one."""
-    return f"{number(value)} {unit}".rstrip()
+    """Return a number with its unit, if it has one; shares in points."""
+    return change(value, unit).removeprefix("+")
 
 
 def duration(seconds: float) -> str:
@@ -80,6 +113,20 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+_FEW = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+def count(n: int) -> str:
+    """Return a number as prose has it: none to twelve in words, more in digits."""
+    return _FEW[n] if 0 <= n < len(_FEW) else str(n)
+
+
+def shown_of(shown: int, n: int) -> str:
+    """Return how many pictures there are, and how many of them are shown: "three pictures", "six of ten pictures shown"."""
+    noun = "picture" if n == 1 else "pictures"
+    return f"{count(n)} {noun}" if shown >= n else f"{count(shown)} of {count(n)} {noun} shown"
 
 
 def times(n: int) -> str:

@@ -16,8 +16,9 @@ from factory import article_verdicts, make_contrast, make_input, make_picture, m
 from PIL import Image, PngImagePlugin
 
 from loralab.errors import LabError
-from loralab.infer.verdict import Verdict
+from loralab.infer.verdict import ControlCheck, Verdict
 from loralab.report import ArmSummary, ExperimentSection, Picture, ReportInput, StripRow, write_report
+from loralab.report.bars import make_bar, possible
 from loralab.report.lookup import card_name, unit_of
 from loralab.report.page import MOST_BYTES, render_report
 from loralab.report.sections.head import retrained
@@ -136,14 +137,15 @@ def test_chips_agree_with_the_intervals(page: str) -> None:
         no = {"higher": interval.high <= 4, "lower": interval.low >= -4, "no change": above or below}[expect]
         sure = (expect == "higher" and interval.low > 0) or (expect == "lower" and interval.high < 0)
         right = "supported" if yes else "contradicted" if no else "leaning" if sure else "open"
-        assert chips == [right, right]
+        assert len(chips) == 3  # beside the figure, at the claim, in the table of all claims
+        assert set(chips) == {right}
         assert CHIPS[right][1] in page
 
 
 def test_bars_in_the_file_are_the_numbers(page: str) -> None:
     interval = article_verdicts(np.random.default_rng(0))[0].contrast
     assert interval is not None
-    svg = page.split('id="claim-1-1"')[1].split("</svg>")[0]
+    svg = page.split('class="lead-figure"')[1].split("</svg>")[0]
     found = re.search(r'class="interval" x="([\d.]+)%" y="56" width="([\d.]+)%"', svg)
     dots = [float(x) for x in re.findall(r'class="dot" cx="([\d.]+)%"', svg)]
     assert found is not None
@@ -201,30 +203,95 @@ def test_a_page_too_large_shows_fewer_columns_and_says_so(monkeypatch: pytest.Mo
     monkeypatch.setattr("loralab.report.page.MOST_BYTES", whole - 1)
     page = render_report(report)
     assert len(page.encode()) < whole
-    assert "of 8 the first 6, to keep this file small" in page
+    assert "Six of eight pictures shown in each row: the first picture of each of the first 8 trainings" in page
     monkeypatch.setattr("loralab.report.page.MOST_BYTES", 1000)
     with pytest.raises(LabError, match="split the study"):
         render_report(report)
+
+
+def test_claims_are_sorted_by_what_came_out_and_the_first_that_has_a_figure_stands_for_the_question(page: str) -> None:
+    """In the file: yes, can't tell, no, not measured, can't tell."""
+    claims = re.findall(r'<article class="claim" id="claim-1-(\d)"', page)
+    assert claims == ["1", "3", "2", "5", "4"]
+    table = page.split('id="claims"')[1].split("</table>")[0]
+    assert re.findall(r'href="#claim-(\d-\d)"', table) == ["1-1", "2-1", "1-3", "1-2", "1-5", "1-4"]
+    lead = page.split('class="lead-figure"')[1]
+    assert re.search(r'href="#(claim-\d-\d)"', lead)[1] == "claim-1-1"  # type: ignore[index]
+
+
+def test_only_answers_figures_and_strips_stand_open(page: str) -> None:
+    """Whatever lies in <details> is folded until someone opens it."""
+    depth, open_ = 0, []
+    for part in re.split(r"(<details|</details>)", page):
+        depth += {"<details": 1, "</details>": -1}.get(part, 0)
+        if depth == 0:
+            open_.append(part)
+    seen = "".join(open_)
+    assert seen.count('class="answer"') == seen.count('class="lead-figure"') == seen.count('<figure class="strip"') == 2
+    assert "<table" not in seen
+    assert "<details open" not in page
+
+
+def test_each_dot_leads_to_the_pictures_of_its_training() -> None:
+    report = make_input()
+    section = replace(report.experiments[0], trainings={"myshape:claim:0": (1, 2, 3, 4, 5, 7, 8, 9)})
+    page = render_report(replace(report, experiments=(section,), has_explorer=True))
+    svg = page.split('class="lead-figure"')[1].split("</svg>")[0]
+    links = re.findall(r'<a class="dot-link" href="explore.html#claim=myshape%3Aclaim%3A0&amp;training=%3D(\d)"', svg)
+    assert links == ["1", "2", "3", "4", "5", "7", "8", "9"]
+    assert svg.count("<title>training 7: ") == 1
+    unknown = render_report(replace(report, experiments=(replace(section, trainings={}),), has_explorer=True))
+    assert "training=%3D" not in unknown  # where it is not certain which trainings these are, a dot leads to all of them
+    assert 'class="dot-link" href="explore.html#claim=myshape%3Aclaim%3A0"' in unknown
+
+
+def test_of_a_strip_that_shows_a_part_the_page_says_which() -> None:
+    report = make_input()
+    strip = replace(report.experiments[1].strips[0], n_pictures=48)
+    page = render_report(replace(report, experiments=(replace(report.experiments[1], strips=(strip,)),)))
+    assert "Eight of 48 pictures shown in each row: the first picture of each" in page
+    assert "Four more seeds" in page
+
+
+def test_intervals_of_shares_are_drawn_as_far_as_shares_can_differ() -> None:
+    """Two shares differ by at most 1, the difference of two differences is at most 2; other units have no end."""
+    wide = replace(make_contrast(np.random.default_rng(0), 0.9, 0.05), low=0.5, high=1.4)
+    check = ControlCheck("placebo", "more than the placebo", True, "passed", replace(wide, low=-1.3), "", surely=True)
+    share = make_verdict(wide, 0.1, "higher", measure="background_white", controls=(check,))
+    drawn = possible(share)
+    assert (drawn.contrast.low, drawn.contrast.high) == (0.5, 1.0)  # type: ignore[union-attr]
+    assert drawn.controls[0].contrast.low == -1.0  # type: ignore[union-attr]
+    bar = make_bar(share)
+    assert bar is not None
+    at_one = next(tick.x for tick in bar.ticks if tick.label == "+100")
+    assert bar.whisker.high == pytest.approx(at_one)
+    assert bar.says.startswith("change +91.8 points, between +50 and +100; ")
+    twice = replace(wide, effect=1.2, run_effects=(1.1, 1.3), high=2.6)
+    assert possible(replace(share, contrast=twice, controls=())).contrast.high == 2.0  # type: ignore[union-attr]
+    assert possible(replace(share, measure="chroma")).contrast.high == 1.4  # type: ignore[union-attr]
 
 
 def decoded(address: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(address.split(",")[1])))
 
 
-def test_a_sprite_keeps_small_pictures_pixel_by_pixel() -> None:
+def test_a_sprite_keeps_the_colours_of_small_pictures_at_their_edges() -> None:
+    """Stored at twice their size, so that what the compression does to colours stays below what an eye sees at the edge of a shape."""
     rng = np.random.default_rng(2)
     first, second = (make_picture(rng, "", "") for _ in range(2))
     sheet = decoded(make_sprite([first, None, second]))
-    assert sheet.size == (3 * 64 + 2 * 2, 64)
-    pixels = np.asarray(sheet)
+    assert sheet.size == (2 * (3 * 64 + 2 * 2), 128)
+    pixels = np.asarray(sheet.resize((196, 64), Image.Resampling.BOX)).astype(int)
     for left, picture in ((0, first), (132, second)):
-        assert np.array_equal(pixels[:, left : left + 64, :3], np.asarray(Image.open(io.BytesIO(picture.png))))
+        off = np.abs(pixels[:, left : left + 64, :3] - np.asarray(Image.open(io.BytesIO(picture.png))).astype(int))
+        assert off.mean() < 2.5
+        assert off.max() < 48
     assert not pixels[:, 64:132, 3].any()
 
 
 def test_a_sprite_makes_large_pictures_small_and_drops_metadata() -> None:
     big = decoded(make_sprite([make_picture(np.random.default_rng(0), "", "", size_px=512)]))
-    assert (big.format, big.size) == ("JPEG", (128, 128))
+    assert (big.format, big.size) == ("WEBP", (128, 128))
     info = PngImagePlugin.PngInfo()
     info.add_text("parameters", "a secret prompt")
     out = io.BytesIO()
@@ -288,10 +355,10 @@ def test_a_training_set_is_shown_whole_or_told_how_much_of_it(tmp_path: Path) ->
     rng = np.random.default_rng(0)
     ten = tuple(make_picture(rng, "mychar", "a picture") for _ in range(10))
     view = view_training(ten)
-    assert view.label == "10 pictures, captions: mychar"
+    assert view.label == "ten pictures, captions: mychar"
     assert len(view.rows) == 3
-    assert view_training(ten[:6]).label == "6 pictures"
-    assert view_training(ten, 300).label.startswith("10 of its 300 pictures, at even distances")
+    assert view_training(ten[:6]).label == "six pictures"
+    assert view_training(ten, 300).label.startswith("ten of 300 pictures shown, at even distances")
     assert evenly(10, 24) == list(range(10))
     assert (evenly(300, 24)[0], evenly(300, 24)[-1], len(set(evenly(300, 24)))) == (0, 299, 24)
 

@@ -30,6 +30,7 @@ def explored_of(result: StudyResult) -> Explored:
         pictures=tuple(_shown(result, readings)), claims=tuple(_asked(result, verdict) for verdict in result.verdicts),
         units={measure: TABLE[plain_measure(measure)].unit for measure in measures},
         training={arm: files for arm in result.datasets if (files := _training_files(result, arm))},
+        captions={arm: tuple(result.training_set(arm)[1]) for arm in result.datasets},
     )  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def _shown(result: StudyResult, readings: Mapping[Place, Mapping[str, float | No
             file = result.path(ref) / f"{seed:08d}.png"
             strength = 0.0 if own else block.strength
             found = readings.get((arm, block.prompt, block.replicate, seed, strength, block.step), {})
-            yield Shown(file, arm, block.prompt, block.replicate, seed, strength, block.step, base, found)
+            yield Shown(file, arm, block.prompt, block.replicate + 1, seed, strength, block.step, base, found)
 
 
 def _order(result: StudyResult, block: BlockPlan) -> tuple[int, int, str, int, float, float]:

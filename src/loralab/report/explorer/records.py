@@ -14,8 +14,9 @@ from loralab.infer.verdict import Verdict
 class Shown:
     """One picture: the file it lies in, where it stands in the study, and what was read off it (None: could not be measured).
 
-    ``base`` is the name of the base arm whose picture at the same prompt and seed stands against it, "" for a base's own picture.
-    ``step`` is None for a finished training; ``strength`` is meaningless, and 0, for a base's own picture.
+    ``training`` is counted from 1, as on the report. ``base`` is the name of the base arm whose picture at the same prompt and seed
+    stands against it, "" for a base's own picture. ``step`` is None for a finished training; ``strength`` is meaningless, and 0, for a
+    base's own picture.
     """
 
     file: Path
@@ -66,4 +67,19 @@ def claim_key(verdict: Verdict) -> str:
 
 def claim_address(verdict: Verdict) -> str:
     """Return what leads from a report to the pictures behind a question."""
-    return f"explore.html#{urlencode({'claim': claim_key(verdict)})}"
+    return address(claim=claim_key(verdict))
+
+
+def training_address(verdict: Verdict, training: int) -> str:
+    """Return what leads to one training's pictures of a question; trainings are counted from 1."""
+    return address(claim=claim_key(verdict), training=f"={training}")
+
+
+def prompt_address(prompt: str) -> str:
+    """Return what leads to every picture of a prompt."""
+    return address(prompt=f"={prompt}", training="")
+
+
+def address(**shown: str) -> str:
+    """Return where the explorer opens with these settings."""
+    return f"explore.html#{urlencode(shown)}"

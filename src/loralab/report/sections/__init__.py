@@ -7,7 +7,7 @@ from collections.abc import Callable
 from markupsafe import Markup
 
 from loralab.report.input import ReportInput
-from loralab.report.sections import arms, cards, controls, experiments, head, missing, provenance, reading, summary
+from loralab.report.sections import arms, cards, claims, controls, experiments, head, missing, provenance, reading, summary
 from loralab.report.sections.arms import arm_summaries
 from loralab.report.sections.cards import card_summaries
 from loralab.report.sections.controls import control_rows
@@ -22,7 +22,7 @@ Show = Callable[[ReportInput, int], Markup]
 HEAD: Show = head.show
 #: in the order of the page
 SECTIONS: tuple[Show, ...] = (
-    summary.show, experiments.show, reading.show, arms.show, controls.show, cards.show, missing.show, provenance.show,
+    summary.show, experiments.show, claims.show, reading.show, arms.show, controls.show, cards.show, missing.show, provenance.show,
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""All claims at a glance: how many came to what, and a table of them."""
+"""The study at a glance: how many claims came to what, and each question with its own."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from markupsafe import Markup
 from loralab.infer.verdict import Ruling, Verdict
 from loralab.report import words
 from loralab.report.input import ReportInput
+from loralab.report.questions import questions_of
 from loralab.report.shell import render
 from loralab.report.words import RULINGS
 
 
 def show(report: ReportInput, columns: int) -> Markup:
-    """Return the counts and the table of claims, or, of a trial run, that it has no verdicts."""
+    """Return the counts and the list of questions, or, of a trial run, that it has no verdicts."""
     verdicts = [verdict for section in report.experiments for verdict in section.verdicts]
     return render(
         "sections/summary.html.j2", report=report, counts=count_verdicts(verdicts), rulings=RULINGS, count_words=words.COUNT_WORDS,
-        has_article=any(section.article for section in report.experiments) or any(verdict.article for verdict in verdicts),
+        questions=questions_of(report.experiments),
     )  # fmt: skip
 
 
