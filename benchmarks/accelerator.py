@@ -23,10 +23,10 @@ from turns import Bench, benching, parser_of
 
 from loralab.adapters import adapted_layers, make_adapter
 from loralab.bases import Base, load_base, text_shape
+from loralab.bases.diffusion import make_noise_schedule
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import LoadSpec, SampleSpec, TrainSpec
 from loralab.train import TrainRun, train_stack
-from loralab.train.losses import make_noise_schedule
 
 STACKS = (1, 2, 4, 8, 16, 32, 64)
 STEPS, RANK, TOKENS = 6, 8, 77

@@ -21,13 +21,13 @@ from turns import Bench, benching, parser_of
 
 from loralab.adapters import adapted_layers
 from loralab.bases import Base, embed_prompts, encode_images, load_base
+from loralab.bases.diffusion import make_noise_schedule
 from loralab.data import make_examples
 from loralab.petri import petri_folder
 from loralab.spec import LoadSpec, ShapesData, TrainSpec
 from loralab.spec.packing import pack_runs
 from loralab.study.plan import MAX_STACK
 from loralab.train import TrainRun, train_in_parts
-from loralab.train.losses import make_noise_schedule
 
 ARMS, REPLICATES = 8, 8
 N_ADAPTERS = ARMS * REPLICATES

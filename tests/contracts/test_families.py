@@ -202,6 +202,18 @@ def check_path(family: Any, base: Base) -> None:
         assert close(path.denoised(noisy, path.target(latents, random, levels), levels), latents, 1e-3)
         far = (noisy - latents).flatten(1).norm(dim=1)
         assert bool((far.diff() > 0).all())
+        check_drawn_path(path, latents, noisy, path.target(latents, random, levels), levels)
+
+
+def check_drawn_path(path: Any, latents: torch.Tensor, noisy: torch.Tensor, told: torch.Tensor, levels: torch.Tensor) -> None:
+    """What solvers step is shown as training showed it, and what the denoiser tells of it means the same picture."""
+    assert bool((path.sigmas.diff() > 0).all())
+    for k, level in enumerate(levels.tolist()):
+        sigma = float(path.sigmas[level])
+        x = noisy[k : k + 1] / path.shown(torch.ones(1), sigma)
+        assert close(path.shown(x, sigma), noisy[k : k + 1])
+        assert close(path.clean(x, told[k : k + 1], sigma), latents[k : k + 1], 1e-3)
+    assert path.first_scale(float(path.sigmas[-1])) >= float(path.sigmas[-1])
 
 
 def check_recognition(family: Any, headers: dict[str, Header]) -> None:
@@ -235,6 +247,15 @@ class WrongWay:
     def __init__(self, path: Any) -> None:
         self.n_levels, self.noisy, self.denoised = path.n_levels, path.noisy, path.denoised
         self.target = lambda *told: -path.target(*told)
+
+
+class ShownAsItIs(WrongWay):
+    """A path that trains rightly and shows the denoiser unscaled pictures when it draws."""
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(path)
+        self.target, self.sigmas, self.clean, self.first_scale = path.target, path.sigmas, path.clean, path.first_scale
+        self.shown = lambda x, sigma: x
 
 
 CHECKS: dict[str, tuple[Callable[[Any, Base], None], Twins]] = {
@@ -279,7 +300,13 @@ CHECKS: dict[str, tuple[Callable[[Any, Base], None], Twins]] = {
         },
     ),
     "stack": (check_stack, {"mixes groups": lambda f: {"predict": lambda *told: mixed(f.predict(*told))}}),
-    "path": (check_path, {"the wrong way": lambda f: {"path": lambda config: WrongWay(f.path(config))}}),
+    "path": (
+        check_path,
+        {
+            "the wrong way": lambda f: {"path": lambda config: WrongWay(f.path(config))},
+            "draws unscaled": lambda f: {"path": lambda config: ShownAsItIs(f.path(config))},
+        },
+    ),
 }  # fmt: skip
 
 

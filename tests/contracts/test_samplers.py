@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from loralab.sample.sigmas import SCHEDULES, make_sigmas, training_sigmas
+from loralab.bases.diffusion import Diffusion, training_sigmas
+from loralab.sample.sigmas import SCHEDULES, make_sigmas
 from loralab.sample.solvers import SOLVERS, make_solver
 
 SD1 = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
@@ -22,7 +23,7 @@ def maker(name: str, schedule: str | None, prediction: str) -> Make:
     def make(steps: int) -> Any:
         chance = torch.Generator().manual_seed(7)
         return make_solver(
-            name, {**SD1, "prediction_type": prediction}, steps, schedule=schedule,
+            name, Diffusion({**SD1, "prediction_type": prediction}), steps, schedule=schedule,
             noise=lambda: torch.randn((1, 1, 64, 64), generator=chance, dtype=torch.float64),
         )  # fmt: skip
 

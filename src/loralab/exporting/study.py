@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loralab.bases import Base, family_of, text_shape
+from loralab.bases import Base, family_of, noise_path, text_shape
 from loralab.bases.named import load_bases
 from loralab.engine.whole import executor_of
 from loralab.errors import lab_error
@@ -148,7 +148,7 @@ def _further(base: Base, sample: SampleSpec, recipe: TrainSpec) -> Iterator[str]
         yield from ("--network_args", *(f"{name}={value}" for name, value in arguments.items()))
     if sample.clip_skip != 1:
         yield from ("--clip_skip", str(sample.clip_skip))
-    if base.scheduler_config.get("prediction_type") == "v_prediction":
+    if noise_path(base).tells == "v_prediction":
         yield "--v_parameterization"
     if base.scheduler_config.get("rescale_betas_zero_snr"):
         yield "--zero_terminal_snr"

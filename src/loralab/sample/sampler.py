@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from loralab.adapters import Adapter, AdapterStack, adapts_text
-from loralab.bases import Base, decode_latents, embed_prompts, predict, same_length
+from loralab.bases import Base, decode_latents, embed_prompts, noise_path, predict, same_length
 from loralab.sample.batches import Batch
 from loralab.sample.noise import image_noise, step_noise
 from loralab.sample.solvers import make_solver
@@ -37,7 +37,7 @@ def sample_batch(
     text = torch.stack(same_length(base, texts))  # (K, B or 2B, T, D)
     seeds = [seed for items in batch.items for _, seed in items]
     further = step_noise(seeds, base.latent_shape)
-    solver = make_solver(spec.sampler, base.scheduler_config, spec.steps, schedule=spec.schedule, noise=further)
+    solver = make_solver(spec.sampler, noise_path(base), spec.steps, schedule=spec.schedule, noise=further)
     latents = image_noise(seeds, base.latent_shape).to(base.device) * solver.init_noise_sigma
     with stack.attached([strength for _, strength in batch.groups]):
         for timestep in solver.timesteps:

@@ -1,4 +1,4 @@
-"""The table of solvers: a base's noise schedule and a number of steps in, an object out that steps from noise to a picture.
+"""The table of solvers: a base's noise path and a number of steps in, an object out that steps from noise to a picture.
 
 Two kinds stand behind one face (`timesteps`, `init_noise_sigma`, `scale_model_input`, `step`, as diffusers' schedulers have them):
 diffusers' own DPM-Solver++ and DDIM with diffusers' own spacing, and steps over the sigmas of :mod:`loralab.sample.sigmas`, which are
@@ -16,58 +16,14 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
+from loralab.bases.family import NoisePath
 from loralab.errors import lab_error
-from loralab.sample.sigmas import SCHEDULES, make_sigmas, nearest_timesteps, training_sigmas
+from loralab.sample.sigmas import SCHEDULES, make_sigmas, nearest_timesteps
 
-SCHEDULE_KEYS = (
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "prediction_type",
-    "rescale_betas_zero_snr",
-)
-#: levels closer than this to the largest training sigma count as the largest (ComfyUI's tolerance)
-SAME_SIGMA = 1e-5
+#: what only DDIM asks for, and its values where a base says nothing
+DDIM_DEFAULTS: Mapping[str, Any] = {"set_alpha_to_one": False, "steps_offset": 1}
 
 NoiseSource = Callable[[], torch.Tensor]
-
-
-# --- from what the model says to the picture it means ------------------------------------------------------------------------
-
-
-def _from_epsilon(x: torch.Tensor, predicted: torch.Tensor, sigma: float) -> torch.Tensor:
-    return x - sigma * predicted
-
-
-def _from_v(x: torch.Tensor, predicted: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Salimans & Ho 2022 (arXiv:2202.00512), appendix D, with alpha = 1 / sqrt(1 + sigma^2)."""
-    return x / (sigma**2 + 1) - predicted * sigma / math.sqrt(sigma**2 + 1)
-
-
-def _from_sample(_x: torch.Tensor, predicted: torch.Tensor, _sigma: float) -> torch.Tensor:
-    return predicted
-
-
-#: prediction type in a scheduler's configuration -> (x, prediction, sigma) -> x0
-DENOISED: Mapping[str, Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]] = {
-    "epsilon": _from_epsilon,
-    "v_prediction": _from_v,
-    "sample": _from_sample,
-}
-
-
-def prediction_type_of(config: Mapping[str, Any]) -> str:
-    """Return what the model predicts; raises LabError("model") for an unknown type, and for noise under a zero-terminal-SNR schedule."""
-    kind = str(config.get("prediction_type") or "epsilon")
-    if kind not in DENOISED:
-        raise lab_error("model", f"the base's scheduler has prediction_type {kind!r}", f"one of {', '.join(DENOISED)}")
-    if kind == "epsilon" and config.get("rescale_betas_zero_snr"):
-        found = "a base that predicts noise (epsilon) with rescale_betas_zero_snr: its first step would start from nothing but that noise"
-        do = "set prediction_type to v_prediction, if that is what it was trained for, or take rescale_betas_zero_snr out"
-        raise lab_error("model", found, "v_prediction or sample for a zero-terminal-SNR schedule", do)
-    return kind
 
 
 # --- steps in k-diffusion's coordinates, x = x0 + sigma * eps ------------------------------------------------------------------
@@ -129,37 +85,36 @@ def _no_noise() -> torch.Tensor:
 class SigmaSolver:
     """Steps through ``sigmas`` (n + 1,), descending to 0; holds which step is next and what the last one saw."""
 
+    path: NoisePath
     sigmas: list[float]
     timesteps: torch.Tensor  # (n,), whole
-    init_noise_sigma: float
-    prediction_type: str
     update: Update
     noise: NoiseSource = _no_noise
     index: int = 0
     before: tuple[torch.Tensor, float] | None = field(default=None, repr=False)
 
+    @property
+    def init_noise_sigma(self) -> float:
+        """By what unit noise is multiplied to begin with."""
+        return self.path.first_scale(self.sigmas[0])
+
     def scale_model_input(self, x: torch.Tensor, _timestep: Any = None) -> torch.Tensor:
-        """Return what the model is shown of ``x``: unit variance at every level."""
-        scaled: torch.Tensor = x / math.sqrt(self.sigmas[self.index] ** 2 + 1)
-        return scaled
+        """Return what the model is shown of ``x``."""
+        return self.path.shown(x, self.sigmas[self.index])
 
     def step(self, predicted: torch.Tensor, _timestep: Any, x: torch.Tensor, return_dict: bool = False) -> tuple[torch.Tensor]:
         """Return (x at the next level,); the timestep is that of the step whose turn it is."""
         sigma, sigma_next = self.sigmas[self.index], self.sigmas[self.index + 1]
-        denoised = DENOISED[self.prediction_type](x, predicted, sigma)
+        denoised = self.path.clean(x, predicted, sigma)
         moved = self.update(self, x, denoised, sigma, sigma_next)
         self.before, self.index = (denoised, sigma), self.index + 1
         return (moved,)
 
 
-def _sigma_solver(update: Update) -> Callable[[Mapping[str, Any], str, int, NoiseSource], SigmaSolver]:
-    def make(config: Mapping[str, Any], schedule: str, steps: int, noise: NoiseSource) -> SigmaSolver:
-        known = training_sigmas(config)
-        levels = make_sigmas(schedule, known, steps)
-        first, largest = float(levels[0]), float(known[-1])
-        full = first > largest or math.isclose(first, largest, rel_tol=SAME_SIGMA)
-        start = math.sqrt(1 + first**2) if full else first
-        return SigmaSolver(levels.tolist(), nearest_timesteps(known, levels[:-1]), start, prediction_type_of(config), update, noise)
+def _sigma_solver(update: Update) -> Callable[[NoisePath, str, int, NoiseSource], SigmaSolver]:
+    def make(path: NoisePath, schedule: str, steps: int, noise: NoiseSource) -> SigmaSolver:
+        levels = make_sigmas(schedule, path.sigmas, steps)
+        return SigmaSolver(path, levels.tolist(), nearest_timesteps(path.sigmas, levels[:-1]), update, noise)
 
     return make
 
@@ -167,27 +122,21 @@ def _sigma_solver(update: Update) -> Callable[[Mapping[str, Any], str, int, Nois
 # --- diffusers' own --------------------------------------------------------------------------------------------------------
 
 
-def _schedule_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: config[key] for key in SCHEDULE_KEYS if config.get(key) is not None}
-
-
-def _diffusers_dpmpp_2m(config: Mapping[str, Any]) -> Any:
+def _diffusers_dpmpp_2m(settings: Mapping[str, Any]) -> Any:
     """DPM-Solver++(2M), Lu et al. 2022 (arXiv:2211.01095), algorithm 2; the last step of a short run is of first order."""
+    known = {name: value for name, value in settings.items() if name not in DDIM_DEFAULTS}
     return DPMSolverMultistepScheduler(
-        **_schedule_of(config), algorithm_type="dpmsolver++", solver_order=2, lower_order_final=True, timestep_spacing="linspace"
+        **known, algorithm_type="dpmsolver++", solver_order=2, lower_order_final=True, timestep_spacing="linspace"
     )
 
 
-def _diffusers_ddim(config: Mapping[str, Any]) -> Any:
+def _diffusers_ddim(settings: Mapping[str, Any]) -> Any:
     """DDIM without noise, Song et al. 2021 (arXiv:2010.02502), equation 12.
 
     With zero terminal SNR the last timestep must be among the steps (Lin et al. 2024, section 3.3): spacing `trailing`, not `leading`.
     """
-    return DDIMScheduler(
-        **_schedule_of(config), clip_sample=False, set_alpha_to_one=bool(config.get("set_alpha_to_one", False)),
-        steps_offset=int(config.get("steps_offset", 1)),
-        timestep_spacing="trailing" if config.get("rescale_betas_zero_snr") else "leading",
-    )  # fmt: skip
+    spacing = "trailing" if settings.get("rescale_betas_zero_snr") else "leading"
+    return DDIMScheduler(**{**DDIM_DEFAULTS, **settings}, clip_sample=False, timestep_spacing=spacing)
 
 
 # --- the table ---------------------------------------------------------------------------------------------------------------
@@ -199,7 +148,7 @@ class SolverRow:
 
     label: str
     own: Callable[[Mapping[str, Any]], Any] | None
-    over_sigmas: Callable[[Mapping[str, Any], str, int, NoiseSource], SigmaSolver] | None
+    over_sigmas: Callable[[NoisePath, str, int, NoiseSource], SigmaSolver] | None
     schedule: str | None = None  # where a study names none; None = diffusers' own spacing
     ancestral: bool = False
 
@@ -224,21 +173,18 @@ def schedule_label(name: str, schedule: str | None) -> str | None:
     return None if chosen is None else SCHEDULES[chosen][0]
 
 
-def make_solver(
-    name: str, scheduler_config: Mapping[str, Any], steps: int, *, schedule: str | None = None, noise: NoiseSource = _no_noise
-) -> Any:
+def make_solver(name: str, path: NoisePath, steps: int, *, schedule: str | None = None, noise: NoiseSource = _no_noise) -> Any:
     """Return the solver ``name`` with its timesteps set; it holds state, so a new one is made for every batch.
 
-    ``noise`` yields the unit noise of an ancestral solver's next step. Raises LabError("model") for a scheduler that cannot be used.
+    ``noise`` yields the unit noise of an ancestral solver's next step. Raises LabError("model") for a path that cannot be drawn along.
     """
-    prediction_type_of(scheduler_config)
     row, chosen = SOLVERS[name], schedule_of(name, schedule)
     if chosen is not None:
         if row.over_sigmas is None:
             raise lab_error("spec", f"sampler {name} with schedule {chosen}", f"no schedule: {name} has its own", "sampler: euler")
-        return row.over_sigmas(scheduler_config, chosen, steps, noise)
+        return row.over_sigmas(path, chosen, steps, noise)
     assert row.own is not None
-    solver = row.own(scheduler_config)
+    solver = row.own(path.settings)
     with warnings.catch_warnings():
         # diffusers hands a tensor to np.array, and torch's tensors do not know the `copy` that numpy 2 asks them for
         warnings.filterwarnings("ignore", "__array__ implementation doesn't accept a copy keyword", DeprecationWarning)

@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from loralab.adapters import Adapter, AdapterStack, adapter_sha256, make_adapter
-from loralab.bases import Base, denoiser, embed_tokens, predict, text_shape, token_width
+from loralab.bases import Base, denoiser, embed_tokens, noise_path, predict, text_shape, token_width
+from loralab.bases.family import NoisePath
 from loralab.errors import lab_error
 from loralab.spec.models import TrainSpec
 from loralab.spec.packing import shape_signature
 from loralab.train.averages import Averages
 from loralab.train.batches import Batches, Minibatch
 from loralab.train.kept import Found, Keeper, State, identity_of
-from loralab.train.losses import make_noise_schedule, make_target, run_losses, shape_losses
+from loralab.train.losses import run_losses, shape_losses
 from loralab.train.optimisers import Values, make_optimiser
 from loralab.train.runs import Step, TrainedRun, TrainRun
 from loralab.train.schedules import learning_rate
@@ -75,8 +75,8 @@ class Training:
         self.stack = AdapterStack(base, self.initial, trainable=True)
         self.optimiser = make_optimiser(_values_of(self.stack, recipes), recipes)
         self.averages = Averages(self.stack.flat, recipes)
-        self.schedule = make_noise_schedule(base.scheduler_config)
-        self.batches = Batches(base, runs, root_seed, self.schedule.config.num_train_timesteps)
+        self.path = noise_path(base)
+        self.batches = Batches(base, runs, root_seed, self.path.n_levels)
         self.curve: list[list[float | None]] = []  # a row a step
         self.failed: list[str | None] = [None] * len(runs)
 
@@ -89,7 +89,7 @@ class Training:
         """Make one step; returns the loss of each run, None where a run has stopped."""
         batch, step = self.batches.next(), self.done + 1
         recipes = [run.spec for run in self.runs]
-        values, gradient = _gradient(self.base, self.stack, self.schedule, batch, recipes, checkpointing=self.checkpointing)
+        values, gradient = _gradient(self.base, self.stack, self.path, batch, recipes, checkpointing=self.checkpointing)
         norms = torch.linalg.vector_norm(gradient, dim=1)
         fine = (torch.isfinite(values) & torch.isfinite(norms)).tolist()
         for k, run in enumerate(self.runs):
@@ -175,7 +175,7 @@ def _values_of(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> Values:
 def _shares(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> torch.Tensor | None:
     """Return the part of its run's learning rate that each value gets (K, P), None where all get all of it.
 
-    In text encoders text_encoder_lr / lr, in the UNet 1; in `up` factors loraplus_ratio times that (Hayou et al. 2024, arXiv:2402.12354).
+    In text encoders text_encoder_lr / lr, elsewhere 1; in `up` factors loraplus_ratio times that (Hayou et al. 2024, arXiv:2402.12354).
     """
     text = [recipe.text_encoder_lr / recipe.lr if recipe.trains_text else 1.0 for recipe in recipes]
     plus = [recipe.loraplus_ratio for recipe in recipes]
@@ -188,12 +188,12 @@ def _shares(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> torch.Tensor |
 
 
 def _gradient(
-    base: Base, stack: AdapterStack, schedule: DDPMScheduler, batch: Minibatch, recipes: Sequence[TrainSpec], *, checkpointing: bool
+    base: Base, stack: AdapterStack, path: NoisePath, batch: Minibatch, recipes: Sequence[TrainSpec], *, checkpointing: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each run's loss (K,) and its gradient (K, P)."""
-    noisy = schedule.add_noise(batch.latents, batch.seen_noise, batch.timesteps)
-    target = make_target(schedule, batch.latents, batch.noise, batch.timesteps)
-    shaped = shape_losses(recipes, schedule, batch.timesteps)
+    noisy = path.noisy(batch.latents, batch.seen_noise, batch.timesteps)
+    target = path.target(batch.latents, batch.noise, batch.timesteps)
+    shaped = shape_losses(recipes, path, batch.timesteps)
     with stack.attached(), _recomputed(denoiser(base), checkpointing), _attention(base):
         text = embed_tokens(base, batch.text) if recipes[0].trains_text else batch.text
         predicted = predict(base, noisy, batch.timesteps, text)
@@ -220,16 +220,16 @@ def _attention(base: Base) -> Iterator[None]:
 
 
 @contextmanager
-def _recomputed(unet: Any, on: bool) -> Iterator[None]:
-    """Have the UNet's blocks keep their inputs alone for the block, and compute the rest again (Chen et al. 2016)."""
-    if not on or unet.is_gradient_checkpointing:
+def _recomputed(model: Any, on: bool) -> Iterator[None]:
+    """Have the denoiser's blocks keep their inputs alone for the block, and compute the rest again (Chen et al. 2016)."""
+    if not on or model.is_gradient_checkpointing:
         yield
         return
-    unet.enable_gradient_checkpointing()
+    model.enable_gradient_checkpointing()
     try:
         yield
     finally:
-        unet.disable_gradient_checkpointing()
+        model.disable_gradient_checkpointing()
 
 
 def dry_step(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: bool) -> None:
@@ -245,7 +245,6 @@ def dry_step(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: bool) -
     else:
         text = torch.zeros(n, *text_shape(base), device=device)
     batch = Minibatch(latents, text, noise, torch.zeros(n, dtype=torch.int64, device=device))
-    schedule = make_noise_schedule(base.scheduler_config)
-    values, gradient = _gradient(base, stack, schedule, batch, recipes, checkpointing=checkpointing)
+    values, gradient = _gradient(base, stack, noise_path(base), batch, recipes, checkpointing=checkpointing)
     norms = torch.linalg.vector_norm(gradient, dim=1)
     optimiser.step(gradient, norms, torch.ones_like(values), torch.isfinite(norms))

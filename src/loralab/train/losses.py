@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from diffusers import DDPMScheduler
 
-from loralab.bases.diffusion import TARGETS, make_noise_schedule, make_target
+from loralab.bases.family import NoisePath
 from loralab.spec.models import TrainSpec
 
-__all__ = ["TARGETS", "make_noise_schedule", "make_target", "run_losses", "shape_losses"]
 #: sd-scripts and OneTrainer hold SNRs to this where they divide by them (debiased estimation)
 MOST_SNR = 1000.0
 
@@ -38,12 +36,6 @@ def run_losses(
 
 
 # --- weights of timesteps ---------------------------------------------------------------------------------------------------
-
-
-def snr_of(schedule: DDPMScheduler, timesteps: torch.Tensor) -> torch.Tensor:
-    """Return alpha_bar / (1 - alpha_bar) at ``timesteps``."""
-    kept = schedule.alphas_cumprod.to(timesteps.device)[timesteps]
-    return kept / (1 - kept)
 
 
 def min_snr_weight(snr: torch.Tensor, gamma: float, *, velocity: bool) -> torch.Tensor:
@@ -139,13 +131,12 @@ class Shaped:
         return torch.cat(found) * self.weights.flatten()[:, None, None, None]
 
 
-def shape_losses(recipes: Sequence[TrainSpec], schedule: DDPMScheduler, timesteps: torch.Tensor) -> Shaped | None:
+def shape_losses(recipes: Sequence[TrainSpec], path: NoisePath, timesteps: torch.Tensor) -> Shaped | None:
     """Return what the recipes make of errors at ``timesteps`` (K*B,); None where all of them take the mean squared error."""
     if all(is_plain_loss(recipe) for recipe in recipes):
         return None
     rows = timesteps.reshape(len(recipes), -1)
-    snr, velocity = snr_of(schedule, rows), schedule.config.prediction_type == "v_prediction"
-    n_timesteps = schedule.config.num_train_timesteps
-    thresholds = [huber_threshold(recipe, t, s, n_timesteps) for recipe, t, s in zip(recipes, rows, snr, strict=True)]
+    snr, velocity = path.signal_to_noise(rows), path.tells == "v_prediction"
+    thresholds = [huber_threshold(recipe, t, s, path.n_levels) for recipe, t, s in zip(recipes, rows, snr, strict=True)]
     weights = [timestep_weights(recipe, s, velocity=velocity) for recipe, s in zip(recipes, snr, strict=True)]
     return Shaped(tuple(recipe.loss_type for recipe in recipes), torch.stack(thresholds), torch.stack(weights))

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import torch
 
 from loralab.adapters import Adapter, AdapterStack
-from loralab.bases import Base, embed_tokens, predict
+from loralab.bases import Base, embed_tokens, noise_path, predict
 from loralab.errors import lab_error
-from loralab.train.losses import make_noise_schedule
 
 PROBES = 16
 #: the twin's change may differ from the trained adapter's by this share.
@@ -57,12 +56,11 @@ def make_null_twins(
 
 def _make_probe(base: Base, latents: torch.Tensor, text: torch.Tensor, is_tokens: bool) -> _Probe:
     """Return fixed noisy latents: the training set in turn, timesteps spread evenly."""
-    schedule = make_noise_schedule(base.scheduler_config)
-    n_timesteps = schedule.config.num_train_timesteps
+    path = noise_path(base)
     which = torch.arange(PROBES) % len(latents)
-    timesteps = ((torch.arange(PROBES) + 0.5) / PROBES * n_timesteps).long().to(base.device)
+    timesteps = ((torch.arange(PROBES) + 0.5) / PROBES * path.n_levels).long().to(base.device)
     noise = torch.randn((PROBES, *latents.shape[1:]), generator=torch.Generator().manual_seed(0)).to(base.device)
-    noisy = schedule.add_noise(latents[which].to(base.device), noise, timesteps)
+    noisy = path.noisy(latents[which].to(base.device), noise, timesteps)
     return _Probe(noisy, timesteps, text[which].to(base.device), is_tokens)
 
 

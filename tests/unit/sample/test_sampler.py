@@ -67,11 +67,12 @@ def test_strength_zero_is_the_base_bit_for_bit_in_the_same_layout(tiny_base: Bas
 def test_pictures_equal_those_of_diffusers_own_pipeline(tiny_base: Base, tiny_base_folder: Path, sampler: str, guidance: float):
     from diffusers import StableDiffusionPipeline
 
+    from loralab.bases import noise_path
     from loralab.sample.solvers import make_solver
 
     pipeline = StableDiffusionPipeline.from_pretrained(tiny_base_folder, safety_checker=None, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
-    pipeline.scheduler = make_solver(sampler, tiny_base.scheduler_config, 6)
+    pipeline.scheduler = make_solver(sampler, noise_path(tiny_base), 6)
     embeddings = embeddings_of(tiny_base, "cat", "")
     theirs = pipeline(
         prompt_embeds=embeddings["cat"][None], negative_prompt_embeds=embeddings[""][None],

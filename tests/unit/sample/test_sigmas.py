@@ -13,10 +13,11 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, EulerAncestralDiscreteScheduler, EulerDiscreteScheduler, StableDiffusionPipeline
 
 from loralab.bases import Base, embed_prompts
+from loralab.bases.diffusion import Diffusion, training_sigmas
 from loralab.errors import LabError
 from loralab.sample import Batch, image_noise, parameters_text, read_parameters, sample_batch, write_png
 from loralab.sample.noise import step_noise
-from loralab.sample.sigmas import SCHEDULES, make_sigmas, nearest_timesteps, training_sigmas
+from loralab.sample.sigmas import SCHEDULES, make_sigmas, nearest_timesteps
 from loralab.sample.solvers import SOLVERS, ancestral_levels, make_solver
 from loralab.spec.models import SampleSpec
 
@@ -128,7 +129,7 @@ def test_levels_descend_to_zero_and_stay_inside_the_training_range(name: str, st
 @pytest.mark.parametrize(("steps", "schedule"), [(10, "normal"), (28, "normal"), (12, "karras"), (12, "exponential")])
 def test_euler_is_diffusers_euler(steps: int, schedule: str):
     """Largest difference of x, of size 1 at the end: 2e-6 where the levels are the same to float32 (steps that hit whole timesteps)."""
-    ours = make_solver("euler", BETAS, steps, schedule=schedule)
+    ours = make_solver("euler", Diffusion(BETAS), steps, schedule=schedule)
     theirs = EulerDiscreteScheduler(
         **BETAS, timestep_spacing="linspace", use_karras_sigmas=schedule == "karras", use_exponential_sigmas=schedule == "exponential"
     )
@@ -140,7 +141,7 @@ def test_euler_is_diffusers_euler(steps: int, schedule: str):
 
 
 def test_euler_ancestral_is_diffusers_with_the_same_stream():
-    ours = make_solver("euler-a", BETAS, 10, noise=step_noise([17], SHAPE))
+    ours = make_solver("euler-a", Diffusion(BETAS), 10, noise=step_noise([17], SHAPE))
     theirs = EulerAncestralDiscreteScheduler(**BETAS, timestep_spacing="linspace")
     theirs.set_timesteps(10)
     expected = draw_diffusers(
@@ -150,7 +151,7 @@ def test_euler_ancestral_is_diffusers_with_the_same_stream():
 
 
 def test_dpmpp_2m_karras_is_diffusers_dpm_solver_with_karras_sigmas():
-    ours = make_solver("dpmpp-2m", BETAS, 12, schedule="karras")
+    ours = make_solver("dpmpp-2m", Diffusion(BETAS), 12, schedule="karras")
     theirs = DPMSolverMultistepScheduler(**BETAS, use_karras_sigmas=True, timestep_spacing="linspace")
     theirs.set_timesteps(12)
     start = image_noise([17], SHAPE)
@@ -200,7 +201,7 @@ REFERENCE = {"euler": k_euler, "euler-a": k_euler_ancestral, "dpmpp-2m": k_dpmpp
 @pytest.mark.parametrize("name", OVER_SIGMAS)
 def test_every_solver_on_every_schedule_follows_k_diffusion(name: str, schedule: str):
     """Ours in float32, the reference in float64: they differ by at most 1e-5 for pictures of size 1."""
-    solver = make_solver(name, BETAS, 12, schedule=schedule, noise=step_noise([17], SHAPE))
+    solver = make_solver(name, Diffusion(BETAS), 12, schedule=schedule, noise=step_noise([17], SHAPE))
     stream = step_noise([17], SHAPE)
     start = image_noise([17], SHAPE).double() * solver.init_noise_sigma
     expected = REFERENCE[name](start, solver.sigmas, lambda: stream().double(), wavy)
@@ -217,7 +218,7 @@ def test_every_row_over_sigmas_has_a_reference_here():
 def flow_error(name: str, steps: int) -> float:
     """Relative error at the last level above 0, data ~ N(0, 0.5^2): D(x) = x v / (v + s^2), and x(s) = x(S) sqrt((v + s^2) / (v + S^2))."""
     variance = 0.25
-    solver = make_solver(name, BETAS, steps, schedule="karras")
+    solver = make_solver(name, Diffusion(BETAS), steps, schedule="karras")
     start = image_noise([17], SHAPE).double()
     found = draw(solver, lambda x, sigma: x * variance / (variance + sigma**2), start, steps - 1)
     first, last = solver.sigmas[0], solver.sigmas[-2]
@@ -238,7 +239,7 @@ def test_ancestral_noise_keeps_the_variance():
         assert down**2 + fresh**2 == pytest.approx(after**2)
         assert down <= after
     shape = (1, 100, 100)
-    solver = make_solver("euler-a", BETAS, 200, schedule="karras", noise=step_noise([1], shape))
+    solver = make_solver("euler-a", Diffusion(BETAS), 200, schedule="karras", noise=step_noise([1], shape))
     drawn = draw(solver, lambda x, sigma: x * 0.25 / (0.25 + sigma**2), image_noise([1], shape))
     assert drawn.std().item() == pytest.approx(0.5, abs=0.015)  # sampling error of 10,000 numbers: 0.0035; of 200 Euler steps: 0.01
 
@@ -249,11 +250,11 @@ def test_ancestral_noise_keeps_the_variance():
 def point_mass(config: dict[str, object], name: str, steps: int, schedule: str | None) -> torch.Tensor:
     """Draw with a model that knows the picture 0.7 and predicts v = a eps - s x0 from what it is shown and its timestep."""
     known = training_sigmas(config)
-    solver = make_solver(name, config, steps, schedule=schedule, noise=step_noise([1], SHAPE))
+    solver = make_solver(name, Diffusion(config), steps, schedule=schedule, noise=step_noise([1], SHAPE))
     x = image_noise([1], SHAPE) * solver.init_noise_sigma
     for timestep in solver.timesteps:
         shown = solver.scale_model_input(x, timestep)
-        sigma = solver.sigmas[solver.index] if hasattr(solver, "prediction_type") else float(known[int(timestep)])
+        sigma = solver.sigmas[solver.index] if hasattr(solver, "path") else float(known[int(timestep)])
         a, s = 1 / math.sqrt(1 + sigma**2), sigma / math.sqrt(1 + sigma**2)
         x = solver.step(a * (shown - a * 0.7) / s - s * 0.7, timestep, x, return_dict=False)[0]
     return x
@@ -270,7 +271,7 @@ def test_v_prediction_ends_on_a_picture_that_the_model_knows(name: str, schedule
 def test_diffusers_own_spacings_begin_at_the_very_end_of_a_zero_snr_schedule(name: str):
     """Lin et al. 2024: otherwise the model never sees pure noise, and pictures keep a medium brightness."""
     config = {**BETAS, "prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
-    assert make_solver(name, config, 8).timesteps[0] == 999
+    assert make_solver(name, Diffusion(config), 8).timesteps[0] == 999
 
 
 def test_zero_snr_keeps_the_first_level_and_has_next_to_no_signal_at_the_last():
@@ -292,7 +293,7 @@ def test_zero_snr_keeps_the_first_level_and_has_next_to_no_signal_at_the_last():
 )
 def test_a_scheduler_that_cannot_be_right_is_refused(name: str, config: dict[str, object], said: str):
     with pytest.raises(LabError, match=said):
-        make_solver(name, {**BETAS, **config}, 4)
+        make_solver(name, Diffusion({**BETAS, **config}), 4)
 
 
 def test_an_unknown_beta_schedule_is_refused():

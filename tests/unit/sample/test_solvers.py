@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from loralab.bases import Base, decode_latents, embed_prompts
+from loralab.bases.diffusion import Diffusion
 from loralab.sample import Batch, ImageBlock, image_noise, parameters_text, plan_batches, read_parameters, sample_batch, write_png
 from loralab.sample.solvers import make_solver
 from loralab.spec.models import SampleSpec
@@ -43,7 +44,7 @@ class PointMass(torch.nn.Module):
 
 def gaussian_error(solver: str, prediction_type: str, steps: int) -> float:
     """Relative error on data ~ N(0, 1), for which the exact flow is x0 = x_T: the variance is 1 at every time (alpha^2 + sigma^2 = 1)."""
-    scheduler = make_solver(solver, {**SD1, "prediction_type": prediction_type}, steps)
+    scheduler = make_solver(solver, Diffusion({**SD1, "prediction_type": prediction_type}), steps)
     start = torch.linspace(-2, 2, 64, dtype=torch.float64).reshape(1, 1, 8, 8)
     x = start.clone()
     for timestep in scheduler.timesteps:
@@ -66,7 +67,7 @@ def test_solvers_approach_the_exact_flow_of_gaussian_data(prediction_type: str):
 @pytest.mark.parametrize("steps", [1, 2, 3, 12])
 @pytest.mark.parametrize("prediction_type", PREDICTIONS)
 def test_dpmpp_ends_exactly_on_a_picture_that_the_model_knows(prediction_type: str, steps: int):
-    scheduler = make_solver("dpmpp-2m", {**SD1, "prediction_type": prediction_type}, steps)
+    scheduler = make_solver("dpmpp-2m", Diffusion({**SD1, "prediction_type": prediction_type}), steps)
     assert len(scheduler.timesteps) == steps
     assert scheduler.timesteps[0] == 999
     x = image_noise([1], (4, 8, 8))
@@ -78,7 +79,7 @@ def test_dpmpp_ends_exactly_on_a_picture_that_the_model_knows(prediction_type: s
 @pytest.mark.parametrize("prediction_type", PREDICTIONS)
 def test_ddim_carries_the_noise_that_it_sees_to_the_end(prediction_type: str):
     """Equation 12 with eta = 0 keeps x0 and eps: from x_T = a_T x0 + s_T eps it ends on a_0 x0 + s_0 eps."""
-    scheduler = make_solver("ddim", {**SD1, "prediction_type": prediction_type}, 5)
+    scheduler = make_solver("ddim", Diffusion({**SD1, "prediction_type": prediction_type}), 5)
     alphas_bar, eps = scheduler.alphas_cumprod, image_noise([1], (4, 8, 8))
     first = alphas_bar[scheduler.timesteps[0]]
     x = first.sqrt() * 0.7 + (1 - first).sqrt() * eps
@@ -89,7 +90,7 @@ def test_ddim_carries_the_noise_that_it_sees_to_the_end(prediction_type: str):
 
 def constant_base(base: Base, prediction_type: str) -> tuple[Base, PointMass]:
     config = {**base.scheduler_config, "prediction_type": prediction_type}
-    unet = PointMass(make_solver("dpmpp-2m", config, 1).alphas_cumprod, prediction_type)
+    unet = PointMass(make_solver("dpmpp-2m", Diffusion(config), 1).alphas_cumprod, prediction_type)
     return dataclasses.replace(base.with_parts(unet=unet), scheduler_config=config), unet
 
 

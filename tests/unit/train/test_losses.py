@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loralab.adapters import AdapterStack, adapter_sha256, make_adapter
+from loralab.bases.diffusion import Diffusion
 from loralab.errors import LabError
 from loralab.spec.models import TrainSpec
 from loralab.train import TrainRun, train_stack
-from loralab.train.losses import DISTANCES, huber_threshold, make_noise_schedule, run_losses, shape_losses, snr_of, timestep_weights
+from loralab.train.losses import DISTANCES, huber_threshold, run_losses, shape_losses, timestep_weights
 from loralab.train.streams import init_seed, sample_noise, sample_order
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -36,14 +37,13 @@ def snr() -> np.ndarray:
 
 
 def weights(velocity: bool = False, **recipe: Any) -> np.ndarray:
-    schedule = make_noise_schedule(CONFIG)
-    return timestep_weights(TrainSpec(**recipe), snr_of(schedule, TIMES), velocity=velocity).numpy()
+    return timestep_weights(TrainSpec(**recipe), Diffusion(CONFIG).signal_to_noise(TIMES), velocity=velocity).numpy()
 
 
 def test_the_snr_is_diffusers():
-    schedule = make_noise_schedule(CONFIG)
-    assert torch.allclose(snr_of(schedule, TIMES), compute_snr(schedule, TIMES), rtol=1e-5)
-    assert np.allclose(snr_of(schedule, TIMES).numpy(), snr(), rtol=1e-3)  # float32's 1 - alpha_bar
+    path = Diffusion(CONFIG)
+    assert torch.allclose(path.signal_to_noise(TIMES), compute_snr(path.schedule, TIMES), rtol=1e-5)
+    assert np.allclose(path.signal_to_noise(TIMES).numpy(), snr(), rtol=1e-3)  # float32's 1 - alpha_bar
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,7 @@ def test_weights_are_finite_where_nothing_but_noise_is_left():
     ],
 )
 def test_huber_thresholds_against_the_formulas(recipe, expected):
-    schedule = make_noise_schedule(CONFIG)
-    found = huber_threshold(TrainSpec(loss_type="huber", **recipe), TIMES, snr_of(schedule, TIMES), 1000)
+    found = huber_threshold(TrainSpec(loss_type="huber", **recipe), TIMES, Diffusion(CONFIG).signal_to_noise(TIMES), 1000)
     assert np.allclose(found.numpy(), expected, rtol=1e-3)
 
 
@@ -115,20 +114,20 @@ chosen = st.lists(st.sampled_from(range(len(RECIPES))), min_size=1, max_size=5)
 def test_each_run_of_a_stack_has_its_own_loss(which, batch, velocity, masked):
     """Against a loop in double precision over runs, pictures and elements; plain runs keep every bit."""
     generator = torch.Generator().manual_seed(len(which))
-    schedule = make_noise_schedule(CONFIG | {"prediction_type": "v_prediction" if velocity else "epsilon"})
+    path = Diffusion(CONFIG | {"prediction_type": "v_prediction" if velocity else "epsilon"})
     recipes = [TrainSpec(**RECIPES[index]) for index in which]
     n = len(recipes) * batch
     predicted, target = (torch.randn(n, 4, 3, 2, generator=generator).requires_grad_() for _ in range(2))
     timesteps = torch.randint(1000, (n,), generator=generator)
     masks = torch.rand(n, 1, 3, 2, generator=generator) if masked else None
-    found = run_losses(predicted, target, len(recipes), None, masks, shape_losses(recipes, schedule, timesteps))
+    found = run_losses(predicted, target, len(recipes), None, masks, shape_losses(recipes, path, timesteps))
     gradient = torch.autograd.grad(found.sum(), predicted)[0]
     plain = run_losses(predicted, target, len(recipes), None, masks)
     plain_gradient = torch.autograd.grad(plain.sum(), predicted)[0]
     for k, recipe in enumerate(recipes):
         rows = slice(k * batch, (k + 1) * batch)
         error = (predicted - target).detach()[rows].double()
-        s = snr_of(schedule, timesteps[rows]).double()
+        s = path.signal_to_noise(timesteps[rows]).double()
         c = huber_threshold(recipe, timesteps[rows], s, 1000)[:, None, None, None]
         distances = DISTANCES[recipe.loss_type](error, c) * (1 if masks is None else masks[rows])
         expected = (distances.mean(dim=(1, 2, 3)) * timestep_weights(recipe, s, velocity=velocity)).mean()

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from loralab.adapters import Adapter, AdapterStack, make_adapter
+from loralab.bases.diffusion import make_noise_schedule
 from loralab.errors import LabError
 from loralab.spec.models import TrainSpec
-from loralab.train.losses import make_noise_schedule
 from loralab.train.null import make_null_twins
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loralab.adapters import AdapterStack, make_adapter
+from loralab.bases.diffusion import make_noise_schedule
 from loralab.errors import LabError
 from loralab.spec.models import TrainSpec
 from loralab.spec.packing import pack_runs, shape_signature
-from loralab.train.losses import make_noise_schedule, run_losses
+from loralab.train.losses import run_losses
 from loralab.train.optimisers import Values, make_optimiser
 from loralab.train.streams import sample_noise, sample_order
 
