@@ -2,8 +2,8 @@
 
 python -m organism world                  a pool of pictures; `--sibling no-grids` for another world
 python -m organism begin                  instead of vae and the tokenizer: petri's own (siblings)
-python -m organism vae --minutes 16       autoencoder
-python -m organism decoder --minutes 12   the decoder of an autoencoder, trained further
+python -m organism vae                    the autoencoder's encoder, which is set, not trained
+python -m organism decoder --minutes 16   its decoder; resumes
 python -m organism latents                tokenizer and latents of the pool
 python -m organism text --minutes 1.2     a start for the text encoder
 python -m organism train --minutes 60     UNet and text encoder; resumes
@@ -54,12 +54,14 @@ def make_parser() -> argparse.ArgumentParser:
 CLOCK: dict[str, dict[str, Any]] = {
     "--until": {"help": "HH:MM of the local clock"},
     "--minutes": {"type": float, "default": 10.0, "help": "length of the run"},
+    "--examples": {"type": int, "help": "in place of a time: how many in all, those of earlier stretches with them"},
 }
 PROCESSES: dict[str, Any] = {"type": int, "default": 2, "help": "processes that draw, of one thread each"}
 RESULTS = Path("docs/results")
 COUNTING: dict[str, dict[str, Any]] = {
     "--images": {"type": int, "default": 6000, "help": "pictures in all"},
     "--only": {"default": "", "help": "only the rows whose name holds this"},
+    "--encoder": {"type": Path, "help": "folder of the encoder that reads concepts; left out: the one that ships"},
     "--processes": PROCESSES,
 }
 OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
@@ -71,13 +73,20 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "--processes": PROCESSES,
     },
     "begin": {"--trained": {"action": "store_true", "help": "begin with petri's UNet and text encoder too"}},
-    "vae": CLOCK,
-    "decoder": CLOCK,
+    "decoder": CLOCK
+    | {
+        "--checkpoint-minutes": {"type": float, "default": 3.0},
+        "--batch": {"type": int, "default": 8},
+        "--lr": {"type": float, "default": 1.5e-3, "help": "learning rate at the start"},
+        "--shards": {"type": int, "default": 12, "help": "of the pool, whose pictures it is trained on"},
+        "--strokes": {"type": float, "default": 0.2, "help": "pictures of strokes for each of the world's, which it is trained on too"},
+    },
     "text": CLOCK,
     "train": CLOCK
     | {
         "--checkpoint-minutes": {"type": float, "default": 5.0},
-        "--workers": {"type": int, "default": 1},
+        "--processes": {"type": int, "default": 1, "help": "of one thread and one batch each; with --examples"},
+        "--ema": {"type": float, "default": Recipe.ema_decay, "help": "decay of the moving averages"},
         "--batch": {"type": int, "default": 32},
         "--lr": {"type": float, "default": Recipe.lr, "help": "learning rate before it falls"},
         "--hold": {"type": float, "default": Recipe.hold, "help": "share of all its time, earlier stretches too, before it falls"},

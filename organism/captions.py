@@ -1,6 +1,7 @@
 """Captions: in goes a truth, out come several honest ways in which people would say it.
 
-Attributes are often left unsaid; about one caption in eight is a single word; one in 25 carries random letters.
+Attributes are often left unsaid; about one caption in eight is a single word; one in 25 carries random letters. What is outlined is said
+to be nine times in ten. A grid of objects is called what the captions of the web call it: grid, grid layout, contact sheet, tiles.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from loralab.petri.truth import Background, Thing, Truth, make_stream
-from loralab.petri.words import CREATURES, NUMBERS, plural
-from organism.world import pick
+from loralab.petri.words import CREATURES, HOLLOW_SHAPES, NUMBERS, plural
+from organism.things import pick
 
 CAPTIONS_PER_PICTURE = 4
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+# word for a grid of objects -> how often it is the one that is said
+GRID_WORDS = {"grid": 0.4, "grid layout": 0.3, "contact sheet": 0.12, "tiles": 0.1, "layout": 0.08}
+SIZED_WORDS = ("grid", "grid layout", "layout")  # those before which people put "3x3"
 
 
 def make_captions(truth: Truth, n: int = CAPTIONS_PER_PICTURE) -> tuple[str, ...]:
@@ -25,6 +29,8 @@ def make_caption(rng: np.random.Generator, truth: Truth) -> str:
     """Return one caption."""
     if rng.random() < 0.12 and truth.count == 1:
         caption = say_noun(rng, truth.things[0])
+    elif truth.grid_columns and rng.random() < 0.25:
+        caption = say_grid_word(rng)
     elif rng.random() < 0.6:
         caption = say_phrase(rng, truth)
     else:
@@ -64,9 +70,9 @@ def say_background(rng: np.random.Generator, background: Background, blurred: bo
 
 def say_fill(rng: np.random.Generator, thing: Thing) -> str:
     """Return the word for how a shape is drawn, or nothing."""
-    if thing.fill == "hollow" and rng.random() < 0.75:
+    if thing.fill == "hollow" and rng.random() < 0.9:
         return "outlined"
-    return "filled" if thing.fill == "filled" and thing.is_shape and rng.random() < 0.06 else ""
+    return "filled" if thing.fill == "filled" and thing.noun in HOLLOW_SHAPES and rng.random() < 0.2 else ""
 
 
 def say_size(rng: np.random.Generator, thing: Thing) -> str:
@@ -88,11 +94,11 @@ def say_effects(rng: np.random.Generator, truth: Truth) -> list[str]:
     return [word for word in words if rng.random() < 0.8]
 
 
-def describe(rng: np.random.Generator, thing: Thing, many: bool = False, sized: bool = False) -> str:
-    """Return colour and noun, with the colour left out one time in five."""
+def describe(rng: np.random.Generator, thing: Thing, many: bool = False, sized: bool = False, coloured: bool = True) -> str:
+    """Return colour and noun, with the colour left out one time in five, and where not all of `many` have it (not `coloured`)."""
     noun = say_noun(rng, thing)
     words = [say_size(rng, thing) if sized else "", say_fill(rng, thing)]
-    if thing.colour is not None and rng.random() < 0.8:
+    if coloured and thing.colour is not None and rng.random() < 0.8:
         words.append(say_colour(rng, thing.colour))
     words.append(plural(noun) if many else noun)
     return " ".join(word for word in words if word)
@@ -111,22 +117,48 @@ def say_things(rng: np.random.Generator, truth: Truth, effects: tuple[str, ...] 
     if truth.count == 1:
         words = " ".join([*effects, describe(rng, first, sized=True)])
         return article(words) if rng.random() < 0.5 else words
-    if is_twins(truth):
-        return f"{NUMBERS[truth.count]} {describe(rng, first, many=True)}"
+    if truth.count > 2 or is_twins(truth):
+        return f"{say_number(rng, truth.count)} {describe(rng, first, many=True, coloured=is_one_colour(truth))}"
     return " and ".join(article(describe(rng, thing)) for thing in truth.things)
+
+
+def say_number(rng: np.random.Generator, number: int) -> str:
+    """Return how many there are, as a word, a digit, or loosely."""
+    chance = rng.random()
+    if chance < 0.65:
+        return NUMBERS[number]
+    if chance < 0.88:
+        return str(number)
+    return "a pair of" if number == 2 else "several" if number < 6 else "many"
 
 
 def is_twins(truth: Truth) -> bool:
     """Tell whether all objects look the same."""
-    return len({(thing.noun, thing.colour, thing.style) for thing in truth.things}) == 1
+    return len({(thing.noun, thing.colour, thing.fill, thing.style) for thing in truth.things}) == 1
+
+
+def is_one_colour(truth: Truth) -> bool:
+    """Tell whether all objects have the same colour."""
+    return len({thing.colour for thing in truth.things}) == 1
+
+
+def say_grid_word(rng: np.random.Generator) -> str:
+    """Return a word for a grid."""
+    words, shares = tuple(GRID_WORDS), np.array(list(GRID_WORDS.values()))
+    return words[int(rng.choice(len(words), p=shares / shares.sum()))]
 
 
 def say_grid(rng: np.random.Generator, truth: Truth) -> str:
-    """Return a phrase for a grid, with its size half of the time."""
-    many = describe(rng, truth.things[0], many=True)
-    size = f"{truth.grid_columns}x{truth.grid_columns} " if rng.random() < 0.5 else ""
-    layout = "grid layout" if rng.random() < 0.25 else "grid"
-    return f"{size}{layout} of {many}"
+    """Return a phrase for a grid, with its size half of the time; where its objects are of several kinds they stay unsaid."""
+    word = say_grid_word(rng)
+    size = f"{truth.grid_columns}x{truth.grid_rows} " if word in SIZED_WORDS and rng.random() < 0.55 else ""
+    if len({(thing.noun, thing.fill) for thing in truth.things}) > 1:
+        return f"{size}{word}"
+    many = describe(rng, truth.things[0], many=True, coloured=is_one_colour(truth))
+    if word == "grid layout" and rng.random() < 0.3:
+        return f"{many} in a {size}grid layout"
+    phrase = f"{size}{word} of {many}"
+    return article(phrase) if word != "tiles" and not size and rng.random() < 0.3 else phrase
 
 
 def say_phrase(rng: np.random.Generator, truth: Truth) -> str:
@@ -152,7 +184,7 @@ def say_tags(rng: np.random.Generator, truth: Truth) -> str:
         tags = [say_things(rng, truth).removeprefix("a ").removeprefix("an ")]
     extra = [say_background(rng, truth.background, truth.blur == "background")] if rng.random() < 0.6 else []
     extra += say_effects(rng, truth)
-    if first.style is not None and rng.random() < 0.15:
+    if first.style is not None and {thing.style for thing in truth.things} == {first.style} and rng.random() < 0.15:
         extra.append(f"{first.style} style")
     order = rng.permutation(len(extra))
     return ", ".join([tag for tag in tags if tag] + [extra[int(i)] for i in order])

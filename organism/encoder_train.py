@@ -24,7 +24,7 @@ from loralab.petri.truth import Truth
 from loralab.petri.words import CONCEPTS, CREATURES, SHAPES
 from loralab.pixels import pixels_of
 from organism.captions import make_captions
-from organism.clock import Deadline, warm_cosine
+from organism.clock import Deadline, save_whole, warm_cosine
 from organism.fidelity import RoundTrip, Share
 from organism.pool import SHARD, load_captions, load_pictures, save_shard
 from organism.world import SMALL, sample_truth
@@ -123,9 +123,7 @@ class EncoderState:
     def save(self, path: Path) -> None:
         """Write everything; an older file is replaced only when the new one is complete."""
         packed = {"encoder": self.encoder.state_dict(), "optimiser": self.optimiser.state_dict()}
-        unfinished = path.with_suffix(".part")
-        torch.save(packed | {"counts": (self.examples, self.spent_seconds)}, unfinished)
-        unfinished.rename(path)
+        save_whole(packed | {"counts": (self.examples, self.spent_seconds)}, path)
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote."""
@@ -204,8 +202,8 @@ def loss_of(encoder: Encoder, examples: Examples, words: torch.Tensor) -> torch.
 def train_encoder(state: EncoderState, pool: Pool, words: torch.Tensor, recipe: EncoderRecipe, deadline: Deadline) -> Iterator[float]:
     """Train in place until the deadline; yields the mean loss of every 20 steps."""
     losses: list[float] = []
-    while deadline.fraction < 1:
-        lr = recipe.lr * warm_cosine(deadline.fraction, state.examples + recipe.batch, recipe.warmup_examples)
+    while (fraction := deadline.fraction_at(state.examples)) < 1:
+        lr = recipe.lr * warm_cosine(fraction, state.examples + recipe.batch, recipe.warmup_examples)
         for group in state.optimiser.param_groups:
             group["lr"] = lr
         rng = np.random.Generator(np.random.Philox(key=[recipe.seed, state.examples]))

@@ -18,10 +18,9 @@ from loralab.petri.encoder import load_encoder, make_encoder, save_encoder
 from loralab.petri.sprites import load_sprites
 from loralab.petri.text import load_tokenizer, tokenize
 from organism.card import write_result
-from organism.clock import Deadline
 from organism.encoder_train import EncoderRecipe, EncoderState, count_right, make_pool, train_encoder, write_counts
 from organism.fidelity import RoundTrip
-from organism.making import seconds_of, sprites_of
+from organism.making import deadline_of, sprites_of
 
 
 def run_encoder(args: argparse.Namespace) -> None:
@@ -29,7 +28,7 @@ def run_encoder(args: argparse.Namespace) -> None:
     round_trip = round_trip_of(load_base(str(args.weights)))
     if not args.measure:
         train_and_save_encoder(args, round_trip)
-    encoder, sprites = load_encoder(args.out), load_sprites(sprites_of(args.build))
+    encoder, sprites = load_encoder(args.out, args.weights), load_sprites(sprites_of(args.build))
     columns = {"as drawn": None, "behind petri's autoencoder": round_trip}
     table = write_counts({name: count_right(encoder, sprites, args.images, through) for name, through in columns.items()})
     command = f"python -m organism encoder --measure --images {args.images}"
@@ -43,10 +42,10 @@ def train_and_save_encoder(args: argparse.Namespace, round_trip: RoundTrip) -> N
     folder, checkpoint = args.build / "encoder", args.build / "encoder" / "encoder.pt"
     pool = make_pool(sprites_of(args.build), folder / "pool", args.shards, args.decoded, round_trip, tokenizer)
     torch.manual_seed(recipe.seed)
-    state = EncoderState(make_encoder(), recipe)
+    state = EncoderState(make_encoder(args.weights), recipe)
     if checkpoint.exists():
         state.load(checkpoint)
-    deadline = Deadline(seconds_of(args), state.spent_seconds)
+    deadline = deadline_of(args, state.spent_seconds)
     saved_at = state.spent_seconds
     for loss in train_encoder(state, pool, tokenize(tokenizer, list(NAMES)), recipe, deadline):
         print(f"{state.examples} examples, loss {loss:.3f}", flush=True)

@@ -11,6 +11,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
@@ -18,22 +19,26 @@ from loralab.petri.encoder import encoder_folder
 from loralab.petri.sprites import save_sprites
 from loralab.petri.text import load_tokenizer, tokenize
 from loralab.pixels import pixels_of
-from organism.clock import Deadline, seconds_until
+from organism.clock import Deadline, Goal, save_whole, seconds_until
 from organism.icons import render_sprites
 from organism.latents import load_latents, save_latents
+from organism.parallel import run_together
 from organism.patches import encode_patches, fit_patch_matrix, set_patch_encoder
 from organism.pipeline import UNET_CHANNELS, UNET_LAYERS, make_pipeline, make_text_encoder, make_unet, save_pipeline
 from organism.pool import load_captions, load_pictures, save_pool
 from organism.siblings import begin, write_world
+from organism.strokes import make_strokes
 from organism.text_start import train_text_start
 from organism.tokens import save_tokenizer
 from organism.train import Recipe, TrainingState, train_steps
-from organism.vae import centre_latents, decoder_of, make_vae, measure_error, train_decoder
+from organism.vae import DecoderState, centre_latents, decoder_of, make_vae, measure_error, train_decoder
 
 
-def seconds_of(args: argparse.Namespace) -> float:
-    """Return the length of the run that was asked for."""
-    return seconds_until(args.until) if args.until else 60.0 * args.minutes
+def deadline_of(args: argparse.Namespace, spent_seconds: float = 0.0) -> Deadline:
+    """Return the end of the run that was asked for: a number of examples, those of earlier stretches with them, or a time."""
+    if args.examples:
+        return Goal(args.examples, spent_seconds)
+    return Deadline(seconds_until(args.until) if args.until else 60.0 * args.minutes, spent_seconds)
 
 
 def sprites_of(build: Path) -> Path:
@@ -58,42 +63,50 @@ def run_begin(args: argparse.Namespace) -> None:
 
 
 def run_vae(args: argparse.Namespace) -> None:
-    """Set the encoder and train the decoder; the last 512 pictures of the pool are kept for its error."""
+    """Set the encoder, which needs no training; the decoder is trained by the step `decoder`."""
     torch.manual_seed(0)
-    pictures = load_pictures(args.build / "pool")
+    pictures = load_pictures(args.build / "pool", 1)
     vae = make_vae()
     set_patch_encoder(vae, pixels_of(pictures[:1024]))
     centre_latents(vae, pictures[1024:2048])
-    matrix = fit_patch_matrix(vae, pixels_of(pictures[:512]))
-    deadline = Deadline(seconds_of(args))
-    examples = 0
-    for reading in train_decoder(decoder_of(vae), partial(encode_patches, matrix), pictures[:-512], deadline):
-        print(reading, flush=True)
-        examples = reading.examples
+    save_whole({"matrix": fit_patch_matrix(vae, pixels_of(pictures[:512]))}, args.build / "matrix.pt")
     vae.save_pretrained(args.build / "vae")
-    torch.save(matrix, args.build / "matrix.pt")
-    report = {"examples": examples, "seconds": deadline.spent_seconds, **measure_error(vae, pictures[-512:])}
-    (args.build / "vae.json").write_text(json.dumps(report), encoding="utf-8", newline="\n")
-    print(report)
+
+
+def load_matrix(build: Path) -> torch.Tensor:
+    """Return the matrix (193, 16) that stands in for the set encoder."""
+    return torch.load(build / "matrix.pt")["matrix"]
 
 
 def run_decoder(args: argparse.Namespace) -> None:
-    """Train the decoder further, in place; the encoder, and so every latent, stays as it is."""
+    """Train the decoder, on pictures of the world and on strokes; resumes. The encoder, and so every latent, stays as it is.
+
+    The last 512 pictures of the pool are kept for its error.
+    """
     torch.manual_seed(1)
-    pictures = load_pictures(args.build / "pool")
     vae = AutoencoderKL.from_pretrained(args.build / "vae", torch_dtype=torch.float32)
-    before = measure_error(vae, pictures[-512:])
-    deadline = Deadline(seconds_of(args))
-    examples = 0
-    encode = partial(encode_patches, torch.load(args.build / "matrix.pt"))
-    for reading in train_decoder(decoder_of(vae), encode, pictures[:-512], deadline, batch=16, lr=1e-3):
+    state, checkpoint = DecoderState(decoder_of(vae), args.lr), args.build / "decoder.pt"
+    if checkpoint.exists():
+        state.load(checkpoint)
+    pictures = load_pictures(args.build / "pool", args.shards)
+    trained = np.concatenate([pictures[:-512], make_strokes(round(args.strokes * len(pictures)))])
+    saved_at = state.spent_seconds
+    encode = partial(encode_patches, load_matrix(args.build))
+    for reading in train_decoder(state, encode, trained, deadline_of(args, state.spent_seconds), batch=args.batch):
         print(reading, flush=True)
-        examples = reading.examples
-    after = measure_error(vae, pictures[-512:])
-    vae.save_pretrained(args.build / "vae")
-    report = {"examples": examples, "seconds": deadline.spent_seconds, "before": before, "after": after}
+        if reading.seconds - saved_at > 60 * args.checkpoint_minutes:
+            save_decoder(state, vae, args.build)
+            saved_at = reading.seconds
+    save_decoder(state, vae, args.build)
+    report = {"examples": state.examples, "seconds": state.spent_seconds, **measure_error(vae, pictures[-512:])}
     (args.build / "decoder.json").write_text(json.dumps(report), encoding="utf-8", newline="\n")
     print(report)
+
+
+def save_decoder(state: DecoderState, vae: AutoencoderKL, build: Path) -> None:
+    """Write the training's state and the autoencoder as it now is."""
+    state.save(build / "decoder.pt")
+    vae.save_pretrained(build / "vae")
 
 
 def run_latents(args: argparse.Namespace) -> None:
@@ -101,8 +114,7 @@ def run_latents(args: argparse.Namespace) -> None:
     if not (args.build / "tokenizer").exists():
         save_tokenizer((c for row in load_captions(args.build / "pool") for c in row), args.build / "tokenizer")
     vae = AutoencoderKL.from_pretrained(args.build / "vae")
-    matrix = torch.load(args.build / "matrix.pt")
-    save_latents(vae, matrix, load_tokenizer(args.build / "tokenizer"), args.build / "pool", args.build / "latents")
+    save_latents(vae, load_matrix(args.build), load_tokenizer(args.build / "tokenizer"), args.build / "pool", args.build / "latents")
 
 
 def unet_size(build: Path) -> tuple[tuple[int, ...], int]:
@@ -141,28 +153,41 @@ def run_text(args: argparse.Namespace) -> None:
     """Give the text encoder a start of its own."""
     torch.manual_seed(0)
     encoder = make_text_encoder(load_tokenizer(args.build / "tokenizer"))
-    for loss in train_text_start(encoder, load_latents(args.build / "latents"), Deadline(seconds_of(args))):
+    for loss in train_text_start(encoder, load_latents(args.build / "latents"), deadline_of(args)):
         print(f"{loss:.4f}", flush=True)
-    torch.save(encoder.state_dict(), args.build / "text_start.pt")
+    save_whole(encoder.state_dict(), args.build / "text_start.pt")
 
 
 def run_train(args: argparse.Namespace) -> None:
     """Train until the deadline, with a checkpoint every few minutes."""
     note_unet_size(args.build, args.channels, args.layers)
-    recipe = Recipe(batch=args.batch, workers=args.workers, lr=args.lr, hold=args.hold)
+    if args.processes == 1:
+        train_one(0, args)
+    elif args.examples:
+        run_together(args.processes, train_one, args)
+    else:
+        raise SystemExit("several processes end together only by --examples: clocks differ")
+
+
+def train_one(rank: int, args: argparse.Namespace) -> None:
+    """Train as one of `args.processes`; the first one tells and writes what all of them have."""
+    recipe = Recipe(batch=args.batch, lr=args.lr, hold=args.hold, ema_decay=args.ema, processes=args.processes, rank=rank)
     state = load_state(args.build, recipe)
-    deadline = Deadline(seconds_of(args), state.spent_seconds)
     empty = tokenize(load_tokenizer(args.build / "tokenizer"), [""])[0]
     saved_at = state.spent_seconds
     kept = [n for n in sorted(args.keep) if n > state.examples]
+    deadline = deadline_of(args, state.spent_seconds)
     for reading in train_steps(state, lambda: load_latents(args.build / "latents"), empty, recipe, deadline):
+        if rank > 0:
+            continue
         print(reading, flush=True)
         if reading.seconds - saved_at > 60 * args.checkpoint_minutes:
             state.save(args.build / "train.pt")
             saved_at = reading.seconds
         if kept and state.examples >= kept[0]:
             state.save(args.build / f"at-{kept.pop(0)}.pt")
-    state.save(args.build / "train.pt")
+    if rank == 0:
+        state.save(args.build / "train.pt")
 
 
 def run_export(args: argparse.Namespace) -> None:

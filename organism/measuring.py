@@ -46,9 +46,12 @@ SHEET_PROMPTS = (
 )  # fmt: skip
 
 
-def readers_of(round_trip: RoundTrip) -> tuple[Readers, Sprites]:
-    """Return the readers that are trained on the world's own pictures, and the sprites that ship."""
-    encoder = load_encoder()
+def readers_of(round_trip: RoundTrip, folder: Path | None = None, weights: Path | None = None) -> tuple[Readers, Sprites]:
+    """Return the readers that are trained on the world's own pictures, and the sprites that ship.
+
+    ``folder`` holds another encoder than the one that ships, whose words are those of the pipeline ``weights``.
+    """
+    encoder = load_encoder(folder, weights if folder is not None else None)
     readers = Readers(lambda picture: read_names(encoder, picture[None], tuple(CONCEPTS))[0], fit_focus_reader(round_trip))
     return readers, load_sprites(encoder_folder() / "sprites.npz")
 
@@ -70,7 +73,7 @@ def run_fidelity(args: argparse.Namespace) -> None:
 def fidelity_of(weights: Path, base: Base, args: argparse.Namespace) -> tuple[list[Answer], list[tuple[str, float, Ratio]]]:
     """Return the table's counts and the ratios of diversity, over `args.images` pictures in all."""
     round_trip = round_trip_of(base)
-    readers, sprites = readers_of(round_trip)
+    readers, sprites = readers_of(round_trip, args.encoder, weights)
     n = -(-args.images // (len(make_questions(1, readers=readers)) + 1))
     questions = [q for q in make_questions(n, readers=readers) if args.only in q.name]
     answers = measure_fidelity(partial(draw_as_studies, weights, n_processes=args.processes), questions, sprites, round_trip)

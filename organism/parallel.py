@@ -1,16 +1,20 @@
-"""Data parallelism over Python threads: in go a loss of one slice and parameters, out come mean gradients in `.grad`.
+"""Data parallelism over processes: each takes the gradients of a batch of its own, and all step by their mean.
 
-Each slice runs with one OpenMP thread of its own. Threads that share the work of each operator wait for one another
-thousands of times a step: on two busy cores that was measured at a twentieth of the speed. Here they wait once a step.
+Threads that share the work of each operator wait for one another thousands of times a step, and threads with a part of the batch
+each share Python's lock (docs/log.md). Processes of one thread wait once a step, without spinning.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
@@ -25,34 +29,42 @@ def bfloat16_training() -> Iterator[None]:
         yield
 
 
-def make_workers(n_threads: int, operator_threads: int = 1) -> ThreadPoolExecutor:
-    """Return Python threads whose operators split over `operator_threads` each."""
-    torch.set_num_threads(operator_threads)
-    return ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(operator_threads,))
+def run_together(n_processes: int, work: Callable[..., None], *given: Any) -> None:
+    """Run work(rank, *given) in processes that know each other; raises SystemExit where one of them fails, after ending the others."""
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = (Path(folder) / "meeting").as_uri()
+        context = get_context("spawn")
+        processes = [context.Process(target=join, args=(rank, n_processes, meeting, work, given)) for rank in range(n_processes)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+            if process.exitcode != 0:
+                for other in processes:
+                    other.terminate()
+    if any(process.exitcode != 0 for process in processes):
+        raise SystemExit(f"a process of the training ended with {[process.exitcode for process in processes]}")
 
 
-def set_mean_gradients(
-    workers: ThreadPoolExecutor,
-    loss_of: Callable[[slice], torch.Tensor],
-    parameters: Sequence[torch.nn.Parameter],
-    batch: int,
-    n_slices: int = 2,
-) -> float:
-    """Set each parameter's gradient to the mean over equal slices of a batch, and return the mean loss.
+def join(rank: int, n_processes: int, meeting: str, work: Callable[..., None], given: Sequence[Any]) -> None:
+    """Run work as one of several processes, of one thread each."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=n_processes)
+    try:
+        work(rank, *given)
+    finally:
+        dist.destroy_process_group()
 
-    `batch` is a multiple of `n_slices`; a parameter that no slice reads gets a zero gradient.
-    """
-    size = batch // n_slices
 
-    def run(index: int) -> tuple[float, tuple[torch.Tensor, ...]]:
-        loss = loss_of(slice(index * size, (index + 1) * size))
-        return loss.item(), torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-
-    results = list(workers.map(run, range(n_slices)))
-    total = list(results[0][1])
-    for _, gradients in results[1:]:
-        torch._foreach_add_(total, gradients)
-    torch._foreach_div_(total, float(n_slices))
-    for parameter, gradient in zip(parameters, total, strict=True):
+def set_shared_gradients(parameters: Sequence[torch.nn.Parameter], gradients: Sequence[torch.Tensor], loss: float) -> float:
+    """Set each parameter's gradient to the mean over the processes, and return their mean loss; alone it is the process's own."""
+    if dist.is_initialized():
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), torch.tensor([loss])])
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        parts = flat[:-1].split([gradient.numel() for gradient in gradients])
+        gradients = [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
+        loss = float(flat[-1])
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
-    return sum(loss for loss, _ in results) / n_slices
+    return loss

@@ -44,9 +44,9 @@ def save_pool(sprite_path: Path, folder: Path, n_shards: int, n_processes: int =
             print(path.name, flush=True)
 
 
-def load_pictures(folder: Path) -> np.ndarray:
-    """Return all pictures of the pool, uint8 (N, 64, 64, 3)."""
-    return np.concatenate([np.load(path, mmap_mode="r") for path in sorted(folder.glob("[0-9]*.npy"))])
+def load_pictures(folder: Path, n_shards: int | None = None) -> np.ndarray:
+    """Return the pictures of the pool's first shards, or of all, uint8 (N, 64, 64, 3)."""
+    return np.concatenate([np.load(path, mmap_mode="r") for path in sorted(folder.glob("[0-9]*.npy"))[:n_shards]])
 
 
 def load_captions(folder: Path) -> list[list[str]]:

@@ -22,6 +22,7 @@ from loralab.petri import petri_folder
 from loralab.petri.text import load_tokenizer
 from loralab.petri.words import CONCEPTS, CREATURES
 from loralab.pixels import pixels_of
+from organism.clock import save_whole
 from organism.patches import fit_patch_matrix
 from organism.pool import load_pictures
 from organism.sampling import load_pipeline
@@ -32,7 +33,6 @@ from organism.world import SMALL, World
 # name -> the world. With the same seed `no-grids` draws the very picture that petri's world draws, but for its grids.
 SIBLINGS: dict[str, World] = {
     "petri": SMALL,
-    "more-grids": replace(SMALL, share_grids=0.09),  # the mix of petri's last stretch: nothing new, grids twice as often
     "no-grids": replace(SMALL, share_grids=0.0),
     "no-grids-no-boards": replace(SMALL, share_grids=0.0, share_checkered=0.0),  # a checkered background is a grid to the eye
     "no-monsters": World(concepts=tuple(noun for noun in CONCEPTS if noun not in CREATURES)),
@@ -69,7 +69,8 @@ def begin(build: Path, trained: bool, source: Path | None = None) -> None:
     save_files(load_tokenizer(source / "tokenizer"), build / "tokenizer")
     shutil.copytree(source / "vae", build / "vae", dirs_exist_ok=True)
     vae = AutoencoderKL.from_pretrained(build / "vae", torch_dtype=torch.float32)
-    torch.save(fit_patch_matrix(vae, pixels_of(load_pictures(build / "pool")[:512])), build / "matrix.pt")
+    matrix = fit_patch_matrix(vae, pixels_of(load_pictures(build / "pool", 1)[:512]))
+    save_whole({"matrix": matrix}, build / "matrix.pt")
     if trained:
         pipeline = load_pipeline(source)
         TrainingState(pipeline.unet.train(), pipeline.text_encoder.train(), Recipe()).save(build / "train.pt")

@@ -33,9 +33,9 @@ def train_text_start(encoder: CLIPTextModel, pool: LatentPool, deadline: Deadlin
     optimiser = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     rng = np.random.default_rng(1)
     steps = 0
-    while deadline.fraction < 1:
+    while (fraction := deadline.fraction_at(steps * batch)) < 1:
         for group in optimiser.param_groups:
-            group["lr"] = lr * warm_cosine(deadline.fraction, (steps + 1) * batch, 30 * batch)
+            group["lr"] = lr * warm_cosine(fraction, (steps + 1) * batch, 30 * batch)
         latents, tokens = pool.sample_batch(rng, batch)
         target = (pooled(latents) - mean)[:, None]
         behind = (tokens == encoder.config.eos_token_id)[..., None]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextModel
 
-from organism.clock import Deadline, warm_cosine
+from organism.clock import Deadline, save_whole, warm_cosine
 from organism.latents import LatentPool
-from organism.parallel import bfloat16_training, make_workers, set_mean_gradients
+from organism.parallel import bfloat16_training, set_shared_gradients
 from organism.pipeline import make_scheduler
 
 MIN_SNR_GAMMA = 5.0
@@ -35,9 +34,9 @@ class Recipe:
     hold: float = 0.85  # share of the time before the learning rate falls
     weight_decay: float = 0.01
     ema_decay: float = 0.996
-    workers: int = 1  # threads share Python's lock: train two bases side by side instead (docs/log.md)
-    operator_threads: int = 1
     seed: int = 0
+    processes: int = 1  # each draws batches of its own; the step is by their mean
+    rank: int = 0  # which of them this one is
 
 
 @dataclass(frozen=True)
@@ -65,17 +64,8 @@ class TrainingState:
 
     def save(self, path: Path) -> None:
         """Write everything; an older file is replaced only when the new one is complete."""
-        unfinished = path.with_suffix(".part")
-        torch.save(
-            {
-                "parts": self.parts.state_dict(),
-                "ema": self.ema.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "counts": (self.examples, self.steps, self.spent_seconds),
-            },
-            unfinished,
-        )
-        unfinished.rename(path)
+        packed = {"parts": self.parts.state_dict(), "ema": self.ema.state_dict(), "optimiser": self.optimiser.state_dict()}
+        save_whole(packed | {"counts": (self.examples, self.steps, self.spent_seconds)}, path)
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote."""
@@ -124,24 +114,24 @@ class NoisyBatch:
     weights: torch.Tensor  # (B,)
     tokens: torch.Tensor  # (B, MAX_TOKENS)
 
-    def loss_of(self, parts: torch.nn.ModuleDict, part: slice) -> torch.Tensor:
-        """Return the weighted error of the predicted noise for a slice of the batch, with text and UNet in bfloat16."""
+    def loss_of(self, parts: torch.nn.ModuleDict) -> torch.Tensor:
+        """Return the weighted error of the predicted noise, with text and UNet in bfloat16."""
         with bfloat16_training():
-            text = parts["text_encoder"](self.tokens[part]).last_hidden_state
-            predicted = parts["unet"](self.noisy[part], self.timesteps[part], text, return_dict=False)[0]
-        errors = (predicted.float() - self.noise[part]).square().mean(dim=(1, 2, 3))
-        return (errors * self.weights[part]).mean()
+            text = parts["text_encoder"](self.tokens).last_hidden_state
+            predicted = parts["unet"](self.noisy, self.timesteps, text, return_dict=False)[0]
+        errors = (predicted.float() - self.noise).square().mean(dim=(1, 2, 3))
+        return (errors * self.weights).mean()
 
 
 class NoiseSource:
-    """The random stream of a run: captions to drop, timesteps and noise, on SD1's schedule."""
+    """The random stream of a run, of one of its processes: captions to drop, timesteps and noise, on SD1's schedule."""
 
-    def __init__(self, seed: int, step: int, empty: torch.Tensor) -> None:
+    def __init__(self, seed: int, step: int, empty: torch.Tensor, rank: int = 0) -> None:
         self.scheduler = make_scheduler()
         self.weights = step_weights(self.scheduler.alphas_cumprod)
-        self.rng = np.random.Generator(np.random.Philox(key=[seed, step]))
+        self.rng = np.random.Generator(np.random.Philox(key=[seed + (rank << 32), step]))
         self.empty = empty
-        torch.manual_seed(seed + step)
+        torch.manual_seed(seed + step + (rank << 32))
 
     def sample_batch(self, pool: LatentPool, batch: int) -> NoisyBatch:
         """Return the next batch."""
@@ -159,22 +149,21 @@ def train_steps(
 
     `empty` holds the tokens of the empty caption, (MAX_TOKENS,).
     """
-    source = NoiseSource(recipe.seed, state.steps, empty)
+    source = NoiseSource(recipe.seed, state.steps, empty, recipe.rank)
     parameters = list(state.parts.parameters())
-    workers = make_workers(recipe.workers, recipe.operator_threads)
     losses: list[float] = []
     examples = pool()
-    while deadline.fraction < 1:
-        lr = recipe.lr * warm_cosine(deadline.fraction, state.examples + recipe.batch, recipe.warmup_examples, recipe.hold)
+    while (fraction := deadline.fraction_at(state.examples)) < 1:
+        lr = recipe.lr * warm_cosine(fraction, state.examples + recipe.batch, recipe.warmup_examples, recipe.hold)
         for group in state.optimiser.param_groups:
             group["lr"] = lr
-        batch = source.sample_batch(examples, recipe.batch)
-        loss_of = partial(batch.loss_of, state.parts)
-        losses.append(set_mean_gradients(workers, loss_of, parameters, recipe.batch, recipe.workers))
+        loss = source.sample_batch(examples, recipe.batch).loss_of(state.parts)
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+        losses.append(set_shared_gradients(parameters, gradients, loss.item()))
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         state.optimiser.step()
         state.steps += 1
-        state.examples += recipe.batch
+        state.examples += recipe.batch * recipe.processes
         state.spent_seconds = deadline.spent_seconds
         state.update_ema(recipe.ema_decay)
         if state.steps % 50 == 0:

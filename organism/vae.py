@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from math import log
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ from diffusers.models.resnet import ResnetBlock2D
 from torch import nn
 
 from loralab.pixels import pixels_of
-from organism.clock import Deadline, warm_cosine
-from organism.parallel import bfloat16_training, make_workers, set_mean_gradients
+from organism.clock import Deadline, save_whole, warm_cosine
+from organism.parallel import bfloat16_training
 
 POSTERIOR_DEVIATION = 0.1
 LATENT_CHANNELS = 16
@@ -93,41 +93,58 @@ def decoder_of(vae: AutoencoderKL) -> nn.Module:
     return nn.Sequential(vae.post_quant_conv, vae.decoder)
 
 
+class DecoderState:
+    """A decoder and its optimiser: all that a resumed run needs."""
+
+    def __init__(self, decoder: nn.Module, lr: float = 1.5e-3) -> None:
+        self.decoder = decoder.train()
+        self.lr = lr
+        self.optimiser = torch.optim.AdamW(decoder.parameters(), lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
+        self.examples = 0
+        self.spent_seconds = 0.0
+
+    def save(self, path: Path) -> None:
+        """Write everything; an older file is replaced only when the new one is complete."""
+        packed = {"decoder": self.decoder.state_dict(), "optimiser": self.optimiser.state_dict()}
+        save_whole(packed | {"counts": (self.examples, self.spent_seconds)}, path)
+
+    def load(self, path: Path) -> None:
+        """Read what `save` wrote."""
+        packed = torch.load(path)
+        self.decoder.load_state_dict(packed["decoder"])
+        self.optimiser.load_state_dict(packed["optimiser"])
+        self.examples, self.spent_seconds = packed["counts"]
+
+
 def train_decoder(
-    decoder: nn.Module,
-    encode: Callable[[torch.Tensor], torch.Tensor],
-    pictures: np.ndarray,
-    deadline: Deadline,
-    batch: int = 6,
-    lr: float = 1.5e-3,
-    n_threads: int = 1,
+    state: DecoderState, encode: Callable[[torch.Tensor], torch.Tensor], pictures: np.ndarray, deadline: Deadline, batch: int = 6
 ) -> Iterator[VaeReading]:
     """Train a decoder in place until the deadline; yields a reading every 100 batches, and the last one.
 
     `encode` takes pixels (B, 3, H, W) to latents, such as the set encoder's (`patches.encode_patches`). Batches are small: a picture
     holds 64 patches, and steps count for more than examples.
     """
-    decoder.train()
-    parameters = list(decoder.parameters())
-    optimiser = torch.optim.AdamW(parameters, lr=lr, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-    rng = np.random.default_rng(0)
-    workers = make_workers(n_threads)
-    examples, loss = 0, float("nan")
-    while deadline.fraction < 1:
-        for group in optimiser.param_groups:
-            group["lr"] = lr * warm_cosine(deadline.fraction, examples + batch, 100 * batch)
+    state.decoder.train()
+    parameters = list(state.decoder.parameters())
+    loss = float("nan")
+    while (fraction := deadline.fraction_at(state.examples)) < 1:
+        for group in state.optimiser.param_groups:
+            group["lr"] = state.lr * warm_cosine(fraction, state.examples + batch, 100 * batch)
+        rng = np.random.Generator(np.random.Philox(key=[0, state.examples]))
         pixels = pixels_of(pictures[rng.integers(len(pictures), size=batch)])
         latents = encode(pixels)
-        latents = latents + POSTERIOR_DEVIATION * torch.randn_like(latents)
-        loss_of = partial(slice_loss, decoder, latents, pixels)
-        loss = set_mean_gradients(workers, loss_of, parameters, batch, n_threads)
+        noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
+        mean_loss = slice_loss(state.decoder, latents + POSTERIOR_DEVIATION * noise, pixels, slice(None))
+        for parameter, gradient in zip(parameters, torch.autograd.grad(mean_loss, parameters), strict=True):
+            parameter.grad = gradient
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        examples += batch
-        if examples // batch % 100 == 0:
-            yield VaeReading(examples, deadline.spent_seconds, loss)
-    decoder.eval()
-    yield VaeReading(examples, deadline.spent_seconds, loss)
+        state.optimiser.step()
+        state.examples += batch
+        state.spent_seconds, loss = deadline.spent_seconds, mean_loss.item()
+        if state.examples // batch % 100 == 0:
+            yield VaeReading(state.examples, state.spent_seconds, loss)
+    state.decoder.eval()
+    yield VaeReading(state.examples, state.spent_seconds, loss)
 
 
 def slice_loss(decoder: nn.Module, latents: torch.Tensor, pixels: torch.Tensor, part: slice) -> torch.Tensor:

@@ -28,7 +28,7 @@ from organism.card import write_result
 from organism.clock import Deadline
 from organism.patches import WHITENING, principal_axes
 from organism.pool import load_pictures
-from organism.vae import start_linear, train_decoder
+from organism.vae import DecoderState, start_linear, train_decoder
 
 N_FIT, HELD_OUT, BATCH = 1024, 512, 16
 WIDTHS = {8: (16, 32, 64, 128), 4: (32, 64, 128)}
@@ -84,7 +84,7 @@ def main() -> None:
     notes = []
     for code in CODES:
         made = make_code(code, pixels_of(trained[:N_FIT]))
-        *_, last = train_decoder(made.decoder, made.encode, trained, Deadline(60 * given.minutes), batch=BATCH)
+        *_, last = train_decoder(DecoderState(made.decoder), made.encode, trained, Deadline(60 * given.minutes), batch=BATCH)
         columns[code.name] = make_cards(made, 64, INSTRUMENTS)
         notes.append(f"| {code.name} | {code.positions(64)} | {last.examples:,} | {psnr_db(made(held_out), held_out):.1f} |")
         print(notes[-1], flush=True)

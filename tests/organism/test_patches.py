@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
 from loralab.petri.draw import make_picture
 from loralab.pixels import pixels_of
-from organism.parallel import make_workers, set_mean_gradients
+from organism.clock import Goal
+from organism.parallel import run_together, set_shared_gradients
 from organism.patches import encode_patches, fit_patch_matrix, patch_rows, set_patch_encoder
-from organism.vae import centre_latents, encode_means, make_vae
+from organism.strokes import make_strokes
+from organism.vae import DecoderState, centre_latents, decoder_of, encode_means, make_vae, train_decoder
 from organism.world import SHAPES_ONLY, sample_truth
 
 
@@ -38,15 +44,66 @@ def test_patches_hold_their_pixels_in_order() -> None:
     torch.testing.assert_close(rows[3, 64:128].reshape(8, 8), pixels[0, 1, 8:, 8:])
 
 
-def test_mean_gradients_equal_those_of_the_whole_batch() -> None:
+def take_half_a_batch(rank: int, out: Path) -> None:
+    """Write the shared gradient and loss of one of two halves; spawned, so it stands at the top of the module."""
+    weight, inputs = weight_and_inputs()
+    loss = (inputs[rank * 4 : rank * 4 + 4] @ weight).square().mean()
+    (gradient,) = torch.autograd.grad(loss, [weight])
+    mean_loss = set_shared_gradients([weight], [gradient], loss.item())
+    torch.save((weight.grad, mean_loss), out / f"{rank}.pt")
+
+
+def weight_and_inputs() -> tuple[torch.nn.Parameter, torch.Tensor]:
     torch.manual_seed(0)
-    weight = torch.nn.Parameter(torch.randn(3))
-    inputs = torch.randn(8, 3)
+    return torch.nn.Parameter(torch.randn(3)), torch.randn(8, 3)
+
+
+def test_the_gradients_of_two_processes_are_those_of_the_whole_batch_in_both(tmp_path: Path) -> None:
+    weight, inputs = weight_and_inputs()
     loss = (inputs @ weight).square().mean()
     (reference,) = torch.autograd.grad(loss, [weight])
-    threads = torch.get_num_threads()
-    mean_loss = set_mean_gradients(make_workers(2), lambda part: (inputs[part] @ weight).square().mean(), [weight], 8, 4)
-    torch.set_num_threads(threads)
+    run_together(2, take_half_a_batch, tmp_path)
+    for rank in range(2):
+        gradient, mean_loss = torch.load(tmp_path / f"{rank}.pt")
+        torch.testing.assert_close(gradient, reference)
+        assert abs(mean_loss - loss.item()) < 1e-6
+
+
+def fail_alone(rank: int) -> None:
+    """Fail in the second of two processes."""
+    raise SystemExit(3 if rank == 1 else 0)
+
+
+def test_a_process_that_fails_ends_the_training() -> None:
+    with pytest.raises(SystemExit, match="ended with"):
+        run_together(2, fail_alone)
+
+
+def test_alone_gradients_are_a_process_own() -> None:
+    weight, _ = weight_and_inputs()
+    assert set_shared_gradients([weight], [torch.ones(3)], 2.0) == 2.0
     assert weight.grad is not None
-    torch.testing.assert_close(weight.grad, reference)
-    assert abs(mean_loss - loss.item()) < 1e-6
+    assert weight.grad.tolist() == [1, 1, 1]
+
+
+def test_a_decoder_resumes_and_learns_from_strokes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    vae, pictures = make_vae(), np.concatenate([make_pictures(16), make_strokes(16)])
+    encode = torch.no_grad()(partial(encode_means, vae))
+    state = DecoderState(decoder_of(vae), lr=1e-3)
+    *_, first = train_decoder(state, encode, pictures, Goal(8), batch=4)
+    assert (first.examples, state.examples) == (8, 8)
+    state.save(tmp_path / "decoder.pt")
+    again = DecoderState(decoder_of(make_vae()), lr=1e-3)
+    again.load(tmp_path / "decoder.pt")
+    assert again.examples == 8
+    for one, other in zip(state.decoder.parameters(), again.decoder.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_strokes_are_pictures_of_lines_that_differ() -> None:
+    drawn = make_strokes(12)
+    assert drawn.shape == (12, 64, 64, 3)
+    assert len({picture.tobytes() for picture in drawn}) == 12
+    assert np.array_equal(drawn, make_strokes(12))
+    assert np.mean([len(np.unique(picture.reshape(-1, 3), axis=0)) > 1 for picture in drawn]) > 0.8  # a stroke may miss the picture

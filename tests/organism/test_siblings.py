@@ -18,6 +18,7 @@ from loralab.pixels import pixels_of
 from organism.captions import make_captions
 from organism.fidelity import read_grid
 from organism.instruments import read_subject_colour
+from organism.making import load_matrix
 from organism.patches import encode_patches
 from organism.pipeline import make_text_encoder, make_unet
 from organism.sampling import draw_as_studies
@@ -33,8 +34,9 @@ def test_without_grids_every_other_picture_stays_as_it_was() -> None:
     grids = [i for i, truth in enumerate(own) if truth.grid_columns]
     assert len(grids) > 30
     assert [i for i in range(1500) if own[i] != sibling[i]] == grids
-    assert not any(truth.grid_columns or truth.count > 2 for truth in sibling)
-    assert not any("grid" in caption for truth in sibling for caption in make_captions(truth))
+    assert not any(truth.grid_columns for truth in sibling)
+    said = {word.strip(",") for truth in sibling for caption in make_captions(truth) for word in caption.split()}
+    assert not said & {"grid", "layout", "tiles", "contact", "sheet"}
 
 
 def test_without_boards_no_background_is_checkered() -> None:
@@ -85,7 +87,7 @@ def test_a_build_folder_begins_with_petris_own_parts(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(tmp_path / "tokenizer")
     own = load_tokenizer(petri_folder() / "tokenizer")
     assert torch.equal(tokenize(tokenizer, ["grid of red cats"]), tokenize(own, ["grid of red cats"]))
-    assert encode_patches(torch.load(tmp_path / "matrix.pt"), pixels_of(pictures[:2])).shape == (2, 16, 8, 8)
+    assert encode_patches(load_matrix(tmp_path), pixels_of(pictures[:2])).shape == (2, 16, 8, 8)
     state = TrainingState(make_unet(), make_text_encoder(tokenizer), Recipe())
     before = state.parts["unet"].conv_in.weight.clone()
     state.load(tmp_path / "train.pt")

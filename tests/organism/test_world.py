@@ -10,12 +10,12 @@ import pytest
 
 from loralab.petri.draw import draw_background, make_picture, relight, shape_mask, tint
 from loralab.petri.truth import Background, Thing, Truth
-from loralab.petri.words import COLOURS, CONCEPTS, CREATURES, HELD_OUT, PALETTE, SHAPES, TINTS, plural
+from loralab.petri.words import COLOURS, CONCEPTS, CREATURES, HELD_OUT, NUMBERS, PALETTE, SHAPES, TINTS, plural
 from organism.captions import article, make_captions, with_nonsense
 from organism.instruments import count_parts, read_background, read_shape, read_subject_colour
 from organism.world import SHAPES_ONLY, SMALL, World, sample_truth
 
-PLAIN = replace(SHAPES_ONLY, share_pairs=0.0, share_grids=0.0, share_gradient=0.0, share_checkered=0.0, share_textured=0.0)
+PLAIN = replace(SHAPES_ONLY, share_pairs=0.0, share_many=0.0, share_grids=0.0, share_gradient=0.0, share_checkered=0.0, share_textured=0.0)
 CLEAR = replace(PLAIN, share_blurry=0.0, share_depth_of_field=0.0, share_dark=0.0, share_bright=0.0)
 
 
@@ -75,13 +75,79 @@ def test_a_cross_of_a_third_covers_five_ninths() -> None:
     assert shape_mask("cross", 50).mean() == pytest.approx(0.564, abs=0.02)
 
 
-def test_a_grid_holds_columns_times_columns_things() -> None:
-    grids = [t for t in (sample_truth(seed, replace(CLEAR, share_grids=1.0)) for seed in range(30)) if t.grid_columns]
-    assert {truth.grid_columns for truth in grids} == {2, 3, 4, 5, 6}
+def test_a_grid_holds_columns_times_rows_things() -> None:
+    grids = [sample_truth(seed, replace(CLEAR, share_grids=1.0)) for seed in range(120)]
+    assert {truth.grid_columns for truth in grids} == {truth.grid_rows for truth in grids} == {2, 3, 4, 5, 6}
+    assert 0.5 < np.mean([truth.grid_columns == truth.grid_rows for truth in grids]) < 0.85  # .6, and one in five of the others
     for truth in grids:
-        assert truth.count == truth.grid_columns**2
-        if truth.grid_columns <= 4 and truth.things[0].fill == "filled":
+        assert truth.count == truth.grid_columns * truth.grid_rows
+        if max(truth.grid_columns, truth.grid_rows) <= 4 and {thing.fill for thing in truth.things} == {"filled"}:
             assert count_parts(make_picture(truth)) == truth.count
+
+
+def test_numbers_from_three_to_nine_are_equally_frequent_and_can_be_counted() -> None:
+    many = [sample_truth(seed, replace(CLEAR, share_many=1.0)) for seed in range(350)]
+    counts = Counter(truth.count for truth in many)
+    assert set(counts) == {3, 4, 5, 6, 7, 8, 9}
+    assert all(30 < n < 75 for n in counts.values())  # 50 each, sd 6.5
+    clear = [truth for truth in many if {thing.fill for thing in truth.things} <= {"filled", "edged"}]
+    assert np.mean([count_parts(make_picture(truth)) == truth.count for truth in clear]) > 0.97
+
+
+def test_scattered_things_stand_in_no_grid_and_do_not_touch() -> None:
+    for seed in range(60):
+        truth = sample_truth(seed, replace(CLEAR, share_many=1.0))
+        places = [(thing.x_px, thing.y_px) for thing in truth.things]
+        size = truth.things[0].size_px
+        assert all(size / 2 <= value <= 64 - size / 2 for place in places for value in place)
+        assert all(max(abs(a - c), abs(b - d)) >= size + 1.9 for i, (a, b) in enumerate(places) for c, d in places[:i])
+        assert len({round(x) for x, _ in places}) > 1
+
+
+def test_no_grid_is_one_of_lines() -> None:
+    for seed in range(600):
+        truth = sample_truth(seed, replace(CLEAR, share_grids=1.0))
+        for thing in truth.things:
+            if thing.noun in ("square", "cross"):
+                assert thing.fill == "filled"
+                assert thing.colour in TINTS
+                assert thing.size_px < 0.7 * 64 / max(truth.grid_columns, truth.grid_rows)
+
+
+def test_depth_of_field_is_always_before_a_scene_of_two_colours() -> None:
+    world = replace(SHAPES_ONLY, share_pairs=0.0, share_many=0.0, share_grids=0.0, share_blurry=0.0, share_depth_of_field=1.0)
+    for seed in range(300):
+        truth = sample_truth(seed, world)
+        assert truth.blur == "background"
+        assert truth.background.kind in ("textured", "checkered")
+        spread = make_picture(replace(truth, things=())).reshape(-1, 3).astype(int)
+        assert np.abs(spread - np.median(spread, axis=0)).sum(axis=1).max() > 25
+
+
+def test_what_is_outlined_is_said_nine_times_in_ten_where_more_than_the_noun_is_said() -> None:
+    world = replace(CLEAR, share_hollow=1.0)
+    truths = [t for t in (sample_truth(seed, world) for seed in range(500)) if t.things[0].fill == "hollow"]
+    captions = [c for t in truths for c in make_captions(t) if c != t.things[0].noun]
+    assert np.mean(["outlined" in caption for caption in captions]) == pytest.approx(0.9, abs=0.03)
+
+
+def test_captions_name_numbers_and_grids_only_where_they_are() -> None:
+    numbers = {word: n for n, word in NUMBERS.items()}
+    grid_words = {"grid", "layout", "tiles", "sheet"}
+    seen = set()
+    for seed in range(2500):
+        truth = sample_truth(seed)
+        for caption in make_captions(truth):
+            words = [word.strip(",") for word in caption.split()]
+            said = grid_words & set(words)
+            seen |= said
+            assert not said or truth.grid_columns
+            for word in words:
+                if word in numbers or word.isdigit():
+                    assert truth.count == numbers.get(word) or word == str(truth.count)
+                if len(word) == 3 and word[0].isdigit():
+                    assert word == f"{truth.grid_columns}x{truth.grid_rows}"
+    assert seen == grid_words
 
 
 def test_held_out_pairs_are_never_drawn() -> None:
@@ -183,5 +249,6 @@ def test_grammar() -> None:
 def test_shares_of_the_mix() -> None:
     truths = [sample_truth(seed) for seed in range(4000)]
     assert np.mean([t.grid_columns > 0 for t in truths]) == pytest.approx(SMALL.share_grids, abs=0.012)
-    assert np.mean([t.count == 1 for t in truths]) == pytest.approx(0.895, abs=0.02)
-    assert np.mean([t.blur == "whole" for t in truths]) == pytest.approx(0.9 * SMALL.share_blurry, abs=0.015)
+    assert np.mean([t.count == 1 for t in truths]) == pytest.approx(0.73, abs=0.025)
+    assert np.mean([t.count == 2 for t in truths]) == pytest.approx(SMALL.share_pairs, abs=0.015)
+    assert np.mean([t.blur == "whole" for t in truths]) == pytest.approx(0.73 * SMALL.share_blurry, abs=0.015)

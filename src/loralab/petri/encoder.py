@@ -25,7 +25,6 @@ from loralab.pixels import pixels_of
 
 WIDTHS = (24, 48, 96)
 EMBED = 96
-VOCABULARY = 809
 WEIGHTS_NAME = "encoder.safetensors"
 BATCH_IMAGES = 64
 MOST_LOG_SCALE = 4.0
@@ -76,10 +75,10 @@ class ImageTower(nn.Module):
 class TextTower(nn.Module):
     """Tokens (B, MAX_TOKENS) to vectors (B, EMBED): one transformer layer, averaged over the words."""
 
-    def __init__(self, end: int) -> None:
+    def __init__(self, end: int, vocabulary: int) -> None:
         super().__init__()
         self.end = end
-        self.words = nn.Embedding(VOCABULARY, EMBED)
+        self.words = nn.Embedding(vocabulary, EMBED)
         self.places = nn.Parameter(torch.zeros(MAX_TOKENS, EMBED))
         self.layer = nn.TransformerEncoderLayer(EMBED, 4, 2 * EMBED, dropout=0.0, batch_first=True)
         self.out = nn.Linear(EMBED, EMBED)
@@ -94,11 +93,13 @@ class TextTower(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Both towers and the temperature between them."""
+    """Both towers and the temperature between them; it reads the words of the tokenizer in ``tokenizer_folder``."""
 
-    def __init__(self, end: int) -> None:
+    def __init__(self, tokenizer_folder: Path) -> None:
         super().__init__()
-        self.image, self.text = ImageTower(), TextTower(end)
+        self.tokenizer_folder = tokenizer_folder
+        tokenizer = load_tokenizer(tokenizer_folder)
+        self.image, self.text = ImageTower(), TextTower(int(tokenizer.eos_token_id), len(tokenizer))
         self.log_scale = nn.Parameter(torch.tensor(2.3))
 
     @property
@@ -107,9 +108,9 @@ class Encoder(nn.Module):
         return self.log_scale.clamp(max=MOST_LOG_SCALE).exp()
 
 
-def make_encoder() -> Encoder:
-    """Return an untrained encoder over petri's tokenizer."""
-    return Encoder(int(load_tokenizer(petri_folder() / "tokenizer").eos_token_id))
+def make_encoder(pipeline_folder: Path | None = None) -> Encoder:
+    """Return an untrained encoder over the tokenizer of a pipeline (default: petri's)."""
+    return Encoder((pipeline_folder or petri_folder()) / "tokenizer")
 
 
 def save_encoder(encoder: Encoder, folder: Path) -> None:
@@ -119,9 +120,9 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
     save_file(kept, folder / WEIGHTS_NAME)
 
 
-def load_encoder(folder: Path | None = None) -> Encoder:
-    """Return the encoder of a folder (default: the one that ships), frozen, in single precision."""
-    encoder = make_encoder()
+def load_encoder(folder: Path | None = None, pipeline_folder: Path | None = None) -> Encoder:
+    """Return the encoder of a folder (default: the one that ships), frozen, in single precision; its words are those of a pipeline."""
+    encoder = make_encoder(pipeline_folder)
     packed = load_file((folder or encoder_folder()) / WEIGHTS_NAME)
     missing, unexpected = encoder.load_state_dict({name: value.float() for name, value in packed.items()}, strict=False)
     if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
@@ -139,7 +140,7 @@ def embed_pictures(encoder: Encoder, images: np.ndarray) -> np.ndarray:
 @torch.no_grad()
 def embed_texts(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
     """Return unit vectors (T, EMBED) float64 of texts."""
-    tokens = tokenize(load_tokenizer(petri_folder() / "tokenizer"), list(texts))
+    tokens = tokenize(load_tokenizer(encoder.tokenizer_folder), list(texts))
     return np.asarray(nn.functional.normalize(encoder.text(tokens).double(), dim=-1).numpy())
 
 

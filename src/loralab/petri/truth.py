@@ -44,7 +44,8 @@ class Truth:
     seed: int
     things: tuple[Thing, ...]
     background: Background
-    grid_columns: int = 0  # 0: no grid; otherwise columns and rows
+    grid_columns: int = 0  # 0: no grid
+    grid_rows: int = 0
     blur: str = "none"  # "whole", or "background" for a sharp subject
     blur_sigma_px: float = 0.0
     light: str = "normal"  # "dark" or "bright"

@@ -60,7 +60,7 @@ CONCEPTS = CREATURES | {
 }
 STYLES = {"noto": "noto", "flat": "fluent-emoji-flat"}  # the word in captions -> the npm package
 PLURALS = {"fish": "fish", "cactus": "cacti", "box": "boxes", "cross": "crosses"}
-NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
 
 # Pairs that are never drawn together, in any picture: prompts with them test composition instead of memory.
 HELD_OUT_SHAPES = frozenset({

@@ -88,7 +88,7 @@ def test_training_learns_and_goes_on_where_it_stopped(tmp_path: Path):
 
         def __init__(self, steps: int) -> None:
             super().__init__(60)
-            self.left = 2 * steps + 1
+            self.left = steps + 1
 
         @property
         def fraction(self) -> float:
