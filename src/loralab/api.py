@@ -158,7 +158,12 @@ def load_study(
         if isinstance(study, Mapping):
             draft = draft_text(_written(_with_generated(study, generators or {}, _lab(lab))), Path(folder).resolve(), preset)
         elif generators:
-            raise lab_error("spec", "generators beside a study file", "the study as dictionaries", "a file can name what ships alone")
+            raise lab_error(
+                "spec",
+                "generators together with a study file",
+                "the study as a dictionary",
+                "a study file can use only the generators that ship with loralab",
+            )
         else:
             path = Path(study)
             shipped = shipped_file(str(study)) if not path.suffix and not path.exists() else None
@@ -268,7 +273,7 @@ def _kept(entry: dict[str, Any], generators: Mapping[str, Generator], study: Map
     options = {key: value for key, value in entry.items() if key != "generate"}
     examples = list(generators[name](size_px=size_px, **options))
     if not examples:
-        raise lab_error("data", f"the generator {name!r} returned no example", "at least one")
+        raise lab_error("data", f"the generator {name!r} returned no examples", "at least one")
     digest = hashlib.sha256()
     for example in examples:
         digest.update(f"{example.image.shape}{example.caption}\0".encode() + example.image.tobytes())

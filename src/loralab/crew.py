@@ -215,8 +215,8 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        found = f"a process beside this one ended with code {code}"
-        return lab_error("measurement", found, "an answer", "run the same command again: what was done is kept")
+        found = f"a worker process ended with code {code}"
+        return lab_error("measurement", found, "an answer", "run the same command again: finished work is kept")
 
 
 def _serve() -> None:
@@ -248,7 +248,9 @@ def _pickled(answer: tuple[str, Any]) -> bytes:
     except Exception as error:
         kind, value = answer
         words = "".join(traceback.format_exception(value)) if isinstance(value, BaseException) else f"{type(value).__name__}: {error}"
-        told = lab_error("measurement", f"an answer ({kind}) that cannot be handed over: {words}", "an answer that can be pickled")
+        told = lab_error(
+            "measurement", f"an answer ({kind}) that cannot be passed between processes: {words}", "an answer that can be pickled"
+        )
         return pickle.dumps(("error", told), pickle.HIGHEST_PROTOCOL)
 
 

@@ -76,7 +76,7 @@ def _base_facts() -> dict[str, str]:
     return {
         "threads": str(torch.get_num_threads()),
         "accelerators": ", ".join(map(_device_words, device_names())) or "none that this torch can use",
-        "bfloat16 products": _bfloat16_words(),
+        "bfloat16 arithmetic": _bfloat16_words(),
         "petri": base.fingerprint[:12],
         "petri loads in": f"{loaded - before:.2f} s",
         "petri draws (4 steps) in": f"{drawn - loaded:.2f} s",
@@ -98,7 +98,7 @@ def _bfloat16_words() -> str:
 
     seconds = {dtype: _product_seconds(torch.ones(1024, 1024, dtype=dtype)) for dtype in (torch.float32, torch.bfloat16)}
     ratio = seconds[torch.float32] / seconds[torch.bfloat16]
-    return f"{ratio:.1f} times as fast as float32" + (": `--precision bf16` is worth a try" if ratio > 1.5 else "")
+    return f"{ratio:.1f} times as fast as float32" + (": `--precision bf16` is worth trying" if ratio > 1.5 else "")
 
 
 def _product_seconds(square: torch.Tensor, rounds: int = 5) -> float:

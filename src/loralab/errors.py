@@ -24,7 +24,7 @@ class Problem:
     def __str__(self) -> str:
         head = f"{self.where}: {self.found}" if self.where else self.found
         tail = [f"  expected: {self.expected}"] if self.expected else []
-        tail += [f"  do: {self.do}"] if self.do else []
+        tail += [f"  hint: {self.do}"] if self.do else []
         return "\n".join([head, *tail])
 
 

@@ -189,9 +189,9 @@ def _patiently(attempt: Callable[[], None], give_up: Callable[[], bool] = lambda
 def problem_of_name(name: str) -> str:
     """Return why a file or folder of this name could not be made on Windows, or nothing."""
     if name.split(".")[0].rstrip(" ").casefold() in DEVICE_NAMES:
-        return f"Windows keeps the name {name.split('.')[0]!r} for a device"
+        return f"Windows reserves the name {name.split('.')[0]!r} for a device"
     if found := sorted(FORBIDDEN_IN_NAMES & set(name)):
-        return f"Windows allows no {found[0]!r} in names"
+        return f"Windows does not allow {found[0]!r} in names"
     return "Windows drops spaces and dots at the end of names" if name != name.rstrip(" .") else ""
 
 

@@ -150,6 +150,6 @@ def _check_bases(draft: Draft, spec: StudySpec) -> None:
         if reference == "petri" or reference in told or path.is_file() or (path / "model_index.json").is_file():
             continue
         told.add(reference)
-        found = f"the base {reference!r} is a folder without model_index.json" if path.is_dir() else f"no base at {reference!r}"
+        found = f"the base {reference!r} is a folder without model_index.json" if path.is_dir() else f"there is no base at {reference!r}"
         expected = "`petri`, or the path of a diffusers folder or of a .safetensors checkpoint"
-        draft.add(place, found, expected, "a relative path is looked for beside the study file, then here")
+        draft.add(place, found, expected, "a relative path is looked up next to the study file first, then in the current folder")

@@ -18,5 +18,5 @@ class Strict(BaseModel):
         """Refuse true and false where a number is wanted: Python would take them for 1 and 0."""
         wanted = cls.model_fields[str(info.field_name)].annotation if isinstance(value, bool) else None
         if wanted in (int, float, int | None, float | None):
-            raise ValueError(f"a number is wanted, and {str(value).lower()} stands there")
+            raise ValueError(f"expected a number, found {str(value).lower()}")
         return value

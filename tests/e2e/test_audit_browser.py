@@ -40,5 +40,5 @@ def test_the_page_fits_and_is_legible(browser, page: Path, width: int, scheme: s
 def test_what_a_remark_is_about_is_shown_with_its_name(browser, page: Path) -> None:
     show(browser, page, 1280, "light")
     first = browser.execute_script("const r = document.querySelector('.remark'); return [r.querySelector('h3').innerText, r.innerText]")
-    assert first[0].startswith("9 of 10 pictures are of one kind, 1 of another")
+    assert first[0].startswith("9 of 10 pictures are of one kind and 1 of another")
     assert "10_zok/09.png" in first[1]

@@ -91,7 +91,7 @@ def test_a_study_leaves_verdicts_readings_loras_datasets_and_a_report(finished: 
     assert "Is grey learned?" in page
     assert "Effect over step" in page
     assert "pixel for pixel, for 2 of 2 LoRAs" in page
-    assert "first run of this question" in page
+    assert "first version of this study" in page
     assert str(finished) not in page
 
 

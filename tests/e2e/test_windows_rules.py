@@ -43,4 +43,4 @@ def test_a_readings_file_that_a_spreadsheet_holds_is_named(
     (tmp_path / "readings.parquet").write_bytes(b"old")
     with (tmp_path / "readings.parquet").open("rb"):
         assert loralab("demo", "--smoke", "--lab", tmp_path / "lab") == 1
-    assert "another program holds it open" in capsys.readouterr().err
+    assert "another program has it open" in capsys.readouterr().err

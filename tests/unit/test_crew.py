@@ -139,7 +139,7 @@ def test_a_generator_that_is_given_up_unread_leaves_the_crew_whole():
 
 def test_an_answer_that_cannot_be_pickled_is_an_error_and_ends_no_process():
     with crew_of(2) as crew:
-        with crew.results(threading.Lock, [()]) as found, pytest.raises(LabError, match="cannot be handed over"):
+        with crew.results(threading.Lock, [()]) as found, pytest.raises(LabError, match="cannot be passed between processes"):
             next(found)
         with crew.results(math.sqrt, [(4,)] * 4) as found:
             assert list(found) == [2] * 4
@@ -161,4 +161,4 @@ def test_files_of_the_folder_that_one_works_in_are_not_run(tmp_path: Path, monke
 def test_an_error_of_the_lab_comes_through_a_pickle():
     error = pickle.loads(pickle.dumps(lab_error("data", "a", "b", "c", "d")))
     assert isinstance(error, LabError)
-    assert (error.kind, str(error), error.exit_code) == ("data", "d: a\n  expected: b\n  do: c", 2)
+    assert (error.kind, str(error), error.exit_code) == ("data", "d: a\n  expected: b\n  hint: c", 2)

@@ -102,7 +102,7 @@ def test_a_file_that_a_scanner_holds_for_a_moment_is_waited_for(windows: None, t
 def test_a_file_that_stays_open_is_named_and_keeps_its_old_bytes(windows: None, tmp_path: Path):
     path = tmp_path / "verdicts.json"
     write_atomically(path, b"old")
-    with path.open("rb"), pytest.raises(LabError, match="another program holds it open"):
+    with path.open("rb"), pytest.raises(LabError, match="another program has it open"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [item.name for item in tmp_path.iterdir()] == ["verdicts.json"]

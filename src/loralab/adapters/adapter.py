@@ -46,7 +46,9 @@ def make_adapter(base: Base, spec: TrainSpec, seed: int) -> Adapter:
     for path, layer in adapted_layers(base, spec.targets, text_encoder=spec.trains_text).items():
         limit = min(layer.weight.shape[0], layer.weight[0].numel())
         if spec.rank > limit:
-            raise lab_error("spec", f"rank {spec.rank} for {path}, a layer of {list(layer.weight.shape)}", f"a rank of at most {limit}")
+            raise lab_error(
+                "spec", f"rank {spec.rank} for {path}, a layer of shape {list(layer.weight.shape)}", f"a rank of at most {limit}"
+            )
         shape = (spec.rank, *layer.weight.shape[1:])
         bound = 1 / math.sqrt(math.prod(shape[1:]))
         down = (torch.rand(shape, generator=generator) * 2 - 1) * bound

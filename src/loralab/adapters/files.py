@@ -137,7 +137,7 @@ def _check_budget(path: Path, header: Mapping[str, Entry], adapter_bytes: int) -
     file_bytes = sum(entry.stop - entry.start for entry in header.values())
     if max(adapter_bytes, file_bytes) > BUDGET_BYTES:
         found = f"{shown(path.name)} would take {max(adapter_bytes, file_bytes) / 2**30:.1f} GiB"
-        raise lab_error("model", found, f"at most {BUDGET_BYTES / 2**30:.1f} GiB", "resize it to a lower rank")
+        raise lab_error("model", found, f"at most {BUDGET_BYTES / 2**30:.1f} GiB", "reduce its rank with a resize script")
 
 
 def _alpha_and_scale(path: Path, layer: FoundLayer, factors: Mapping[str, torch.Tensor]) -> tuple[float, float]:
@@ -168,8 +168,8 @@ def _check_size(path: Path, layer: FoundLayer, pair: Pair, scale: float) -> None
     down, up = (float(factor.abs().max()) for factor in pair)
     bound = down * up * len(pair[0]) * scale
     if not bound < MAX_CHANGE:
-        found = f"{shown(path.name)}: {shown(layer.name)} would change weights by up to {bound:.1g}"
-        raise lab_error("model", found, "weights of a trained LoRA", "the training that made it diverged")
+        found = f"{shown(path.name)}: {shown(layer.name)} would change the weights by up to {bound:.1g}"
+        raise lab_error("model", found, "weights like those of a trained LoRA", "the training that produced it diverged")
 
 
 def _one_alpha(found: Mapping[str, tuple[Pair, float, float]], rank: int, metadata: Mapping[str, str]) -> Adapter:

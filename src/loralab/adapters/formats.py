@@ -37,13 +37,13 @@ ROLES = {
 #: what cannot be applied as a LoRA, by the end of a name: a file that holds any of these is refused as that
 REFUSED = {
     "a Tucker core of LoKr's first factor": (".lokr_t1",),
-    "changes of biases": (".diff_b",),
-    "changes of normalisation layers": (".w_norm", ".b_norm"),
+    "changes to biases": (".diff_b",),
+    "changes to normalisation layers": (".w_norm", ".b_norm"),
     "OFT on the input side (PEFT's and OneTrainer's)": (".oft_diag", ".oft_r", ".oft_R.weight", ".oft_R.scaled_oft"),
     "a Tucker core of GLoRA": (".bm.weight",),
     "(IA)3 as PEFT writes it": (".ia3_l",),
-    "biases beside a LoRA": (".lora_B.bias", ".lora_up.bias", ".lora_A.bias", ".lora_down.bias"),
-    "changes of a text encoder's embedding table": (".lora_embedding_A", ".lora_embedding_B"),
+    "biases along with a LoRA": (".lora_B.bias", ".lora_up.bias", ".lora_A.bias", ".lora_down.bias"),
+    "changes to a text encoder's embedding table": (".lora_embedding_A", ".lora_embedding_B"),
 }
 #: its stages multiply, and tools weaken each of them: the change is no multiple of the strength
 BUTTERFLY = "BOFT, rotations in several stages,"
@@ -116,7 +116,7 @@ def find_layers(
             continue
         layer = layers.setdefault(names[name], FoundLayer(names[name], name))
         if role in layer.tensors:
-            found = f"{shown(path.name)} has two tensors for one factor: {shown(tensor)}, {shown(layer.tensors[role])}"
+            found = f"{shown(path.name)} has two tensors for the same factor: {shown(tensor)}, {shown(layer.tensors[role])}"
             raise lab_error("model", found, "one of each")
         layer.tensors[role] = tensor
     if strangers:
@@ -161,20 +161,20 @@ def _refuse_other_kinds(path: Path, header: Mapping[str, Entry]) -> None:
     kinds[BUTTERFLY] = [name for name, entry in header.items() if name.endswith(".oft_blocks") and len(entry.shape) == 4]
     for kind, keys in kinds.items():
         if keys:
-            found = f"{shown(path.name)} holds {kind} in {listed(sorted(keys))}"
-            wanted = "LoRA, LoCon, LoHa, LoKr, DoRA, GLoRA, (IA)3, OFT in one stage or differences of weights"
-            problems.append(Problem(found, wanted, "this version cannot apply it; nothing of the file was used"))
+            found = f"{shown(path.name)} contains {kind} in {listed(sorted(keys))}"
+            wanted = "LoRA, LoCon, LoHa, LoKr, DoRA, GLoRA, (IA)3, single-stage OFT or plain weight differences"
+            problems.append(Problem(found, wanted, "this version cannot apply it, so the file was not used at all"))
     if problems:
         raise LabError("model", problems)
 
 
 def _check_whole(path: Path, header: Mapping[str, Entry], layers: Mapping[str, FoundLayer]) -> None:
     if not layers:
-        raise lab_error("model", f"{shown(path.name)} holds no LoRA", "lora_down and lora_up tensors")
+        raise lab_error("model", f"{shown(path.name)} contains no LoRA", "lora_down and lora_up tensors")
     halves = sorted(layer.name for layer in layers.values() if kind_of(frozenset(layer.tensors)) is None)
     if halves:
         has = [name for layer in layers.values() if layer.name == halves[0] for name in layer.tensors.values()]
-        found = f"{shown(path.name)}: half of the pair is missing for {', '.join(shown(name) for name in halves[:5])}"
+        found = f"{shown(path.name)}: one half of the pair is missing for {', '.join(shown(name) for name in halves[:5])}"
         expected = "lora_down and lora_up (or all factors of a LoHa, a LoKr, ...) for each layer"
         raise lab_error("model", f"{found}; there is {listed(sorted(has))}", expected)
     for layer in layers.values():
@@ -212,8 +212,8 @@ def _apply(settings: Settings, layers: Sequence[FoundLayer], prefix: str) -> Non
 def _peft_settings(path: Path) -> Settings:
     config = path.with_name("adapter_config.json")
     if not config.is_file():
-        found = f"{shown(path.name)} is in PEFT's format, and no adapter_config.json lies beside it"
-        raise lab_error("model", found, "both files that save_pretrained writes", "its alpha stands there and nowhere else")
+        found = f"{shown(path.name)} is in PEFT's format, but there is no adapter_config.json next to it"
+        raise lab_error("model", found, "both files that save_pretrained writes", "the alpha is stored only there")
     told = read_small_json(config.resolve() if path.is_symlink() else config)  # beside a link that is followed lies another
     return _settings(told, "adapter_config.json")
 
@@ -228,7 +228,7 @@ def _settings(told: Mapping[str, Any], where: str) -> Settings:
         raise lab_error("model", f"{where} has an alpha of {shown(str(alphas[0]), 40)}", "an alpha above 0 and below a million")
     plain = {pattern.removeprefix("^").removesuffix("$"): float(alpha) for pattern, alpha in patterns.items()}
     if not all(re.fullmatch(r"[\w.]+", pattern) for pattern in plain):  # a stranger's regular expression may run for years
-        raise lab_error("model", f"{where} has a regular expression in alpha_pattern", "ends of layers' names, such as attn1.to_q")
+        raise lab_error("model", f"{where} contains a regular expression in alpha_pattern", "the ends of layer names, such as attn1.to_q")
     return Settings(float(alphas[0]), plain, bool(told.get("use_rslora")))
 
 

@@ -85,7 +85,7 @@ def read_small_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise _unreadable(path, error) from error
     except UnicodeDecodeError as error:
-        raise lab_error("model", f"{shown(path.name)} is no text", "JSON in UTF-8") from error
+        raise lab_error("model", f"{shown(path.name)} is not a text file", "JSON as UTF-8") from error
 
 
 def json_mapping(text: str, name: str) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def json_mapping(text: str, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise lab_error("model", f"{name} cannot be read ({shown(str(error), 100)})", "JSON") from error
     if not isinstance(found, dict):
-        raise lab_error("model", f"{name} holds no mapping", "a JSON object")
+        raise lab_error("model", f"{name} does not contain a JSON object", "a JSON object")
     return found
 
 
@@ -104,9 +104,9 @@ def _size_of(path: Path) -> int:
     name = shown(path.name)
     try:
         if path.is_symlink():
-            raise lab_error("model", f"{name} is a link", "a .safetensors file", "give the path of the file that it points to")
+            raise lab_error("model", f"{name} is a link", "a .safetensors file", "give the path of the file it points to")
         if path.is_dir():
-            raise lab_error("model", f"{name} is a folder", "a .safetensors file", "give the path of the file inside it")
+            raise lab_error("model", f"{name} is a folder", "a .safetensors file", "give the path of a file inside it")
         if not path.is_file():
             raise lab_error("model", f"no LoRA file at {name}", "a .safetensors file")
         return path.stat().st_size
@@ -119,30 +119,30 @@ def _header_text(file: IO[bytes], path: Path, size: int) -> bytes:
     length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
     if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
         if head.startswith(PICKLE_STARTS):
-            found = f"{shown(path.name)} is a pickle, which can run any code when it is opened"
-            raise lab_error("model", found, "safetensors", "ask its author for it")
-        raise _damaged(path, "it is empty" if size == 0 else f"its header would be {length} bytes long, the file has {size}")
+            found = f"{shown(path.name)} is a pickle file, which can run arbitrary code when opened"
+            raise lab_error("model", found, "safetensors", "ask its author for a .safetensors version")
+        raise _damaged(path, "it is empty" if size == 0 else f"its header claims {length} bytes, but the file has only {size}")
     text = file.read(length)
     if len(text) != length:
-        raise _damaged(path, "it became shorter while it was read")
+        raise _damaged(path, "it was truncated while being read")
     return text
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     if len(set(names)) != len(names):
-        raise ValueError("a key stands there twice")
+        raise ValueError("a key appears twice")
     return dict(pairs)
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _plain(text: Any) -> str:
     """Return ``text``; raises ValueError for what is no string or cannot be written as UTF-8 (half a surrogate pair)."""
     if not isinstance(text, str):
-        raise ValueError("metadata must be text")
+        raise ValueError("its metadata must be text")
     text.encode("utf-8")
     return text
 
@@ -170,32 +170,34 @@ def _check_offsets(path: Path, entries: Mapping[str, Entry], data_bytes: int) ->
         too_long = any(length > MAX_LENGTH for length in entry.shape)
         if too_long or entry.stop > data_bytes or entry.stop - entry.start != math.prod(entry.shape) * width:
             sides = " x ".join(str(length) if length <= MAX_LENGTH else "too many" for length in entry.shape)
-            raise _damaged(path, f"{shown(name)} with shape {sides or 'of a number'} does not lie inside the file")
+            raise _damaged(path, f"{shown(name)} with shape {sides or 'of a number'} extends beyond the end of the file")
         if entry.start % width:
-            raise _damaged(path, f"{shown(name)} begins at byte {entry.start}, inside a number ({entry.dtype} has {width} bytes)")
+            raise _damaged(
+                path, f"{shown(name)} starts at byte {entry.start}, in the middle of a number ({entry.dtype} takes {width} bytes)"
+            )
     # tensors that share bytes would let a small file ask for much memory; the format wants them one behind the other, without holes
     spans = sorted((entry.start, entry.stop) for entry in entries.values())
     edges = [0, *(stop for _, stop in spans)]
     if [start for start, _ in spans] != edges[:-1] or edges[-1] != data_bytes:
-        raise _damaged(path, "its tensors overlap or leave holes")
+        raise _damaged(path, "its tensors overlap or leave gaps")
 
 
 def _read_tensor(file: IO[bytes], data_start: int, path: Path, name: str, entry: Entry) -> torch.Tensor:
     file.seek(data_start + entry.start)
     data = file.read(entry.stop - entry.start)
     if len(data) != entry.stop - entry.start:
-        raise _damaged(path, "it became shorter while it was read")
+        raise _damaged(path, "it was truncated while being read")
     raw = np.frombuffer(data, dtype=np.uint8).copy()
     tensor = torch.from_numpy(raw).view(DTYPES[entry.dtype]).reshape(entry.shape).to(torch.float32)
     if not torch.isfinite(tensor).all():
-        found = f"{shown(path.name)}: {shown(name)} holds NaN or infinity"
-        raise lab_error("model", found, "finite values", "the training that made it diverged")
+        found = f"{shown(path.name)}: {shown(name)} contains NaN or infinity"
+        raise lab_error("model", found, "finite values", "the training that produced it diverged")
     return tensor
 
 
 def _damaged(path: Path, why: str) -> LabError:
-    found = f"{shown(path.name)} is no whole safetensors file: {why}"
-    return lab_error("model", found, "a .safetensors file", "is the download complete?")
+    found = f"{shown(path.name)} is not a complete safetensors file: {why}"
+    return lab_error("model", found, "a .safetensors file", "check that the download is complete")
 
 
 def _unreadable(path: Path, error: Exception) -> LabError:

@@ -25,7 +25,7 @@ def check_shapes(path: Path, layer: FoundLayer, header: Mapping[str, Entry], wei
     """
     shapes = {role: header[tensor].shape for role, tensor in sorted(layer.tensors.items()) if role != "alpha"}
     if 0 in (math.prod(shape) for shape in shapes.values()):
-        raise lab_error("model", f"{shown(path.name)}: {shown(layer.name)} has rank 0", "1 or more")
+        raise lab_error("model", f"{shown(path.name)}: {shown(layer.name)} has a rank of 0", "1 or more")
     rank = _rank_of(layer, shapes, weight)
     if rank is None:
         raise misfit(path, layer, shapes, weight)
@@ -58,7 +58,7 @@ def _rank_of(layer: FoundLayer, shapes: Mapping[str, Shape], weight: Shape) -> i
 def misfit(path: Path, layer: FoundLayer, shapes: Mapping[str, Shape], weight: Shape) -> LabError:
     """Return the error for a layer whose tensors belong to a layer of another size."""
     found = f"{shown(path.name)}: {shown(layer.name)} has {' and '.join(f'{role} {list(shape)}' for role, shape in shapes.items())}"
-    return lab_error("model", found, f"factors of a layer of {list(weight)}", "was it trained on another base?")
+    return lab_error("model", found, f"factors that fit a layer of shape {list(weight)}", "was it trained on another base?")
 
 
 def _is_loha(shapes: Mapping[str, Shape], n_out: int, n_in: int) -> bool:

@@ -219,7 +219,7 @@ def _layers_of(base: Base, adapters: Sequence[Adapter | None]) -> dict[str, Laye
     layers = all_layers(base)
     strangers = sorted(wanted - layers.keys())
     if strangers:
-        raise lab_error("model", f"the adapter has weights for {', '.join(strangers[:5])}", f"layers of {base.name}")
+        raise lab_error("model", f"the LoRA has weights for {', '.join(strangers[:5])}", f"layers that exist in {base.name}")
     return {path: layer for path, layer in layers.items() if path in wanted}
 
 

@@ -80,7 +80,7 @@ OTHER_FILES = _signs(
     (r"\Aclip_g \d+,\d+\nclip_l \d+,\d+\Z|\Aclip_[lg] \d+,\d+\Z", "an embedding (textual inversion)"),
     (r"^(?:control_model|controlnet_cond_embedding|controlnet_down_blocks)\.", "a ControlNet"),
     (r"^(?:image_proj|ip_adapter)\.", "an IP-Adapter"),
-    (r"^(?:unet|text_encoder):\d+:(?:up|down) ", "a LoRA whose layers have numbers in place of names (cloneofsimo's format of 2022)"),
+    (r"^(?:unet|text_encoder):\d+:(?:up|down) ", "a LoRA whose layers are numbered instead of named (cloneofsimo's format of 2022)"),
 )  # fmt: skip
 BUNDLED = "bundle_emb."
 
@@ -91,22 +91,22 @@ def refuse_other_files(path: Path, header: Mapping[str, Entry]) -> None:
     if bundled:
         words = sorted({name.split(".")[1] for name in bundled})
         whose = ", ".join(shown(word, 40) for word in words[:5])
-        found = f"{shown(path.name)} carries embeddings (textual inversions) for {whose}: {listed(bundled)}"
-        do = "save the LoRA without them (OneTrainer: `bundle additional embeddings` off): this version loads no embeddings"
-        raise lab_error("model", found, "a LoRA alone", do)
+        found = f"{shown(path.name)} bundles embeddings (textual inversions) for {whose}: {listed(bundled)}"
+        do = "save the LoRA without them (in OneTrainer, switch off `bundle additional embeddings`); this version does not load embeddings"
+        raise lab_error("model", found, "a LoRA and nothing else", do)
     lines = _lines(header)
     for sign in OTHER_FILES:
         if found_line := sign.pattern.search(lines):
             key = found_line.group().split(" ")[0]
-            raise lab_error("model", f"{shown(path.name)} is {sign.name}: it holds {shown(key)}", "the file of a LoRA", "")
+            raise lab_error("model", f"{shown(path.name)} is {sign.name}: it contains {shown(key)}", "a LoRA file", "")
 
 
 def strange(path: Path, names: Sequence[str], header: Mapping[str, Entry], metadata: Mapping[str, str], family: str) -> LabError:
     """Return the error for a file with tensors, ``names``, that fit nothing in a base of ``family``; it says whose the file is."""
     whose = family_told(header, metadata)
-    many = f"{len(names)} entries that fit nothing in the base: {', '.join(shown(name) for name in names[:5])}"
+    many = f"{len(names)} entries that match nothing in the base: {', '.join(shown(name) for name in names[:5])}"
     if whose is None or whose == FAMILIES[family].said:
-        return lab_error("model", f"{shown(path.name)} has {many}", "a LoRA of this base's family")
+        return lab_error("model", f"{shown(path.name)} has {many}", "a LoRA for the same family as the base")
     return _of_another_family(path, whose, family, many)
 
 
@@ -123,8 +123,8 @@ def naming_the_family(path: Path, header: Mapping[str, Entry], metadata: Mapping
 
 
 def _of_another_family(path: Path, whose: str, family: str, why: str) -> LabError:
-    wanted = f"a LoRA of {FAMILIES[family].said}, as the base is"
-    problem = Problem(f"{shown(path.name)} is a LoRA of {whose}: {why}", wanted, "give the base that it was trained on")
+    wanted = f"a LoRA for {FAMILIES[family].said}, like the base"
+    problem = Problem(f"{shown(path.name)} is a LoRA for {whose}: {why}", wanted, "use the base it was trained on")
     return LabError("model", [problem])
 
 

@@ -104,10 +104,10 @@ def check_minorities(facts: Sequence[Facts], found: Sequence[Minority]) -> Itera
         times = round((1 - share) / share)
         it, are, their = ("it", "It is", "its") if len(few) == 1 else ("them", "They are", "their")
         yield Remark(
-            "minority", f"{len(facts) - len(few)} of {len(facts)} pictures are of one kind, {len(few)} of another: {'; '.join(said)}.",
+            "minority", f"{len(facts) - len(few)} of {len(facts)} pictures are of one kind and {len(few)} of another: {'; '.join(said)}.",
             len(few), len(facts),
-            f"{are} {share:.0%} of the training: too little to be learned, enough to blur the rest. Add pictures of that kind, or raise "
-            f"{their} repeats (about {times} times as many make both even), or take {it} out.",
+            f"{are} {share:.0%} of the training: too little to be learned, but enough to blur the rest. Add pictures of that kind, "
+            f"raise {their} repeats (about {times} times as many would balance the two), or remove {it}.",
             f"at most {MOST_SHARE:.0%} of the pictures and of the showings, from {LEAST_PICTURES} pictures", few,
         )  # fmt: skip
 

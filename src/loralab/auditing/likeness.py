@@ -66,8 +66,9 @@ def check_copies(facts: Sequence[Facts]) -> Iterator[Remark]:
     for group in group_copies([make_fingerprint(each.example.image) for each in facts]):
         names = ", ".join(str(facts[index].example.factors["file"]) for index in group[:4])
         yield Remark(
-            "near-duplicates", f"{len(group)} of {len(facts)} pictures are nearly the same: {names}{' ...' if len(group) > 4 else ''}.",
-            len(group), len(facts), "Keep one, unless you want it to weigh more: copies are learned by heart first.",
+            "near-duplicates", f"{len(group)} of {len(facts)} pictures are nearly identical: {names}{' ...' if len(group) > 4 else ''}.",
+            len(group), len(facts), "Keep only one, unless you want it to carry more weight: duplicates are the first pictures that a "
+                "LoRA memorises.",
             f"mean colours of {CELLS} x {CELLS} cells within deltaE {MOST_APART:g} and {CONTRAST_SHARE:.0%} of the picture's contrast; "
-            "mirrored copies count", group,
+            "mirror images count as copies", group,
         )  # fmt: skip

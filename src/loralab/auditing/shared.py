@@ -109,15 +109,15 @@ TRAITS: tuple[Trait, ...] = (
     *(Trait(f"{c}-background", f"have a {c} background", _names(c), partial(_has_background, c), f"{c} background") for c in COLOUR_NAMES),
     *(Trait(f"{c}-subject", f"show a {c} subject", _names(c), partial(_has_colour, c), c) for c in COLOUR_NAMES),
     *(Trait(f"{s}-outline", f"show the outline of a {s}", (s, f"{s}s"), partial(_has_shape, s), s) for s in SHAPES),
-    Trait("middle", "have their subject in the middle", ("centred", "centered", "centre", "center", "middle"), is_in_the_middle, "centred"),
-    Trait("dark-outline", "have a dark line round the subject", ("outline", "outlined", "lineart", "line art"),
+    Trait("middle", "have their subject in the centre", ("centred", "centered", "centre", "center", "middle"), is_in_the_middle, "centred"),
+    Trait("dark-outline", "have a dark line around the subject", ("outline", "outlined", "lineart", "line art"),
           partial(_reads, "outline_dark", OUTLINED), "dark outline"),
     Trait("soft-edges", "have soft, blurred edges", ("blur", "blurry", "blurred", "soft", "out of focus"),
           partial(_reads, "edge_sigma", BLURRED_PX), "blurry"),
 )  # fmt: skip
 PLAIN = Trait(
     "plain-background",
-    "have a background of one colour",
+    "have a plain background",
     ("background", "plain", "simple"),
     lambda p: background_colour(p) is not None,
     "simple background",
@@ -167,12 +167,13 @@ def _unsaid(trait: Trait, seen: Sequence[bool | None], facts: Sequence[Facts]) -
     if said >= SAID * len(holding):
         return None
     count = f"All {len(facts)}" if len(holding) == len(facts) else f"{len(holding)} of {len(facts)}"
-    spoken = "no caption says so" if not said else f"only {said} caption{' says' if said == 1 else 's say'} so"
+    spoken = "no caption mentions it" if not said else f"only {said} caption{' mentions' if said == 1 else 's mention'} it"
     return Remark(
         f"shared-{trait.name}", f"{count} pictures {trait.says}; {spoken}.", len(holding), len(facts),
-        f"The LoRA will take it for part of what it is taught. If it should not always come out, write it into the captions "
-        f"({trait.tag!r}) or vary it; if it belongs to your trigger, leave it.",
-        f"from {LEAST_SHARING} pictures and {SHARING:.0%} of those that can be measured, said in less than {SAID:.0%} of them", holding,
+        f"The LoRA will treat it as part of what it is meant to learn. If you do not want it in every picture, describe it in the captions "
+        f"({trait.tag!r}) or vary it; if it belongs to your trigger, leave it as it is.",
+        f"from {LEAST_SHARING} pictures and {SHARING:.0%} of those that can be measured, mentioned in less than {SAID:.0%} "
+        f"of them", holding,
     )  # fmt: skip
 
 
@@ -183,7 +184,7 @@ def _same_size(facts: Sequence[Facts]) -> Remark | None:
         return None
     median = float(np.median(known))
     seen = [None if share is None else abs(share - median) <= SAME_SIZE * median for share in shares]
-    phrase = f"show their subject at one size (about {median:.0%} of the picture)"
+    phrase = f"show their subject at the same size (about {median:.0%} of the picture)"
     return _unsaid(Trait("size", phrase, SIZE_WORDS, lambda _: None, "close-up or wide shot"), seen, facts)
 
 
@@ -198,15 +199,15 @@ def check_disagreements(facts: Sequence[Facts]) -> Iterator[Remark]:
     if len(absent) >= LEAST_PICTURES:
         listed = ", ".join(dict.fromkeys(colour for index in absent for colour in missing_colours(facts[index])))
         yield Remark(
-            "colour-not-there", f"{len(absent)} of {len(facts)} captions name a colour that their picture does not have ({listed}).",
-            len(absent), len(facts), "Look at these pictures: the caption may belong to another one.",
+            "colour-not-there", f"{len(absent)} of {len(facts)} captions mention a colour that is not in their picture ({listed}).",
+            len(absent), len(facts), "Check these pictures: the caption may belong to a different one.",
             f"from {LEAST_PICTURES} pictures; less than {LEAST_COLOUR:.1%} of the picture has the colour", absent,
         )  # fmt: skip
     if told:
         yield Remark(
-            "background-not-so", f"{len(wrong)} of {len(facts)} captions name a background of another colour than their picture's.",
-            len(wrong), len(facts), "Correct the captions, or the background stays bound to the trigger.",
-            f"from {LEAST_PICTURES} pictures whose border has one colour", wrong,
+            "background-not-so", f"{len(wrong)} of {len(facts)} captions give the wrong background colour.",
+            len(wrong), len(facts), "Correct the captions; otherwise the background stays tied to the trigger.",
+            f"from {LEAST_PICTURES} pictures with a border of a single colour", wrong,
         )  # fmt: skip
 
 

@@ -39,7 +39,7 @@ def check_balance(facts: Sequence[Facts]) -> Iterator[Remark]:
     if heavy and (unequal is None or not set(pictures) <= set(unequal.pictures)):
         yield Remark(
             "unequal-tag", f"Repeats make {len(heavy)} tag{' weigh' if len(heavy) == 1 else 's weigh'} more than it looks ({listed}).",
-            len(pictures), len(facts), "Lower the repeats of that folder, unless you mean it.",
+            len(pictures), len(facts), "Lower that folder's repeats, unless this is intended.",
             f"from {UNEQUAL:g} times the share of pictures", pictures,
         )  # fmt: skip
 
@@ -62,12 +62,12 @@ def _unequal_folders(facts: Sequence[Facts], listed: str, heavy: tuple[int, ...]
     (most, high), (least, low) = ranked[0], ranked[-1]
     counts = Counter(each.folder for each in facts)
     own = indices([each.folder == most for each in facts])
-    tags = f"; with it come its tags ({listed})" if listed and set(heavy) <= set(own) else ""
+    tags = f"; its tags come with it ({listed})" if listed and set(heavy) <= set(own) else ""
     return Remark(
         "unequal-folders",
         f"{counts[most]} of {len(facts)} pictures ({most}) make {high / total:.0%} of the training, {counts[least]} ({least}) "
         f"make {low / total:.0%}{tags}.",
-        counts[most], len(facts), "Set the repeats so that pictures times repeats come out alike, unless you mean it.",
+        counts[most], len(facts), "Set the repeats so that pictures times repeats is about the same for both, unless this is intended.",
         f"from {UNEQUAL:g} times as many showings", own,
     )  # fmt: skip
 
@@ -77,9 +77,9 @@ def check_repeats(facts: Sequence[Facts]) -> Iterator[Remark]:
     for folder, repeats in dict.fromkeys((each.folder, each.showings) for each in facts if each.showings >= MANY_REPEATS):
         own = indices([each.folder == folder for each in facts])
         yield Remark(
-            "many-repeats", f"Each picture of {folder} is shown {repeats:,} times an epoch.", len(own), len(facts),
-            "A number in front of a folder's name is its repeats, as in kohya, also where it is meant as a year or a size: rename the "
-            "folder (10_name) unless you mean it.",
+            "many-repeats", f"Each picture of {folder} is shown {repeats:,} times per epoch.", len(own), len(facts),
+            "A number at the start of a folder name is read as its repeats, as in kohya, even if it was meant as a year or a size. "
+            "Rename the folder (10_name) unless this is intended.",
             f"from {MANY_REPEATS} repeats", own,
         )  # fmt: skip
 

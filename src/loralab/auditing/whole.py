@@ -46,7 +46,7 @@ def audit_dataset(path: Path, trigger: str = "", base: BaseFacts | None = None) 
     contents = gather_dataset(path, lambda _: shrink)
     facts = list(_facts(contents))
     if not facts:
-        raise LabError("data", contents.problems or Problem("only regularisation pictures", "training pictures beside them"))
+        raise LabError("data", contents.problems or Problem("only regularisation pictures", "training pictures as well"))
     terms = terms_of(facts)
     found = Trigger(trigger, "given", "given") if trigger else _trigger(facts)
     word = found.words if found is not None else ""
@@ -84,7 +84,7 @@ def _trigger(facts: Sequence[Facts]) -> Trigger | None:
     """Return the trigger that the data set's own options name, else the one that its captions let guess."""
     named = {each.options.trigger for each in facts}
     if len(named) == 1 and (word := next(iter(named))):
-        return Trigger(word, "stated", "the data set's own option `trigger`")
+        return Trigger(word, "stated", "the data set's own `trigger` option")
     separators = {each.options.caption_separator for each in facts}
     return guess_trigger([each.caption for each in facts], next(iter(separators)) if len(separators) == 1 else ",")
 
@@ -128,7 +128,8 @@ def _check_sizes(facts: Sequence[Facts], contents: DatasetContents, base: BaseFa
     if len(cut) >= LEAST_PICTURES:
         yield Remark(
             "cropped", f"{len(cut)} of {len(facts)} pictures lose more than {MOST_CROPPED:.0%} of their area to the square crop.", len(cut),
-            len(facts), "Train with aspect buckets (enable_bucket), or crop them yourself so that the subject stays whole.",
+            len(facts), "Train with aspect-ratio buckets (enable_bucket), or crop them yourself so that the whole subject stays in "
+                "the picture.",
             f"from {LEAST_PICTURES} pictures, without buckets", cut,
         )  # fmt: skip
     if base is None:
@@ -137,12 +138,12 @@ def _check_sizes(facts: Sequence[Facts], contents: DatasetContents, base: BaseFa
     if len(small) >= LEAST_PICTURES:
         yield Remark(
             "too-small", f"{len(small)} of {len(facts)} pictures are smaller than the base's {base.size_px} px and will be enlarged.",
-            len(small), len(facts), "Find larger originals: blur is learned too.", f"shorter side below {base.size_px} px", small,
+            len(small), len(facts), "Find larger originals: the LoRA learns blur too.", f"shorter side below {base.size_px} px", small,
         )  # fmt: skip
     long = indices([base.count_tokens(each.caption) > base.most_tokens for each in facts])
     if len(long) >= LEAST_PICTURES:
         yield Remark(
-            "too-long", f"{len(long)} of {len(facts)} captions are longer than the {base.most_tokens} tokens that the base reads.",
-            len(long), len(facts), "Shorten them, the important words first: what is beyond is not read.",
+            "too-long", f"{len(long)} of {len(facts)} captions are longer than the {base.most_tokens} tokens that the base can read.",
+            len(long), len(facts), "Shorten them, or put the important words first: anything past the limit is ignored.",
             f"more than {base.most_tokens} tokens", long,
         )  # fmt: skip

@@ -44,8 +44,8 @@ def _coverage(facts: Sequence[Facts], trigger: str) -> Iterator[Remark]:
         yield Remark(
             "trigger-missing", f"The trigger {trigger!r} is missing in {_captions(len(without))} of {len(facts)}.",
             len(without), len(facts),
-            "Add it to these captions, or take the pictures out: what they show is learned without the trigger.",
-            "said from the first caption without it; whole words, capitals and underscores do not matter", without,
+            "Add it to these captions, or remove the pictures: whatever they show is learned without the trigger.",
+            "reported from the first caption without it; whole words only, ignoring case and underscores", without,
         )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def _place(facts: Sequence[Facts], terms: Sequence[tuple[str, ...]], trigger: st
     if len(late) >= LEAST_PICTURES:
         yield Remark(
             "trigger-not-first", f"The trigger {trigger!r} does not come first in {_captions(len(late))} of {sum(having)}.", len(late),
-            sum(having), "Put it first in every caption: keep_tokens and the cut of long captions both work from the front.",
+            sum(having), "Put it first in every caption: keep_tokens counts from the front, and long captions are cut at the end.",
             f"from {LEAST_PICTURES} captions", late,
         )  # fmt: skip
     moved = indices([
@@ -65,7 +65,7 @@ def _place(facts: Sequence[Facts], terms: Sequence[tuple[str, ...]], trigger: st
     if len(moved) >= LEAST_PICTURES:
         yield Remark(
             "trigger-shuffled", f"Shuffling also moves the trigger {trigger!r} in {_captions(len(moved))} of {len(facts)}.", len(moved),
-            len(facts), "Set keep_tokens = 1 (or a keep_tokens_separator), so that the trigger stays in front.",
+            len(facts), "Set keep_tokens = 1 (or a keep_tokens_separator), so that the trigger stays first.",
             "shuffle_caption without keep_tokens", moved,
         )  # fmt: skip
 
@@ -84,8 +84,8 @@ def _fused(facts: Sequence[Facts], terms: Sequence[tuple[str, ...]], trigger: st
         listed = " and ".join(repr(term) for term in fused[:MOST_LISTED]) + (" ..." if len(fused) > MOST_LISTED else "")
         yield Remark(
             "fused-tag", f"{len(pictures)} of the {len(having)} captions with {trigger!r} also say {listed}.", len(pictures), len(having),
-            f"The LoRA cannot tell these words apart: each gets a share of what is learned. Drop {listed} to let the trigger have it "
-            "all, or add pictures without.",
+            f"The LoRA cannot tell these words apart, so each takes a share of what is learned. Drop {listed} to leave it all to the "
+            f"trigger, or add pictures without.",
             f"from {LEAST_FUSED} captions, {FUSED_SHARE:.0%} of those with the trigger", pictures,
         )  # fmt: skip
 
@@ -100,7 +100,7 @@ def _wordless(facts: Sequence[Facts]) -> Iterator[Remark]:
     if empty := _without_words(facts):
         yield Remark(
             "no-caption", f"{len(empty)} of {len(facts)} pictures have no caption.", len(empty), len(facts),
-            "Write captions, or at least the trigger: what is shown without words comes out without being asked for.",
+            "Write captions, or at least the trigger: whatever is shown without words turns up without being prompted.",
             f"from {LEAST_PICTURES} pictures", empty,
         )  # fmt: skip
 
@@ -121,9 +121,9 @@ def _same_captions(facts: Sequence[Facts]) -> Iterator[Remark]:
         )
         yield Remark(
             "same-captions", found, len(same), len(facts),
-            "That is fine for one thing under one trigger. Otherwise say what differs between these pictures, or all of it goes "
-            "into the same words.",
-            "the same tags in any order, capitals aside", tuple(sorted(same)),
+            "That is fine for a single subject under one trigger. Otherwise describe how these pictures differ, or everything is "
+            "learned under the same words.",
+            "the same tags in any order, ignoring case", tuple(sorted(same)),
         )  # fmt: skip
 
 
@@ -142,7 +142,7 @@ def _spellings(terms: Sequence[tuple[str, ...]]) -> Iterator[Remark]:
         pictures = tuple(sorted(set().union(*(where[key] for key in several))))
         yield Remark(
             "spellings", f"{len(several)} tag{' is' if len(several) == 1 else 's are'} written in more than one way: {shown}{more}.",
-            len(pictures), len(terms), "Choose one spelling of each: to the trainer these are different words.",
+            len(pictures), len(terms), "Choose one spelling for each: to the trainer these are different words.",
             "equal but for capitals, blanks, - and _, and an s at the end", pictures,
         )  # fmt: skip
 

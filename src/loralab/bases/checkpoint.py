@@ -39,7 +39,7 @@ LONE_PARTS = (
 )  # fmt: skip
 #: what tools have put before every name of a checkpoint
 WRAPPERS = ("state_dict.", "module.")
-WANTED = "a checkpoint of SD1 or SDXL with UNet, text encoder(s) and VAE in one file"
+WANTED = "an SD1 or SDXL checkpoint with UNet, text encoder(s) and VAE in one file"
 
 
 def unwrapped(header: Header) -> tuple[Header, str]:
@@ -60,14 +60,16 @@ def family_of(name: str, header: Header, *, without: Collection[str] = ()) -> st
     entry = shapes.get(UNET + "input_blocks.0.0.weight")
     lone = next((what for part, what in LONE_PARTS if part in shapes), None) if entry is None else None
     if lone is not None:
-        raise lab_error("model", f"{name} is {lone} alone", WANTED, "give the whole checkpoint that it was cut from, or a diffusers folder")
+        raise lab_error("model", f"{name} is only {lone}", WANTED, "give the complete checkpoint it was taken from, or a diffusers folder")
     stranger = (
         next((what for part, what in NOT_YET if any(part in key for key in shapes)), None) if entry is None or _odd_text(shapes) else None
     )
     if stranger is not None:
         raise lab_error("model", f"{name} is {stranger}", WANTED, "this version cannot use it as a base yet")
     if entry is None:
-        raise lab_error("model", f"{name} is no checkpoint that is known here", WANTED, "or give the path of a whole diffusers folder")
+        raise lab_error(
+            "model", f"{name} is not a kind of checkpoint that loralab knows", WANTED, "or give the path of a complete diffusers folder"
+        )
     _check_channels(name, entry)
     family = next(family for family in FAMILIES.values() if family.recognise(header))
     _check_parts(name, shapes, family, without)
@@ -83,7 +85,7 @@ def _check_channels(name: str, entry: tuple[int, ...]) -> None:
     kinds = {9: "an inpainting model", 8: "an edit model (InstructPix2Pix)", 5: "a depth model", 7: "an upscaler"}
     if len(entry) != 4 or entry[1] != 4:
         channels = entry[1] if len(entry) == 4 else 0
-        found = f"{name} is {kinds.get(channels, 'no text-to-image model')}: its UNet takes {channels} channels"
+        found = f"{name} is {kinds.get(channels, 'not a text-to-image model')}: its UNet takes {channels} channels"
         raise lab_error("model", found, "4, as text-to-image models do", "this version cannot use it as a base yet")
 
 
@@ -91,9 +93,9 @@ def _check_parts(name: str, shapes: Shapes, family: Family, without: Collection[
     wanted = [part for key, part in family.parts.items() if part.in_file is not None and key not in without]
     lacking = [part for part in wanted if part.in_file and not any(key.startswith(part.in_file.prefix) for key in shapes)]
     if lacking:
-        do = "merge it in, or save the whole pipeline as a diffusers folder"
+        do = "merge one in, or save the whole pipeline as a diffusers folder"
         if [part.role for part in lacking] == ["vae"]:
-            do = "name one under `load`, `vae: PATH`, or save the whole pipeline as a diffusers folder"
+            do = "give one under `load` as `vae: PATH`, or save the whole pipeline as a diffusers folder"
         raise lab_error("model", f"{name} has no {' and no '.join(part.called for part in lacking)} in it", WANTED, do)
 
 
@@ -141,6 +143,8 @@ def config_of(name: str, shapes: Shapes, family: str, part: str) -> dict[str, An
     try:
         return place.config(shapes)
     except KeyError as error:
-        raise lab_error("model", f"{name} lacks {error.args[0]} of its {part}", "every weight", "is the download complete?") from error
+        raise lab_error(
+            "model", f"{error.args[0]} is missing from the {part} of {name}", "every weight", "check that the download is complete"
+        ) from error
     except (IndexError, ValueError, ZeroDivisionError, StopIteration) as error:
         raise unknown_layout(name, family, str(error)) from error

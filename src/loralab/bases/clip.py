@@ -27,12 +27,12 @@ class Token:
 
 
 def prompt_limit(base: Base) -> int:
-    """Return how many tokens one chunk of a text holds, start and end included."""
+    """Return how many tokens one chunk of a text holds, including start and end."""
     return min(int(base.tokenizer.model_max_length), int(base.text_encoder.config.max_position_embeddings))
 
 
 def count_tokens(base: Base, text: str) -> int:
-    """Return how many tokens a text has, letter by letter, start and end included."""
+    """Return how many tokens a text has, letter by letter, including start and end."""
     return len(base.tokenizer(text).input_ids)
 
 
@@ -103,8 +103,8 @@ def tokenise(base: Base, tokenizers: Sequence[Any], prompts: Sequence[str]) -> t
     lengths = [count_tokens(base, prompt) for prompt in prompts]
     problems = [
         Problem(
-            f"the prompt {prompt[:60]!r} has {n} tokens", f"at most {limit}, start and end included",
-            "shorten it: nothing is cut off silently",
+            f"the prompt {prompt[:60]!r} has {n} tokens", f"at most {limit}, including start and end",
+            "shorten it: loralab never truncates a prompt silently",
         )
         for prompt, n in zip(prompts, lengths, strict=True)
         if n > limit

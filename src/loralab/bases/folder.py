@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from loralab.bases.header import read_header
 from loralab.errors import LabError, lab_error
 
-DOWNLOAD = "is the download complete?"
+DOWNLOAD = "check that the download is complete"
 UNSAFE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 #: weights of a part: `model.safetensors`, `model.fp16.safetensors`, and in several files `model.fp16-00001-of-00002.safetensors` or
 #: `model-00001-of-00002.fp16.safetensors`, as transformers and diffusers write and have written them
@@ -31,7 +31,7 @@ def load_part(place: Path, kind: Any, dtype: torch.dtype) -> Any:
     """
     name = place.name
     if not place.is_dir():
-        raise lab_error("model", f"the base in {place.parent.name} has no {name}", f"a folder {name}/", DOWNLOAD)
+        raise lab_error("model", f"the base in {place.parent.name} has no {name} folder", f"a folder {name}/", DOWNLOAD)
     if not _has_weights(kind):
         with as_lab_error(name):
             return kind.from_pretrained(place, local_files_only=True)
@@ -40,7 +40,7 @@ def load_part(place: Path, kind: Any, dtype: torch.dtype) -> Any:
         try:
             read_header(file)
         except LabError as error:
-            raise lab_error("model", f"{name}/ of the base cannot be loaded: {error}", "a whole diffusers folder", DOWNLOAD) from error
+            raise lab_error("model", f"{name}/ of the base cannot be loaded: {error}", "a complete diffusers folder", DOWNLOAD) from error
     told_variant = {"variant": variant} if variant else {}
     with as_lab_error(name):
         model, told = kind.from_pretrained(
@@ -49,7 +49,9 @@ def load_part(place: Path, kind: Any, dtype: torch.dtype) -> Any:
     lacking = sorted(map(str, told["missing_keys"]))
     if lacking:  # the libraries would fill them with random numbers and go on
         shown = ", ".join(lacking[:5])
-        raise lab_error("model", f"{name}/ lacks {len(lacking)} weights: {shown}", "every weight of its config.json", DOWNLOAD)
+        raise lab_error(
+            "model", f"{len(lacking)} weights are missing from {name}/: {shown}", "every weight that its config.json calls for", DOWNLOAD
+        )
     return model
 
 
@@ -66,8 +68,8 @@ def weight_files(place: Path) -> tuple[str, list[Path]]:
         raise _no_weights(place)
     usual = next((variant for variant in PREFERRED if variant in kinds), None)
     if usual is None and len(kinds) > 1:
-        found_words = f"{place.name}/ holds the weights {', '.join(sorted(kinds))}, and none of the usual ones"
-        raise lab_error("model", found_words, "one kind", "keep the one that you want in the folder")
+        found_words = f"{place.name}/ contains the weights {', '.join(sorted(kinds))}, but none under the usual names"
+        raise lab_error("model", found_words, "one kind", "keep only the one you want in the folder")
     variant = usual if usual is not None else next(iter(kinds))
     return variant, kinds[variant]
 
@@ -80,8 +82,10 @@ def only_file(place: Path) -> Path | None:
 
 def _no_weights(place: Path) -> LabError:
     others = sorted(file.name for file in place.iterdir() if file.suffix in UNSAFE_SUFFIXES or file.suffix == ".safetensors")
-    found = f"{place.name}/ holds no .safetensors weights" + (f", only {', '.join(others[:5])}" if others else "")
-    expected = "weights as safetensors (model.safetensors, diffusion_pytorch_model.fp16.safetensors, ...): pickles can run any code"
+    found = f"{place.name}/ contains no .safetensors weights" + (f", only {', '.join(others[:5])}" if others else "")
+    expected = (
+        "weights as safetensors (model.safetensors, diffusion_pytorch_model.fp16.safetensors, ...): pickle files can run arbitrary code"
+    )
     return lab_error("model", found, expected, "save the pipeline again with save_pretrained(..., safe_serialization=True)")
 
 
@@ -101,7 +105,7 @@ def as_lab_error(name: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise lab_error("model", f"{name}/ of the base cannot be loaded: {first}", "a whole diffusers folder", DOWNLOAD) from error
+        raise lab_error("model", f"{name}/ of the base cannot be loaded: {first}", "a complete diffusers folder", DOWNLOAD) from error
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -110,7 +114,9 @@ def read_json(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         found = f"the base has no readable {file.parent.name}/{file.name}"
-        raise lab_error("model", found, "a whole diffusers folder", DOWNLOAD) from error
+        raise lab_error("model", found, "a complete diffusers folder", DOWNLOAD) from error
     if not isinstance(content, dict):
-        raise lab_error("model", f"{file.parent.name}/{file.name} of the base holds no mapping", "a whole diffusers folder", DOWNLOAD)
+        raise lab_error(
+            "model", f"{file.parent.name}/{file.name} of the base does not contain a JSON object", "a complete diffusers folder", DOWNLOAD
+        )
     return content

@@ -18,8 +18,8 @@ QUANTISED = ("F8_E4M3", "F8_E5M2", "F8_E8M0", "F4", "U4", "I4")
 MAX_HEADER_BYTES = 100 << 20  # the format's own limit
 PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # torch's zip archives, and bare pickles
 CONVERT = (
-    "convert it with diffusers' scripts/convert_original_stable_diffusion_to_diffusers.py --to_safetensors, on a machine that may be lost: "
-    "opening the pickle is the risk"
+    "convert it with diffusers' scripts/convert_original_stable_diffusion_to_diffusers.py --to_safetensors, on a machine you can "
+    "afford to lose: just opening the pickle is the risk"
 )
 
 
@@ -41,10 +41,10 @@ def read_header(path: Path) -> Header:
     with path.open("rb") as file:
         head = file.read(8)
         if head.startswith(PICKLE_STARTS):
-            raise lab_error("model", f"{path.name} is a pickle, which can run any code when it is opened", "safetensors", CONVERT)
+            raise lab_error("model", f"{path.name} is a pickle file, which can run arbitrary code when opened", "safetensors", CONVERT)
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
         if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-            raise _damaged(path, f"its header would be {length} bytes long, the file has {size}")
+            raise _damaged(path, f"its header claims {length} bytes, but the file has only {size}")
         text = file.read(length)
     try:
         raw = json.loads(text, object_pairs_hook=_no_duplicates)
@@ -63,7 +63,7 @@ Entry = tuple[str, tuple[int, ...], int, int]  # (dtype, shape, start, stop)
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     if len(set(names)) != len(names):
-        raise ValueError("a key stands there twice")
+        raise ValueError("a key appears twice")
     return dict(pairs)
 
 
@@ -78,15 +78,17 @@ def _entry(item: Mapping[str, Any]) -> Entry:
 def _check_spans(path: Path, entries: Mapping[str, Entry], data_bytes: int) -> None:
     for name, (dtype, shape, start, stop) in entries.items():
         if dtype not in WIDTHS:
-            do = "this version reads no 8-bit or 4-bit weights: use the fp16 file" if dtype in QUANTISED else ""
+            do = "this version cannot read 8-bit or 4-bit weights: use the fp16 file" if dtype in QUANTISED else ""
             raise lab_error("model", f"{path.name}: {name[:80]} is stored as {dtype[:20]}", f"one of {', '.join(WIDTHS)}", do)
         if stop > data_bytes or stop - start != math.prod(shape) * WIDTHS[dtype]:
-            raise _damaged(path, f"{name[:80]} with shape {list(shape)} does not lie inside the file")
+            raise _damaged(path, f"{name[:80]} with shape {list(shape)} extends beyond the end of the file")
     spans = sorted((start, stop) for _, _, start, stop in entries.values())
     edges = [0, *(stop for _, stop in spans)]
     if [start for start, _ in spans] != edges[:-1] or edges[-1] != data_bytes:
-        raise _damaged(path, "its tensors overlap or leave holes")
+        raise _damaged(path, "its tensors overlap or leave gaps")
 
 
 def _damaged(path: Path, why: str) -> LabError:
-    return lab_error("model", f"{path.name} is no whole safetensors file: {why}", "a .safetensors file", "is the download complete?")
+    return lab_error(
+        "model", f"{path.name} is not a complete safetensors file: {why}", "a .safetensors file", "check that the download is complete"
+    )

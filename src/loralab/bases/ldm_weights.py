@@ -54,10 +54,15 @@ def _check_state(file: str, family: str, name: str, model: torch.nn.Module, stat
     lacking = sorted(wanted.keys() - state.keys())
     if lacking:
         shown = ", ".join(lacking[:5])
-        raise lab_error("model", f"{file} lacks {len(lacking)} weights of its {name}: {shown}", "every weight", "is the download complete?")
+        raise lab_error(
+            "model",
+            f"{len(lacking)} weights of the {name} are missing from {file}: {shown}",
+            "every weight",
+            "check that the download is complete",
+        )
     strange = sorted(state.keys() - wanted.keys())
     if strange:
-        raise unknown_layout(file, family, f"{name} has {len(strange)} tensors of no known place: {', '.join(strange[:5])}")
+        raise unknown_layout(file, family, f"{name} has {len(strange)} tensors that belong nowhere: {', '.join(strange[:5])}")
     misfits = [key for key, shape in wanted.items() if tuple(state[key].shape) != shape]
     if misfits:
         one = misfits[0]
@@ -124,5 +129,5 @@ def make_open_clip(config: Mapping[str, Any]) -> tuple[torch.nn.Module, Convert]
 
 def unknown_layout(name: str, family: str, why: str) -> LabError:
     """Return the error for a checkpoint whose tensors do not follow its family's plan."""
-    found = f"{name} is not built as {family} is: {why[:200]}"
-    return lab_error("model", found, "the family's layout", "pruned or enlarged variants need their diffusers folder")
+    found = f"{name} is not built like {family}: {why[:200]}"
+    return lab_error("model", found, "the family's layout", "for a pruned or enlarged variant, use its diffusers folder")

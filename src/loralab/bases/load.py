@@ -75,8 +75,8 @@ def load_base(reference: str, load: LoadSpec | None = None) -> Base:
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     side = _latent_side(denoiser, factor, load)
     if denoiser.config.in_channels != vae.config.latent_channels:
-        found = f"a UNet of {denoiser.config.in_channels} input channels over a VAE of {vae.config.latent_channels}"
-        raise lab_error("model", found, "equal numbers: a text-to-image base", "inpainting and edit models cannot be used")
+        found = f"a UNet with {denoiser.config.in_channels} input channels on a VAE with {vae.config.latent_channels}"
+        raise lab_error("model", found, "equal numbers, as in a text-to-image base", "inpainting and edit models cannot be used")
     return Base(
         name="petri" if reference == "petri" else path.stem if path.is_file() else path.name, family=family.name, parts=held,
         scheduler_config=scheduler, fingerprint=_fingerprint_as_held(fingerprint, load, found_schedule, scheduler), size_px=side * factor,
@@ -96,7 +96,7 @@ def _read(path: Path, reference: str, dtype: torch.dtype, vae: str | None) -> tu
     """
     if path.is_file():
         if path.suffix.lower() in UNSAFE_SUFFIXES:
-            found = f"the base {reference!r} is a pickle, which can run any code when it is opened"
+            found = f"the base {reference!r} is a pickle file, which can run arbitrary code when opened"
             raise lab_error("model", found, "`petri`, a diffusers folder, or a .safetensors checkpoint", CONVERT)
         name, parts, schedule = load_parts(path, dtype, without=() if vae is None else ("vae",))
         return FAMILIES[name], *_with_vae(name, parts, schedule, sha256_of(path), vae)
@@ -125,9 +125,9 @@ def device_of(name: str) -> torch.device:
         return torch.device(name)
     choices = f"one of {', '.join(DEVICES)}; cuda:1 is the second"
     if kind not in DEVICES:
-        raise lab_error("spec", f"device {name!r}", choices, "`loralab doctor` says what this machine has")
-    found = f"device {name!r}, and torch {torch.__version__} finds {n_devices} {DEVICES[kind].called} devices on this machine"
-    raise lab_error("spec", found, choices, f"{DEVICES[kind].needs}; `loralab doctor` says what this machine has")
+        raise lab_error("spec", f"device {name!r}", choices, "`loralab doctor` lists what this machine has")
+    found = f"device {name!r}, but torch {torch.__version__} finds {n_devices} {DEVICES[kind].called} devices on this machine"
+    raise lab_error("spec", found, choices, f"{DEVICES[kind].needs}; `loralab doctor` lists what this machine has")
 
 
 def overruled(found: Mapping[str, Any], load: LoadSpec) -> dict[str, Any]:
@@ -138,9 +138,14 @@ def overruled(found: Mapping[str, Any], load: LoadSpec) -> dict[str, Any]:
     if load.zero_terminal_snr is not None:
         config["rescale_betas_zero_snr"] = load.zero_terminal_snr
     if config.get("rescale_betas_zero_snr") and config.get("prediction_type", "epsilon") == "epsilon":
-        found_words = "a noise schedule that ends in pure noise (zero terminal SNR) and a base that predicts that noise"
-        do = "say `load: {prediction: v_prediction}` if it is a v model, or `zero_terminal_snr: false`"
-        raise lab_error("model", found_words, "v-prediction with it (Lin et al. 2023): from pure noise, noise tells nothing", do)
+        found_words = "a noise schedule that ends in pure noise (zero terminal SNR) on a base that predicts that noise"
+        do = "set `load: {prediction: v_prediction}` if it is a v-prediction model, or `zero_terminal_snr: false`"
+        raise lab_error(
+            "model",
+            found_words,
+            "v-prediction to go with it (Lin et al. 2023): at pure noise, predicting the noise says nothing about the picture",
+            do,
+        )
     return config
 
 
@@ -148,8 +153,8 @@ def _latent_side(unet: Any, factor: int, load: LoadSpec) -> int:
     side = int(unet.config.sample_size) if load.size_px is None else load.size_px // factor
     steps = 2 ** (len(unet.config.block_out_channels) - 1)
     if side % steps:
-        found = f"pictures of {side * factor} px, {side} latents wide"
-        raise lab_error("model", found, f"a side of whole multiples of {steps * factor} px", "choose another `size_px` under `load`")
+        found = f"pictures of {side * factor} px, which are {side} latents wide"
+        raise lab_error("model", found, f"a side that is a multiple of {steps * factor} px", "choose a different `size_px` under `load`")
     return side
 
 

@@ -78,7 +78,7 @@ def embed(base: Base, prompt: Sequence[Sequence[Piece]], *, clip_skip: int) -> t
     """Return a prompt's embedding (T + 1, D), float32: both encoders' last layer but one, then the first chunk's pooled vector."""
     if clip_skip != 1:
         found = f"clip_skip {clip_skip} on an SDXL base"
-        raise lab_error("spec", found, "1: SDXL always reads the last layer but one, with which it was trained", "leave `clip_skip` out")
+        raise lab_error("spec", found, "1: SDXL always uses the last layer but one, as it was trained with", "remove `clip_skip`")
     pooled: list[torch.Tensor] = []
 
     def second(indices: Sequence[int]) -> torch.Tensor:

@@ -75,13 +75,13 @@ def adapted_layers(base: Base, targets: str, *, text_encoder: bool = False) -> d
     """
     layers = dict(_layers("unet", base.unet, TARGET_CLASSES[targets]))
     if not layers:
-        raise lab_error("model", f"no layer of {base.name} matches targets: {targets}", "a UNet with transformer blocks")
+        raise lab_error("model", f"no layer of {base.name} matches `targets: {targets}`", "a UNet with transformer blocks")
     if not text_encoder:
         return layers
     parts = adaptable_parts(base)
     text = {path: layer for name in TEXT_PARTS if name in parts for path, layer in _layers(name, parts[name], TEXT_CLASSES)}
     if not text:
-        raise lab_error("model", f"the text encoder of {base.name} has no layer to train", "CLIP's attention and MLP blocks")
+        raise lab_error("model", f"the text encoder of {base.name} has no layers to train", "CLIP's attention and MLP blocks")
     return layers | text
 
 

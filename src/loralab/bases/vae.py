@@ -36,7 +36,7 @@ def load_vae(reference: str, family: str) -> tuple[AutoencoderKL, str]:
         vae = load_part(place, AutoencoderKL, torch.float32)
         return vae, _sha256_of(weight_files(place)[1])
     if path.suffix.lower() in UNSAFE_SUFFIXES:
-        found = f"the VAE {reference!r} is a pickle, which can run any code when it is opened"
+        found = f"the VAE {reference!r} is a pickle file, which can run arbitrary code when opened"
         raise lab_error("model", found, WANTED, CONVERT)
     if not path.is_file():
         raise lab_error("model", f"no VAE at {reference!r}", WANTED, "check `vae:` under `load`")
@@ -51,7 +51,7 @@ def _from_file(path: Path, family: str) -> AutoencoderKL:
         tensors = {key: file.get_tensor(inside + key.removeprefix(VAE)) for key in shapes} if _is_vae(shapes) else {}
     place = FAMILIES[family].parts["vae"].in_file
     if not tensors or place is None:
-        raise lab_error("model", f"{path.name} holds no VAE that is known here", WANTED)
+        raise lab_error("model", f"{path.name} is not a kind of VAE that loralab knows", WANTED)
     config = config_of(path.name, shapes, family, "vae")
     if VAE + ORIGINAL in shapes:
         return make_part(path.name, family, "vae", place, config, tensors, torch.float32)

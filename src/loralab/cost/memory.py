@@ -169,9 +169,11 @@ def image_batch(base: Base, sample: SampleSpec, load: LoadSpec, rank: int) -> in
 
 
 def _too_large(what: str, needed: int, weights: int, room: float) -> Exception:
-    found = f"{what} would take {_gib(needed)} beside the base's {_gib(weights)}"
-    do = "bf16, a smaller `size_px`, a smaller batch or `gradient_checkpointing: true` need less; `memory_gib` says how much there is"
-    return lab_error("training", found, f"no more than the {_gib(room)} that may be taken, {_gib(OVERHEAD_BYTES)} for torch itself", do)
+    found = f"{what} would take {_gib(needed)} on top of the base's {_gib(weights)}"
+    do = "bf16, a smaller `size_px`, a smaller batch or `gradient_checkpointing: true` reduce it; `memory_gib` sets how much may be used"
+    return lab_error(
+        "training", found, f"at most the {_gib(room)} that may be used, of which torch itself takes {_gib(OVERHEAD_BYTES)}", do
+    )
 
 
 def _gib(n_bytes: float) -> str:

@@ -48,7 +48,9 @@ def make_rule(options: PictureSpec, size_px: int, unit_px: int) -> BucketRule:
     longest = options.max_bucket_reso or 2 * max(resolution)
     for name, px in (("bucket_reso_steps", step), *(("resolution", px) for px in resolution if not options.enable_bucket)):
         if px % unit_px:
-            raise lab_error("data", f"{name} {px}", f"a multiple of the base's unit, {unit_px} px", "this base cannot train between them")
+            raise lab_error(
+                "data", f"{name} {px}", f"a multiple of the base's unit, {unit_px} px", "this base cannot train at sizes in between"
+            )
     return BucketRule(resolution, shortest, longest, step, not options.bucket_no_upscale, options.enable_bucket)
 
 
@@ -93,8 +95,8 @@ def _fit_unscaled(size: Size, rule: BucketRule) -> Fit:
         resized = min((by_width, by_height), key=lambda each: abs(_aspect_in_steps(each, rule.step) - aspect))
     bucket = (resized[0] - resized[0] % rule.step, resized[1] - resized[1] % rule.step)
     if 0 in bucket:
-        found = f"a picture of {width} x {height} px is smaller than the step of {rule.step} px"
-        raise lab_error("data", found, f"{rule.step} px or more a side", "leave out bucket_no_upscale, or delete the picture")
+        found = f"a picture of {width} x {height} px is smaller than the bucket step of {rule.step} px"
+        raise lab_error("data", found, f"at least {rule.step} px on each side", "remove bucket_no_upscale, or delete the picture")
     return Fit(resized, bucket)
 
 

@@ -32,11 +32,11 @@ def read_caption(text: Path, picture: Path, folder: Gathering) -> str | None:
         return "\n".join(line.strip() for line in lines if line.strip())
     first, more = lines[0].strip(), any(line.strip() for line in lines[1:])
     if more and not first:
-        folder.note("the first line is empty, and so is the caption, as in kohya: what stands below it is not read", text)
+        folder.note("the first line is empty, and therefore the caption too, as in kohya; the lines below it are not read", text)
     elif not first:
         folder.note("an empty caption: the picture is shown without words", picture)
     elif more:
-        folder.note("only the first line is the caption, as in kohya", text)
+        folder.note("only the first line is used as the caption, as in kohya", text)
     return first
 
 
@@ -46,7 +46,9 @@ def read_text(file: Path, folder: Gathering, most_bytes: int = MOST_BYTES) -> st
         return None
     folder.used.add(file)
     if file.stat().st_size > most_bytes:
-        folder.refuse(file, f"a text of more than {most_bytes >> 20} MiB", "a caption, or a list of captions", "move it out of the folder")
+        folder.refuse(
+            file, f"a text file of more than {most_bytes >> 20} MiB", "a caption or a list of captions", "move it out of the folder"
+        )
         return None
     content = file.read_bytes()
     encoding = encoding_of(content)
@@ -57,14 +59,12 @@ def read_text(file: Path, folder: Gathering, most_bytes: int = MOST_BYTES) -> st
         folder.refuse(file, f"the text is not UTF-8{named}", "UTF-8", "save it again as UTF-8")
         return None
     if "\x00" in text:
-        folder.refuse(file, "the text holds NULs", "a text in UTF-8", "save it again as UTF-8")
+        folder.refuse(file, "the text contains NUL characters", "text in UTF-8", "save it again as UTF-8")
         return None
     if encoding.startswith(("utf-16", "utf-32")):
-        folder.note(f"{encoding[:6].upper()} text, read as such; sd-scripts reads UTF-8 alone (save it again as UTF-8)", file)
+        folder.note(f"{encoding[:6].upper()} text, read as such; sd-scripts reads only UTF-8 (save it again as UTF-8)", file)
     elif encoding == "utf-8-sig":
-        folder.note(
-            "a byte order mark was left out; sd-scripts takes it for a letter of the caption (save it as UTF-8 without a mark)", file
-        )
+        folder.note("a byte order mark was dropped; sd-scripts treats it as part of the caption (save the file as UTF-8 without BOM)", file)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -20,9 +20,9 @@ def caption_for(template: str, example: Example) -> str:
         raise _malformed(template, error) from error
     unknown = sorted(names - example.factors.keys())
     if unknown:
-        found = f"the caption template {template!r} asks for {{{unknown[0]}}}"
+        found = f"the caption template {template!r} uses {{{unknown[0]}}}"
         raise lab_error(
-            "spec", found, f"one of {', '.join(f'{{{name}}}' for name in sorted(example.factors))}", "this data has no such factor"
+            "spec", found, f"one of {', '.join(f'{{{name}}}' for name in sorted(example.factors))}", "this data set has no such factor"
         )
     try:
         return template.format_map(dict(example.factors))

@@ -32,7 +32,7 @@ INERT: Mapping[str, tuple[Any, ...]] = {
 TOP = ("general", "datasets")
 PATHS = ("image_dir", "conditioning_data_dir")
 #: what people meet who paste a path of Windows into a dataset file
-BACKSLASHES = 'in TOML a backslash inside "..." begins an escape: write the path in single quotes, or with / in place of each backslash'
+BACKSLASHES = 'in TOML a backslash inside "..." starts an escape sequence: put the path in single quotes, or use / instead of backslashes'
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def load_dataset_file(path: Path) -> list[SubsetSpec]:
             place = f"{where}, [[subsets]] {index}"
             subsets += _subset(shared | _flat(subset, place, problems), place, problems)
     if not subsets and not problems:
-        raise lab_error("data", f"no subsets in {path.name}", "[[datasets]] with [[datasets.subsets]], each with an image_dir")
+        raise lab_error("data", f"{path.name} has no subsets", "[[datasets]] with [[datasets.subsets]], each with an image_dir")
     if problems:
         raise LabError("data", problems)
     return subsets
@@ -158,7 +158,7 @@ def load_dataset_file(path: Path) -> list[SubsetSpec]:
 
 def _parse_toml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise lab_error("data", f"no dataset file at {path}", "the path of a kohya dataset file (.toml)")
+        raise lab_error("data", f"there is no dataset file at {path}", "the path to a kohya dataset file (.toml)")
     if path.stat().st_size > MAX_TOML_BYTES:
         raise lab_error("data", f"{path.name} is larger than 1 MiB", "a dataset file")
     try:
@@ -191,7 +191,7 @@ def folder_of(beside: Path, name: str) -> Path:
     if home is not literal and is_there(home):
         return home
     if PureWindowsPath(name).drive and not Path(name).is_absolute() and os.name != "nt":
-        raise lab_error("data", f"{name!r} is a path of Windows", "a path of this machine", "name the folder where it lies here")
+        raise lab_error("data", f"{name!r} is a Windows path", "a path on this machine", "give the folder's path on this machine")
     slashed = beside / name.replace("\\", "/")
     return slashed if is_there(slashed) else literal
 
@@ -199,21 +199,21 @@ def folder_of(beside: Path, name: str) -> Path:
 def _tables(value: Any, where: str, problems: list[Problem]) -> list[dict[str, Any]]:
     if isinstance(value, list) and all(isinstance(item, dict) for item in value):
         return value
-    problems.append(Problem("no list of tables", "[[datasets]] and [[datasets.subsets]]", where=where))
+    problems.append(Problem("not a list of tables", "[[datasets]] and [[datasets.subsets]]", where=where))
     return []
 
 
 def _flat(options: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
     """Return the options that the lab acts on; the others become problems, unless they ask for nothing."""
     if not isinstance(options, dict):
-        problems.append(Problem("no table", "key = value lines", where=where))
+        problems.append(Problem("not a table", "key = value lines", where=where))
         return {}
     kept = {}
     for key, value in options.items():
         if key in SubsetSpec.model_fields and key != "trigger":
             kept[key] = value
         elif key in INERT and value not in INERT[key]:
-            problems.append(Problem(f"{key} = {value!r} is not supported", "this key left out", where=where))
+            problems.append(Problem(f"{key} = {value!r} is not supported", "a file without this key", where=where))
         elif key not in INERT and key not in ELSEWHERE:
             problems.append(_unknown(key, (*SubsetSpec.model_fields, *ELSEWHERE), where))
     return kept
@@ -228,7 +228,11 @@ def _unknown(key: str, known: tuple[str, ...], where: str) -> Problem:
 def _subset(options: dict[str, Any], where: str, problems: list[Problem]) -> list[SubsetSpec]:
     escaped = [key for key in PATHS if isinstance(options.get(key), str) and not options[key].isprintable()]
     for key in escaped:
-        problems.append(Problem(f"{key} = {options[key][:80]!r} holds a line break, a tab or the like", "a path", BACKSLASHES, where))
+        problems.append(
+            Problem(
+                f"{key} = {options[key][:80]!r} contains a line break, a tab or another control character", "a path", BACKSLASHES, where
+            )
+        )
     if escaped:
         return []
     try:

@@ -71,7 +71,9 @@ def gather_pictures(folder: Path, cut: Cut, how: Reading = AS_KOHYA) -> FolderCo
     try:
         return _gather(folder, cut, how)
     except OSError as error:
-        raise lab_error("data", f"{folder.name[:80]} cannot be read ({error.strerror or error})", "a folder that may be read") from error
+        raise lab_error(
+            "data", f"{folder.name[:80]} cannot be read ({error.strerror or error})", "a folder you are allowed to read"
+        ) from error
 
 
 def _gather(folder: Path, cut: Cut, how: Reading) -> FolderContents:
@@ -112,8 +114,10 @@ def _list_folder(folder: Gathering) -> Path | None:
     train = [item for item in splits if item.name.lower() == TRAIN] or splits
     if len(train) > 1:
         names = ", ".join(item.name for item in splits[:MOST_NAMED])
-        raise lab_error("data", f"{len(splits)} lists of pictures ({names}) in {folder.root.name}", f"one, or a folder {TRAIN}", "name one")
-    folder.note(f"the pictures are those of its folder {train[0].name}", folder.root / train[0].name / LIST)
+        raise lab_error(
+            "data", f"{len(splits)} picture lists ({names}) in {folder.root.name}", f"one, or a folder {TRAIN}", "choose one of them"
+        )
+    folder.note(f"the pictures are taken from its folder {train[0].name}", folder.root / train[0].name / LIST)
     return train[0]
 
 
@@ -132,13 +136,18 @@ def _no_folder(folder: Path) -> LabError:
     if folder.is_file():
         return lab_error("data", f"{folder.name} is a file", "a folder of training pictures, or a kohya dataset file (.toml)")
     near = sorted(item.name for item in folder.parent.iterdir() if item.is_dir())[:MOST_NAMED] if folder.parent.is_dir() else []
-    return lab_error("data", f"no folder at {folder}", "a folder of training pictures", f"folders there: {', '.join(near)}" if near else "")
+    return lab_error(
+        "data",
+        f"there is no folder at {folder}",
+        "a folder of training pictures",
+        f"the folders there are {', '.join(near)}" if near else "",
+    )
 
 
 def _no_pictures(folder: Gathering) -> LabError:
     """Return the error for a folder without pictures; folders further in that hold some are named."""
     holding = [item.name for item in inner_folders(folder.root) if pictures_in(item, folder)][:MOST_NAMED]
-    do = f"name one of the folders in it that hold pictures: {', '.join(holding)}" if holding else ""
+    do = f"use one of its subfolders that contain pictures: {', '.join(holding)}" if holding else ""
     left = note_lines({}, folder.left_out())[:3]
-    found = f"no pictures in {folder.root}" + (f" ({'; '.join(left)})" if left else "")
-    return lab_error("data", found, f"files ending in {', '.join(sorted(read_formats()))}, in folders named like 10_name", do)
+    found = f"there are no pictures in {folder.root}" + (f" ({'; '.join(left)})" if left else "")
+    return lab_error("data", found, f"files ending in {', '.join(sorted(read_formats()))}, in folders with names such as 10_name", do)

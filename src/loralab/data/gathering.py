@@ -87,10 +87,10 @@ class Gathering:
         try:
             target = file.resolve(strict=True)
         except (OSError, RuntimeError, ValueError):  # a loop of links is a RuntimeError before Python 3.13
-            self.refuse(file, "no such file, or a link that leads nowhere", "a file in the folder", "copy it into the folder")
+            self.refuse(file, "there is no such file, or it is a broken link", "a file in the folder", "copy it into the folder")
             return False
         if not target.is_relative_to(self.root.resolve()):
-            self.refuse(file, "a link or a path that leaves the folder", "files inside the folder", "copy it into the folder")
+            self.refuse(file, "a link or path that leads out of the folder", "files inside the folder", "copy it into the folder")
             return False
         if not target.is_file():
             self.refuse(file, "not a file", "a file", "rename or move it")
@@ -108,7 +108,7 @@ class Gathering:
                     continue
                 listed += 1
                 if listed > MOST_LISTED:
-                    self.note(f"more than {MOST_LISTED:,} files are not used; the others are not listed", self.root)
+                    self.note(f"more than {MOST_LISTED:,} files are not used; the rest are not listed", self.root)
                     return
                 yield file
 
@@ -119,7 +119,7 @@ def note_lines(noted: dict[str, list[str]], left: Sequence[LeftOut]) -> list[str
     for each in left:
         grouped.setdefault(each.why, []).append(each.file)
     lines = [f"{what}: {_some(names)}" for what, names in noted.items()]
-    return lines + [f"left out: {why}: {_some(names)}" for why, names in grouped.items()]
+    return lines + [f"skipped: {why}: {_some(names)}" for why, names in grouped.items()]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -9,9 +9,9 @@ from loralab.generators import TABLE, Example, Generated, generator_of
 
 
 def make_examples(spec: Generated, size_px: int) -> list[Example]:
-    """Return the examples that ``spec`` describes, as pictures of ``size_px``; raises LabError("spec") for data that is not generated."""
+    """Return the examples that ``spec`` describes, as pictures of ``size_px``; raises LabError("spec") for others."""
     if not isinstance(spec, Generated):
-        raise lab_error("spec", f"{type(spec).__name__} is not generated", f"one of {', '.join(TABLE)}")
+        raise lab_error("spec", f"{type(spec).__name__} is not a generated data set", f"one of {', '.join(TABLE)}")
     return list(_drawn(spec, size_px))
 
 

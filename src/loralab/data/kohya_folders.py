@@ -56,19 +56,19 @@ def sidecar_files(inside: Path, folder: Gathering) -> Iterator[Found]:
         said = {caption for caption in captions if caption is not None}
         if len(said) > 1:
             found = f"{file.stem}.txt and {file.stem}.caption say different things"
-            folder.refuse(file, found, "one caption", "kohya reads .caption unless told otherwise; delete one")
+            folder.refuse(file, found, "one caption", "kohya reads .caption by default; delete one of them")
         yield Found(file, next((each for each in captions if each is not None), tokens), repeats, None in captions)
 
 
 def _may_repeat(inside: Path, name: str, repeats: int, folder: Gathering) -> bool:
     """Return whether pictures of a folder are shown at all; note a number that is hardly meant as repeats."""
     if not 0 < repeats <= MOST_REPEATS:
-        said = "0 repeats: sd-scripts never shows its pictures" if repeats == 0 else f"{repeats:,} repeats"
-        expected = f"a number from 1 to {MOST_REPEATS:,} in front of the name, such as 10_{name.partition('_')[2] or 'name'}"
-        folder.refuse(inside, f"the folder's name {name!r} asks for {said}", expected, "rename the folder")
+        said = "0 repeats, so sd-scripts never shows its pictures" if repeats == 0 else f"{repeats:,} repeats"
+        expected = f"a number from 1 to {MOST_REPEATS:,} at the start of the name, such as 10_{name.partition('_')[2] or 'name'}"
+        folder.refuse(inside, f"the folder name {name!r} asks for {said}", expected, "rename the folder")
         return False
     if repeats >= MANY_REPEATS:
-        told = f"shown {repeats:,} times an epoch, since the number in front of a folder's name is its repeats, as in kohya"
+        told = f"shown {repeats:,} times per epoch, because the number at the start of a folder name is its repeats, as in kohya"
         folder.noted.setdefault(told, []).append(name)
     return True
 
@@ -99,5 +99,7 @@ def _check_stems(pictures: Sequence[Path], folder: Gathering) -> None:
         named.setdefault(file.stem, []).append(file)
     for same in named.values():
         if len(same) > 1:
-            found = f"{' and '.join(file.name for file in same)} have one name but for the ending, and so one caption"
-            folder.refuse(same[0], found, "a name for each picture", "rename or delete one; other trainers also mix up their caches")
+            found = f"{' and '.join(file.name for file in same)} differ only in their extension, so they share one caption"
+            folder.refuse(
+                same[0], found, "a different name for each picture", "rename or delete one; other trainers would mix up their caches too"
+            )

@@ -49,30 +49,30 @@ class _Unusable(ValueError):
 def _record(line: str, list_file: Path, folder: Gathering) -> tuple[str, str]:
     record = json.loads(line)
     if not isinstance(record, dict):
-        raise _Unusable("the line is no object with keys")
+        raise _Unusable("the line is not a JSON object")
     keys = ", ".join(str(key)[:30] for key in list(record)[:MOST_KEYS]) or "none"
     name = record.get("file_name")
     if not isinstance(name, str) or not name or not _is_text(name):
-        raise _Unusable(f"no file_name that names a picture (keys: {keys})")
+        raise _Unusable(f"no file_name (keys found: {keys})")
     present = [key for key in CAPTION_KEYS if key in record]
     if not present:
-        raise _Unusable(f"no caption under {', '.join(CAPTION_KEYS[:-1])} or {CAPTION_KEYS[-1]} (keys: {keys})")
+        raise _Unusable(f"no caption under {', '.join(CAPTION_KEYS[:-1])} or {CAPTION_KEYS[-1]} (keys found: {keys})")
     if len(present) > 1:
-        folder.note(f"captions under {' and '.join(present)}: {present[0]} is the one that is read", list_file)
+        folder.note(f"captions under {' and '.join(present)}: only {present[0]} is read", list_file)
     return name, _caption(record[present[0]], present[0], list_file, folder)
 
 
 def _caption(value: Any, key: str, list_file: Path, folder: Gathering) -> str:
     texts = value if isinstance(value, list) else [value]
     if not all(isinstance(text, str) for text in texts):
-        raise _Unusable(f"{key} is neither a text nor a list of texts")
+        raise _Unusable(f"{key} is neither a string nor a list of strings")
     if not all(_is_text(text) for text in texts):
-        raise _Unusable(f"{key} holds NULs, or halves of characters")
+        raise _Unusable(f"{key} contains NUL characters or incomplete characters")
     lines = [line for text in texts for line in text.replace("\r", "\n").split("\n") if line.strip()] if folder.how.all_lines else texts
     if folder.how.all_lines:
         return "\n".join(line.strip() for line in lines)
     if len(texts) > 1:
-        folder.note("several captions for a picture: the first is read, as by diffusers outside training", list_file)
+        folder.note("several captions for one picture: the first is used, as diffusers does outside training", list_file)
     return texts[0] if texts else ""
 
 
@@ -84,6 +84,6 @@ def _file(name: str, list_file: Path, folder: Gathering) -> Path:
     """Return the path of a listed file; a list written on Windows may separate folders by backslashes."""
     file = list_file.parent / name
     if "\\" in name and not is_there(file) and is_there(list_file.parent / name.replace("\\", "/")):
-        folder.note("paths with Windows' backslashes, read as folders", list_file)
+        folder.note("Windows paths with backslashes, read as folders", list_file)
         return list_file.parent / name.replace("\\", "/")
     return file

@@ -49,17 +49,17 @@ def opened_formats() -> tuple[str, ...]:
 
 #: why a file is not used, by its ending; {kind} is the ending
 UNREAD: Mapping[str, str] = {
-    **dict.fromkeys((".jfif", ".jpe", ".jif"), "a JPEG under an ending that trainers do not look for (rename it to .jpg)"),
+    **dict.fromkeys((".jfif", ".jpe", ".jif"), "a JPEG with an extension that trainers do not look for (rename it to .jpg)"),
     **dict.fromkeys((".gif", ".tif", ".tiff", ".tga", ".jp2", ".ppm", ".ico", ".psd", ".svg", ".exr", ".hdr", ".qoi", ".dds", ".jps",
                      ".mpo", ".pcx", ".apng", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"),
-                    "a picture that neither sd-scripts nor the lab reads (save it as PNG)"),
-    **dict.fromkeys((".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v"), "a film"),
-    **dict.fromkeys((".npz", ".npy", ".safetensors", ".pt"), "a trainer's cache or weights; latents are made anew here from the pictures"),
-    **dict.fromkeys((".zip", ".rar", ".7z", ".tar", ".gz"), "an archive (unpack it)"),
+                    "a picture format that neither sd-scripts nor loralab reads (save it as PNG)"),
+    **dict.fromkeys((".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v"), "a video"),
+    **dict.fromkeys((".npz", ".npy", ".safetensors", ".pt"), "a trainer's cache or weights; latents are computed afresh from the pictures"),
+    **dict.fromkeys((".zip", ".rar", ".7z", ".tar", ".gz"), "an archive (extract it)"),
     **dict.fromkeys((".csv", ".tsv", ".parquet"), "captions are not read from tables (write metadata.jsonl, or a .txt for each picture)"),
     ".json": "captions are not read from JSON (write metadata.jsonl, or a .txt for each picture)",
-    ".jsonl": "of lists, only a metadata.jsonl in the folder itself is read",
-    ".toml": "a dataset file (name it in place of the folder)",
+    ".jsonl": "the only list that is read is a metadata.jsonl in the folder itself",
+    ".toml": "a dataset file (give it instead of the folder)",
 }  # fmt: skip
 
 
@@ -67,5 +67,5 @@ def why_unread(ending: str) -> str:
     """Return why a file with this ending (small letters) is not used."""
     for endings, _, _, _, plugin in RARER:
         if ending in endings:
-            return f"a picture that needs {plugin} (pip install {plugin.split()[0].lower()}), or save it as PNG"
+            return f"a picture that needs {plugin} (pip install {plugin.split()[0].lower()}) or to be saved as PNG"
     return UNREAD.get(ending, "neither a picture nor a caption")

@@ -39,7 +39,7 @@ def decode(item: Found, cut: Cut, folder: Gathering) -> Example | None:
     if not folder.holds(item.file):
         return None
     if item.file.stat().st_size == 0:
-        folder.refuse(item.file, "an empty file (0 bytes)", "a picture", "delete it or copy it again")
+        folder.refuse(item.file, "an empty file (0 bytes)", "a picture", "delete it, or copy it again")
         return None
     try:
         with warnings.catch_warnings(record=True) as warned:
@@ -49,15 +49,15 @@ def decode(item: Found, cut: Cut, folder: Gathering) -> Example | None:
     except LabError as error:  # from the cut: how the picture would be resized
         folder.problems.extend(replace(problem, where=folder.where(item.file)) for problem in error.problems)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        folder.refuse(item.file, "a picture of far too many pixels", f"at most {MAX_PIXELS // 1_000_000} million", "make it smaller")
+        folder.refuse(item.file, "a picture with far too many pixels", f"at most {MAX_PIXELS // 1_000_000} million", "scale it down")
     except UnidentifiedImageError:
         folder.refuse(
-            item.file, "no picture that can be read", f"one of {', '.join(opened_formats())}", "delete it or save it again as PNG"
+            item.file, "not a picture that can be read", f"one of {', '.join(opened_formats())}", "delete it, or save it again as PNG"
         )
     except DAMAGE as error:
         said = " ".join(str(getattr(error, "strerror", None) or error).split())
         found = f"the picture cannot be decoded ({said[:80] or type(error).__name__})"
-        folder.refuse(item.file, found, "a whole picture", "delete it or copy it again")
+        folder.refuse(item.file, found, "a complete picture", "delete it, or copy it again")
     else:
         for warning in warned:
             folder.note(f"read, with a warning ({warning.message})", item.file)
@@ -71,12 +71,12 @@ def _example(item: Found, cut: Cut, folder: Gathering) -> Example:
             raise Image.DecompressionBombError
         _note_format(item.file, opened, folder)
         if opened.getexif().get(ORIENTATION, 1) != 1:
-            folder.note("turned upright, as the camera noted in EXIF", item.file)
+            folder.note("rotated upright, following the camera's EXIF note", item.file)
         upright = ImageOps.exif_transpose(opened)
         if has_alpha(upright):
-            folder.note("transparent places were laid on white", item.file)
+            folder.note("transparent areas were placed on white", item.file)
         elif upright.mode not in ("RGB", "P"):
-            folder.note(f"stored as {upright.mode}, turned into RGB", item.file)
+            folder.note(f"stored as {upright.mode}, converted to RGB", item.file)
         pixels, mask = cut(to_rgb(upright)), _mask(item.file, upright, folder)
     factors: dict[str, Factor] = {
         "repeats": item.repeats, "file": shown(item.file.name), "width": upright.width, "height": upright.height,
@@ -90,12 +90,12 @@ def _note_format(file: Path, opened: Image.Image, folder: Gathering) -> None:
     # a telephone's JPEG with a second picture behind the first calls itself MPO
     stored = "JPEG" if opened.format in STILL else str(opened.format)
     if stored != read_formats().get(file.suffix.lower()):
-        folder.note(f"a {stored} file under another ending", file)
+        folder.note(f"a {stored} file with a different extension", file)
     if stored not in COMMON.values():
         folder.note(f"{stored} is read here; sd-scripts reads it only with a plugin, or not at all", file)
     frames = 1 if opened.format in STILL else int(getattr(opened, "n_frames", 1))
     if frames > 1:
-        folder.note(f"of {frames} frames the first alone is read", file)
+        folder.note(f"only the first of {frames} frames is read", file)
 
 
 def _mask(file: Path, upright: Image.Image, folder: Gathering) -> Image.Image | None:
@@ -111,7 +111,7 @@ def _mask_file(file: Path, size: tuple[int, int], folder: Gathering, masks: Path
     inside = Gathering(masks)
     found = [masks / f"{file.stem}{ending}" for ending in read_formats() if (masks / f"{file.stem}{ending}").is_file()]
     if len(found) != 1:
-        folder.refuse(file, f"{len(found)} masks", f"one picture {file.stem}.png in the mask folder", "white where the loss counts")
+        folder.refuse(file, f"{len(found)} masks", f"one picture {file.stem}.png in the mask folder", "white where the loss should count")
         return None
     if not inside.holds(found[0]):
         folder.problems.extend(inside.problems)

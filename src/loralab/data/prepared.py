@@ -80,7 +80,7 @@ def write_prepared(
     ]  # fmt: skip
     n_taught = sum(len(subset.examples) for subset in ordered if not subset.options.is_reg)
     if n_taught == 0:
-        raise lab_error("data", "only regularisation pictures", "training pictures beside them")
+        raise lab_error("data", "only regularisation pictures", "training pictures as well")
     _write_part(examples[:n_taught], texts[:n_taught], folder, folder / "masks", arm)
     if examples[n_taught:]:
         _write_part(examples[n_taught:], texts[n_taught:], folder / "reg", folder / "reg-masks", arm)

@@ -22,7 +22,7 @@ Sureness = Literal["given", "stated", "likely", "unsure"]
 CONSTANT_SHARE, LEAST_SHARE = 0.9, 0.5
 LEAST_CAPTIONS = 2
 MOST_OTHERS = 4
-SAYS = "it stands in {n} of the data set's {of} captions"
+SAYS = "it is in {n} of the data set's {of} captions"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Trigger:
     @property
     def told(self) -> str:
         """How the words were found, for a sentence or a table: `guessed, likely: it stands in 9 of 9 captions`."""
-        head = {"given": "as given", "stated": "stated", "likely": "guessed, likely", "unsure": "guessed, not sure"}[self.sure]
+        head = {"given": "as given", "stated": "stated", "likely": "guessed, likely", "unsure": "guessed, not certain"}[self.sure]
         text = head if self.sure == "given" else f"{head}: {self.source}"
         names = ", ".join(f"\u201c{other}\u201d" for other in self.others)
         return text + (f"; {'it also names' if self.sure == 'stated' else 'it might also be'} {names}" if names else "")
@@ -98,7 +98,7 @@ def find_trigger(given: str | None, captions: Sequence[str], metadata: Mapping[s
     """
     if given is not None:
         if not given.strip():
-            raise lab_error("spec", "an empty trigger", "a word or a phrase of the captions")
+            raise lab_error("spec", "an empty trigger", "a word or phrase from the captions")
         return Trigger(given.strip(), "given", "given")
     votes = count_metadata(metadata)
     found = _from_statement(metadata, captions) or guess_trigger(captions) or _from_votes(votes)
@@ -106,8 +106,8 @@ def find_trigger(given: str | None, captions: Sequence[str], metadata: Mapping[s
         return found
     contradicted = f"; {votes.contradiction}" if votes.contradiction else ""
     raise lab_error(
-        "spec", f"no tag that nearly all training captions share, neither in the data set nor in the file's metadata{contradicted}",
-        "a trigger", "name it with --trigger WORD",
+        "spec", f"neither the data set nor the file's metadata has a tag that nearly all training captions share{contradicted}",
+        "a trigger", "give it with --trigger WORD",
     )  # fmt: skip
 
 
@@ -149,7 +149,7 @@ def _choose(candidates: Sequence[_Candidate], says_so: str) -> Trigger | None:
     best = min(pool, key=lambda each: (each.everyday, -each.first, -each.n))
     rivals = [each.words for each in pool if each is not best and each.n >= best.n and (best.everyday or not each.everyday)]
     sure = best.constant and not best.everyday and not rivals and best.of >= LEAST_CAPTIONS
-    source = says_so.format(n=best.n, of=best.of) + (", but is an everyday word" if best.everyday else "")
+    source = says_so.format(n=best.n, of=best.of) + (", but it is an everyday word" if best.everyday else "")
     return Trigger(best.words, "likely" if sure else "unsure", source, tuple(rivals[:MOST_OTHERS]))
 
 
@@ -163,7 +163,9 @@ def _from_statement(metadata: Mapping[str, str], captions: Sequence[str]) -> Tri
     others = tuple(each for each in words if each != best)[:MOST_OTHERS]
     n = sum(says(caption, best) for caption in captions)
     if n < LEAST_SHARE * len(captions):
-        return Trigger(best, "unsure", f"the file's {key} says so, but only {n} of the data set's {len(captions)} captions do", others)
+        return Trigger(
+            best, "unsure", f"the file's {key} says so, but it is in only {n} of the data set's {len(captions)} captions do", others
+        )
     return Trigger(best, "stated", f"by the file's {key}", others)
 
 

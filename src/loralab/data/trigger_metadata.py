@@ -74,14 +74,14 @@ def count_metadata(metadata: Mapping[str, str]) -> Votes:
     told: list[str] = []
     folders = tuple(_folders(_json_object(metadata.get("ss_tag_frequency", "")), dirs, reg, told))
     if folders:
-        says = "{n} of {of} pictures carry it in the file's ss_tag_frequency"
-        return Votes(folders, bool(dirs), _sentence(told), says if dirs else says + ", which does not say how many there were")
+        says = "{n} of {of} pictures have it, according to the file's ss_tag_frequency"
+        return Votes(folders, bool(dirs), _sentence(told), says if dirs else says + ", which does not say how many pictures there were")
     named = tuple(FolderTags(name, {words: 1}, 1) for name in dirs if (words := _name_behind_repeats(name)))
-    return Votes(named, False, _sentence(told), "the name of {n} of {of} training folders")
+    return Votes(named, False, _sentence(told), "it is the name of {n} of {of} training folders")
 
 
 def _sentence(told: list[str]) -> str:
-    return f"the metadata contradict themselves: {'; '.join(told[:3])}" if told else ""
+    return f"the metadata contradicts itself: {'; '.join(told[:3])}" if told else ""
 
 
 def _folders(frequency: Mapping[str, Any], dirs: Mapping[str, list[int]], reg: frozenset[str], told: list[str]) -> Iterator[FolderTags]:
@@ -91,7 +91,7 @@ def _folders(frequency: Mapping[str, Any], dirs: Mapping[str, list[int]], reg: f
             continue
         n_pictures = _pictures(dirs[name], max(counts.values())) if dirs else max(counts.values())
         beyond = [tag for tag, n in counts.items() if n > n_pictures]
-        told += [f"{counts[tag]} of the {n_pictures} pictures of {name!r} carry {tag!r}" for tag in beyond]
+        told += [f"{counts[tag]} of the {n_pictures} pictures in {name!r} have {tag!r}" for tag in beyond]
         yield FolderTags(name, {tag: n for tag, n in counts.items() if n <= n_pictures}, n_pictures)
 
 

@@ -24,7 +24,7 @@ def leave_others(folder: Gathering, places: Collection[Path], by_list: str = "")
         if file.name.startswith("."):
             folder.leave(file, "hidden files")
         elif file.name.lower() in SYSTEM:
-            folder.leave(file, "files of the operating system")
+            folder.leave(file, "operating-system files")
         else:
             kin = stems.get(file.parent, set()), names.get(file.parent, set())
             folder.leave(file, _by_list(file, folder, by_list) if by_list else _why(file, folder, places, *kin))
@@ -33,8 +33,8 @@ def leave_others(folder: Gathering, places: Collection[Path], by_list: str = "")
 def _by_list(file: Path, folder: Gathering, by_list: str) -> str:
     ending = file.suffix.lower()
     if ending in read_formats():
-        return f"pictures that {by_list} does not list"
-    return f"captions are those of {by_list}" if ending in CAPTION_ENDINGS else why_unread(ending)
+        return f"pictures that are not listed in {by_list}"
+    return f"captions come from {by_list} instead" if ending in CAPTION_ENDINGS else why_unread(ending)
 
 
 def _why(file: Path, folder: Gathering, places: Collection[Path], stems: set[str], names: set[str]) -> str:
@@ -49,23 +49,23 @@ def _why(file: Path, folder: Gathering, places: Collection[Path], stems: set[str
 
 def _why_elsewhere(file: Path, kind: str, folder: Gathering, places: Collection[Path]) -> str:
     if file.parent == folder.root:
-        return f"{kind} beside the folders that are named with a number of repeats, as by kohya"
+        return f"{kind} outside the folders named with a number of repeats, as in kohya"
     top = file.relative_to(folder.root).parts[0]
     if folder.root in places:
-        return f"{kind} in a folder further in, which is not read"
+        return f"{kind} in a subfolder, which is not read"
     if folder.root / top in places:
-        return f"{kind} in a folder inside a folder of pictures, which is not read, as by kohya"
+        return f"{kind} in a folder inside a folder of pictures, which is not read, as in kohya"
     if repeats_of(top) == 0:
-        return f"{kind} in a folder of 0 repeats, as by kohya"
-    return f"{kind} in a folder whose name does not begin with a number of repeats, as by kohya"
+        return f"{kind} in a folder with 0 repeats, as in kohya"
+    return f"{kind} in a folder whose name does not start with a number of repeats, as in kohya"
 
 
 def _why_caption(file: Path, folder: Gathering, stems: set[str], names: set[str]) -> str:
     wanted = folder.how.caption_ending
     if file.stem in stems and file.suffix != file.suffix.lower():
-        return f"an ending in capitals, where sd-scripts looks for {file.suffix.lower()} (rename it)"
+        return f"an extension in capitals, while sd-scripts looks for {file.suffix.lower()} (rename it)"
     if file.stem in stems and wanted and file.suffix != wanted:
-        return f"the captions asked for end in {wanted}"
+        return f"caption_extension asks for {wanted}"
     if file.stem in names:
-        return f"a caption is named without its picture's ending ({Path(file.stem).stem}{file.suffix})"
+        return f"a caption is named without its picture's extension ({Path(file.stem).stem}{file.suffix})"
     return "captions without a picture"

@@ -47,15 +47,15 @@ def refuse_undecidable(loaded: Loaded) -> None:
         return
     problems = [
         Problem(
-            f"{plan.experiment}: {plan.say!r} cannot be decided with this budget: {plan.reason}",
-            "more replicates, or a wider margin",
+            f"{plan.experiment}: {plan.say!r} cannot be decided within this budget: {plan.reason}",
+            "more trainings (`replicates`), or a wider margin",
             where="",
         )
         for plan in claim_plans(loaded)
         if not plan.decidable and not plan.anyway and plan.sd_runs is not None  # without a known spread the chance is unknown, not none
     ]
     if problems:
-        raise LabError("spec", [*problems, Problem("run it all the same with --anyway, or mark these claims with `anyway: true`")])
+        raise LabError("spec", [*problems, Problem("use --anyway to run it regardless, or mark these claims `anyway: true`")])
 
 
 def _asked(loaded: Loaded) -> list[tuple[str, str, str]]:
@@ -126,7 +126,7 @@ def _arm_row(loaded: Loaded, name: str) -> dict[str, Any]:
     text += f"; base {arm.base}" if base_of(loaded.spec, name) != BASE else ""
     trigger = trigger_of(loaded.spec, arm)
     return {
-        "name": name, "data": arm.data, "captions": arm.captions or "the data's own", "runs": recipe.replicates, "recipe": text,
+        "name": name, "data": arm.data, "captions": arm.captions or "the data set's own", "runs": recipe.replicates, "recipe": text,
         "trigger": "" if trigger is None else trigger.words, "trigger_from": "" if trigger is None else trigger.told,
         "trigger_shown": "not known" if trigger is None else trigger.words + (" (guessed)" if trigger.guessed else ""),
     }  # fmt: skip

@@ -217,7 +217,7 @@ def _readings(its: Round, store: Store) -> pl.DataFrame:
 def _failures(its: Round, store: Store) -> Iterator[tuple[AdapterSource, str]]:
     for source, ref in its.adapters.items():
         if source.step is None and source.arm in its.plan.trained_arms:
-            failed = store.manifest(*ref)["failed"] if store.has(*ref) else "one of the LoRAs that it is made of failed"
+            failed = store.manifest(*ref)["failed"] if store.has(*ref) else "one of the LoRAs it consists of failed"
             if failed is not None:
                 yield source, str(failed)
 

@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 BASH = """#!/usr/bin/env bash
-# Trains arm {arm} of study {study} with kohya's sd-scripts, once a replicate: ./train.sh
-# SD_SCRIPTS: folder of sd-scripts.  BASE: the base's checkpoint or diffusers folder, the one that the study names ({base}).
-# The LoRAs are written to loras/, named as the study's own trainings are.
+# Trains arm {arm} of study {study} with kohya's sd-scripts, once for each training: ./train.sh
+# SD_SCRIPTS: folder of sd-scripts.  BASE: checkpoint or diffusers folder of the base that the study names ({base}).
+# The LoRAs are written to loras/, named like the study's own trainings.
 set -euo pipefail
 cd "$(dirname "$0")"
 : "${{SD_SCRIPTS:?folder of sd-scripts}}" "${{BASE:?checkpoint or diffusers folder of the base}}"
 train() {{ ${{LAUNCH:-accelerate launch}} "$SD_SCRIPTS/{script}" --pretrained_model_name_or_path "$BASE" "$@"; }}
 """
-POWERSHELL = """# Trains arm {arm} of study {study} with kohya's sd-scripts, once a replicate:
+POWERSHELL = """# Trains arm {arm} of study {study} with kohya's sd-scripts, once for each training:
 #   $env:SD_SCRIPTS = 'C:\\folder\\of\\sd-scripts'; $env:BASE = 'C:\\base.safetensors'; powershell -ExecutionPolicy Bypass -File train.ps1
 # BASE is the base's checkpoint or diffusers folder, the one that the study names ({base}).
-# The LoRAs are written to loras/, named as the study's own trainings are.
+# The LoRAs are written to loras/, named like the study's own trainings.
 $ErrorActionPreference = 'Stop'
 Set-Location $PSScriptRoot
 if (-not $env:SD_SCRIPTS) {{ throw 'set $env:SD_SCRIPTS to the folder of sd-scripts' }}

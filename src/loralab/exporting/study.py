@@ -42,7 +42,7 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
     Raises LabError("spec") for a folder in use, LabError("model") for a family that sd-scripts cannot train.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise lab_error("spec", f"{folder} is in use", "a new or an empty folder", "give another one with --out")
+        raise lab_error("spec", f"{folder} is already in use", "a new or empty folder", "choose another one with --out")
     bases, store = load_bases(loaded), Store(lab / "store")
     its = plan_round(make_plan(loaded.spec), {source: facts_of(base) for source, base in bases.items()}, loaded.folder)
     plan = its.plan
@@ -57,8 +57,8 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
         base = bases[base_of(loaded.spec, arm)]
         dataset = load_dataset(store.path(*its.datasets[arm]), base.size_px)
         if dataset.pictures is not None:
-            found = f"arm {arm!r} trains on a folder with options, or on a dataset file"
-            raise lab_error("spec", found, "folders without options", "hand sd-scripts that folder or dataset file as it is")
+            found = f"arm {arm!r} trains on a folder with options or on a dataset file"
+            raise lab_error("spec", found, "folders without options", "give sd-scripts that folder or dataset file directly")
         with disk_errors("writing the export"):
             _export_arm(plan, base, arm, dataset, folder / arm)
     notes = tuple(dict.fromkeys(note for arm in arms if (note := cannot_load(bases[base_of(loaded.spec, arm)]))))
@@ -73,8 +73,8 @@ def cannot_load(base: Base) -> str:
         return ""
     published = f"{family_of(base).said} as it was published ({wanted})"
     return (
-        f"sd-scripts cannot load {base.name}: its text is {width} numbers wide, and sd-scripts builds {published}. "
-        "The files are whole; set BASE to a base of the published shape to train on them."
+        f"sd-scripts cannot load {base.name}: its text embedding is {width} numbers wide, but sd-scripts expects {published}. The "
+        "exported files are complete; to train on them, set BASE to a base of the published shape."
     )
 
 

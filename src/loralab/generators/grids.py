@@ -18,18 +18,18 @@ class GridsData(Generated):
     """Line grids of n x m cells, one image a size."""
 
     generate: Literal["grids"]
-    sizes: tuple[str, ...] = Field(min_length=1, description="Grid sizes, columns x rows: 2x2, 3x3, ...")
+    sizes: tuple[str, ...] = Field(min_length=1, description="Grid sizes as columns x rows: 2x2, 3x3, ...")
     line: Colour = Field("black", description="Line colour.")
     line_px: float = Field(2.0, gt=0, le=8, description="Line width in px of a 64 px image.")
     background: Colour = Field("white", description="Colour of the cells.")
-    blur: float = Field(0, ge=0, le=12, description="Gaussian blur (sigma in px of a 64 px image) over the whole image.")
+    blur: float = Field(0, ge=0, le=12, description="Gaussian blur (sigma in px of a 64 px image) of the whole image.")
 
     @field_validator("sizes")
     @classmethod
     def _sizes(cls, sizes: tuple[str, ...]) -> tuple[str, ...]:
         for size in sizes:
             if not re.fullmatch(r"[1-9]x[1-9]", size):
-                raise ValueError(f"{size!r} is not a grid size; write columns x rows with digits from 1 to 9, such as 3x3")
+                raise ValueError(f"{size!r} is not a grid size; write columns x rows, each from 1 to 9, such as 3x3")
         return sizes
 
 

@@ -33,19 +33,21 @@ class ShapesData(Generated):
     """One image a shape, drawn with known geometry."""
 
     generate: Literal["shapes"]
-    shapes: tuple[Shape, ...] = Field(min_length=1, description="Which shapes are drawn, one image each.")
-    fill: Colour | tuple[Colour, ...] = Field("grey", description="Fill colour: one for all, or one for each shape.")
-    outline: Colour | None = Field(None, description="Colour of the outline; none if left out.")
-    outline_px: float = Field(3.0, gt=0, le=12, description="Width of the outline in px of a 64 px image.")
+    shapes: tuple[Shape, ...] = Field(min_length=1, description="The shapes to draw, one image each.")
+    fill: Colour | tuple[Colour, ...] = Field("grey", description="Fill colour: one for all shapes, or one for each.")
+    outline: Colour | None = Field(None, description="Colour of the outline; no outline if left out.")
+    outline_px: float = Field(3.0, gt=0, le=12, description="Width of the outline in pixels of a 64 px image.")
     background: Colour = Field("white", description="Background colour.")
-    size: float = Field(0.7, gt=0.1, le=1, description="Extent of the shape as a share of the image side.")
+    size: float = Field(0.7, gt=0.1, le=1, description="Size of the shape as a share of the image side.")
     position: tuple[float, float] = Field((0.5, 0.5), description="Centre (x, y) as shares of the image side.")
-    blur: float = Field(0, ge=0, le=12, description="Gaussian blur (sigma in px of a 64 px image) over the whole image.")
+    blur: float = Field(0, ge=0, le=12, description="Gaussian blur (sigma in px of a 64 px image) of the whole image.")
 
     @model_validator(mode="after")
     def _one_fill_each(self) -> ShapesData:
         if isinstance(self.fill, tuple) and len(self.fill) != len(self.shapes):
-            raise ValueError(f"fill lists {len(self.fill)} colours for {len(self.shapes)} shapes; give one colour, or one for each shape")
+            raise ValueError(
+                f"fill lists {len(self.fill)} colours for {len(self.shapes)} shapes; give one colour for all, or one for each shape"
+            )
         return self
 
 

@@ -124,7 +124,7 @@ class Provenance:
     stages: tuple[StageTime, ...]
     attempts: tuple[str, ...]
     commands: tuple[str, ...]
-    run_says: str = ""  # "third run of this question"
+    run_says: str = ""  # "third version of this study"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydantic_core import PydanticKnownError, core_schema
 
 from loralab.spec.sources import BASE, Who, is_base, spelled, whose
 
-GRAMMAR = 'ARM @ "PROMPT" with, if wanted, `, strength 0.5` and `, step 32` behind it'
+GRAMMAR = 'ARM @ "PROMPT", optionally with `, strength 0.5` and `, step 32` after it'
 #: what of a study file names cells
 CELL_KEYS = frozenset({"cell", "versus", "show"})
 

@@ -22,26 +22,26 @@ class ImagesOfData(Strict):
     """The base's own images under their own prompts: the training set of a placebo."""
 
     images_of: Literal["base"]
-    prompts: tuple[str, ...] = Field(min_length=1, description="One image is drawn for each prompt; the prompt is its caption.")
+    prompts: tuple[str, ...] = Field(min_length=1, description="One image is drawn for each prompt, and the prompt becomes its caption.")
     guidance: float = Field(
-        1.0, ge=1, le=30, description="Guidance when drawing them; 1 = off, so that they are the base's own distribution."
+        1.0, ge=1, le=30, description="Guidance scale for drawing them; 1 = off, so that they follow the base's own distribution."
     )
-    steps: int = Field(25, ge=1, le=1000, description="Solver steps when drawing them.")
+    steps: int = Field(25, ge=1, le=1000, description="Sampling steps for drawing them.")
 
 
 class FolderData(CaptionSpec, PictureSpec):
     """The user's own images: a folder (kohya layout, sidecar captions, or metadata.jsonl), or a kohya dataset file (.toml)."""
 
-    folder: str = Field(description="Path of the folder or of the dataset file; a relative path is relative to the study file.")
-    masks: str = Field("", description="Folder of masks named as the pictures: white where the loss counts.")
-    regularisation: str = Field("", description="Folder of regularisation pictures, shown as often as the training pictures.")
-    prior_loss_weight: float = Field(1.0, ge=0, le=10, description="What a regularisation picture's loss counts for.")
+    folder: str = Field(description="Path to the folder or dataset file; a relative path starts from the study file.")
+    masks: str = Field("", description="Folder of masks with the same names as the pictures: white where the loss should count.")
+    regularisation: str = Field("", description="Folder of regularisation pictures; they are shown as often as the training pictures.")
+    prior_loss_weight: float = Field(1.0, ge=0, le=10, description="Weight of the loss on regularisation pictures.")
 
     @model_validator(mode="after")
     def _options_in_one_place(self) -> FolderData:
         doubled = sorted(self.options_set - {"prior_loss_weight"})
         if self.is_file and doubled:
-            raise ValueError(f"{', '.join(doubled)}: with a dataset file these stand in the file")
+            raise ValueError(f"{', '.join(doubled)}: with a dataset file these are set in that file")
         return self
 
     @property
@@ -90,6 +90,6 @@ else:
         Discriminator(
             _data_kind,
             custom_error_type="data_kind",
-            custom_error_message=f"this is no kind of data; write {WRITE} or `folder: PATH`",
+            custom_error_message=f"this is not a kind of data; write {WRITE} or `folder: PATH`",
         ),
     ]

@@ -25,13 +25,17 @@ def adapter_files(pattern: str, folder: Path) -> list[Path]:
         return found
     found = [file for file in found if not file.name.startswith(".")]
     if not found:
-        raise ValueError(f"no file matches {pattern!r}; write the path of LoRA files relative to the study file, `*` for what differs")
+        raise ValueError(
+            f"no file matches {pattern!r}; write the path of the LoRA files relative to the study file, with `*` for the part that varies"
+        )
     others = [file.name for file in found if file.suffix.lower() != ENDING]
     if others:
         raise ValueError(f"{pattern!r} matches {', '.join(others[:3])}; only {ENDING} files are read")
     links = [file.name for file in found if leaves(file, file.parent)]
     if links:
-        raise ValueError(f"{pattern!r} matches {', '.join(links[:3])}, a link out of its folder; name a link itself to follow it")
+        raise ValueError(
+            f"{pattern!r} matches {', '.join(links[:3])}, a link that leads out of its folder; give the link itself to follow it"
+        )
     return found
 
 

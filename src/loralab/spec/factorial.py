@@ -24,12 +24,12 @@ _CELL = re.compile(r'^\s*(?:arm\s+)?(?P<arm>[a-z0-9][a-z0-9-]{0,40})(?P<rest>\s*
 def factors_problem(factors: Any) -> str | None:
     """Return what is wrong with an arm's `factors`; None where nothing is."""
     if not isinstance(factors, Mapping) or not factors:
-        return "`factors` names settings with their levels, such as {rank: [2, 8]}"
+        return "`factors` lists settings with their levels, such as {rank: [2, 8]}"
     for name, levels in factors.items():
         if name not in FACTORS:
-            return f"{name!r} cannot be crossed; one of {', '.join(FACTORS)}"
+            return f"{name!r} cannot be a factor; use one of {', '.join(FACTORS)}"
         if not isinstance(levels, list | tuple) or len(levels) < 2 or len({str(level) for level in levels}) < len(levels):
-            return f"{name}: a factor has two levels or more, each once"
+            return f"{name}: a factor needs at least two different levels"
     n_arms = 1
     for levels in factors.values():
         n_arms *= len(levels)

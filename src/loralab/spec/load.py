@@ -187,7 +187,7 @@ def _with_files(draft: Draft, spec: StudySpec) -> StudySpec:
 def _file_count(spec: StudySpec, arms: Mapping[str, ArmSpec], arm: ArmSpec, folder: Path) -> int:
     files = adapter_files(arm.adapters or "", folder)
     if arm.train:
-        raise ValueError("an arm of files from elsewhere is not trained here: leave `train` out")
+        raise ValueError("an arm of existing LoRA files is not trained here: remove `train`")
     return len(files)
 
 
@@ -201,7 +201,10 @@ def _stack_count(spec: StudySpec, arms: Mapping[str, ArmSpec], arm: ArmSpec, fol
     most = max(counts.values(), default=1)
     if any(n not in (1, most) for n in counts.values()):
         listed = "; ".join(f"{name}: {n}" for name, n in counts.items())
-        raise ValueError(f"the LoRAs were not trained equally often ({listed}); as many files as trainings, or one file for all of them")
+        raise ValueError(
+            f"the LoRAs do not have the same number of trainings ({listed}); give as many files as there are trainings, "
+            "or one file for all of them"
+        )
     return most
 
 

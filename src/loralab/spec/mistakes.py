@@ -35,7 +35,7 @@ EXPECTED: Mapping[str, str] = {
     "int_type": "a whole number", "int_parsing": "a whole number", "int_from_float": "a whole number",
     "int_parsing_size": "a smaller number", "float_type": "a number", "float_parsing": "a number", "finite_number": "a finite number",
     "bool_type": "true or false",
-    "bool_parsing": "true or false", "string_type": "a text, in quotes if it looks like a number or a date", "none_required": "nothing",
+    "bool_parsing": "true or false", "string_type": "text, in quotes if it looks like a number or a date", "none_required": "nothing",
     "greater_than_equal": "{ge:g} or more", "greater_than": "more than {gt:g}", "less_than_equal": "{le:g} or less",
     "less_than": "less than {lt:g}",
     "multiple_of": "a multiple of {multiple_of:g}", "literal_error": "{expected}", "too_short": "at least {min_length} of them",
@@ -67,7 +67,7 @@ def unknown_key(tree: CommentedBase, location: Location, known: Sequence[str], n
     """Return the problem that a key is none of ``known``, with the one that was probably meant."""
     key = str(location[-1])
     near = [ELSEWHERE[key.lower()]] if ELSEWHERE.get(key.lower()) in known else difflib.get_close_matches(key.lower(), known, n=1)
-    do = f"did you mean `{near[0]}`?" if near else "check the spelling, and how far the line is indented"
+    do = f"did you mean `{near[0]}`?" if near else "check the spelling and the indentation"
     if key.startswith(("step ", "strength ")) and key not in known:  # a cell whose comma ended it
         do = f"put the whole cell in quotes: cell: 'ARM @ \"PROMPT\", {key}'"
     found = f"{place_words(tree, location[:-1])}: unknown key {key!r}"
@@ -111,11 +111,11 @@ def _inside(node: Any, part: Any) -> Any:
 def _shown(value: Any) -> str:
     """Return what was found, short."""
     if value is None:
-        return "nothing stands there"
+        return "nothing is given"
     if isinstance(value, Mapping):
-        return "`key: value` pairs stand there"
+        return "found `key: value` pairs"
     if isinstance(value, list | tuple):
-        return "a list stands there" if value else "an empty list stands there"
+        return "found a list" if value else "found an empty list"
     return f"found {str(value)[:80]!r}" if isinstance(value, str) else f"found {str(value)[:80]}"
 
 

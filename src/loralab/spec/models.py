@@ -36,21 +36,24 @@ Expectation = Literal["higher", "lower", "no change"]
 class StackedLora(Strict):
     """One of several LoRAs that an arm applies together."""
 
-    arm: str | None = Field(None, description="An arm of this study; its replicate r goes into replicate r.")
+    arm: str | None = Field(None, description="An arm of this study; its training r is used in training r.")
     adapters: str | None = Field(
-        None, description="Or LoRA files from elsewhere, a path with `*`, relative to the study file: one a replicate, or one for all."
+        None, description="Or existing LoRA files: a path with `*`, relative to the study file; one file for each training, or one for all."
     )
     strength: float = Field(1.0, ge=-MAX_STRENGTH, le=MAX_STRENGTH, description="Its strength inside the arm.")
     text_strength: float | None = Field(
-        None, ge=-MAX_STRENGTH, le=MAX_STRENGTH, description="That of its text encoder's part (ComfyUI's strength_clip). Default: strength."
+        None,
+        ge=-MAX_STRENGTH,
+        le=MAX_STRENGTH,
+        description="Strength of its text encoder part (ComfyUI's strength_clip). Default: strength.",
     )
 
     @model_validator(mode="after")
     def _one_source(self) -> StackedLora:
         if (self.arm is None) == (self.adapters is None):
-            raise ValueError("name one of `arm` (an arm of this study) and `adapters` (files from elsewhere)")
+            raise ValueError("give either `arm` (an arm of this study) or `adapters` (existing files)")
         if self.strength == 0 and not self.text_strength:
-            raise ValueError("a LoRA at strength 0 does nothing; leave it out")
+            raise ValueError("a LoRA at strength 0 does nothing; remove it")
         return self
 
     @property
@@ -67,31 +70,35 @@ class StackedLora(Strict):
 class ArmSpec(Strict):
     """One treatment: a data set under captions, trained by a recipe; or LoRAs that were trained elsewhere, or several together."""
 
-    data: str = Field("", description="Name of an entry under `data`. An arm of several LoRAs has that of its first, unless it says.")
+    data: str = Field("", description="Name of an entry under `data`. Default for an arm of several LoRAs: that of the first.")
     captions: str | None = Field(
-        None, description="Caption template with {placeholders} of the data's factors; none = the data's own captions."
+        None, description="Caption template with {placeholders} for the data set's factors. Default: the data set's own captions."
     )
     trigger: str | None = Field(
-        None, min_length=1, description="The words that call it, taken out of prompts for the control. Default: guessed from its captions."
+        None,
+        min_length=1,
+        description="The words that trigger it; they are removed from prompts for the control. Default: guessed from its captions.",
     )
-    train: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `train` for this arm.")
+    train: dict[str, Any] = Field(default_factory=dict, description="Settings of this arm that differ from the study's `train`.")
     adapters: str | None = Field(
-        None, description="LoRA files trained elsewhere on `data`, as a path with `*`, relative to the study file: one file a replicate."
+        None, description="LoRA files trained elsewhere on `data`: a path with `*`, relative to the study file; one file for each training."
     )
     stack: tuple[StackedLora, ...] = Field(
-        (), description="Several LoRAs applied together, each at its strength, instead of a training. One, to draw it on another base."
+        (),
+        description="Several LoRAs applied together, each at its own strength, instead of a training. Or just one, to draw it on "
+        "another base.",
     )
     base: str | None = Field(
-        None, description="A base of this arm's own, as at the top: it is trained, drawn and compared there. Default: the study's."
+        None, description="A base for this arm alone, on which it is trained, drawn and compared. Default: the study's base."
     )
     factors: dict[str, tuple[Any, ...]] = Field(
         default_factory=dict,
-        description="Settings that are crossed, each with its levels ({rank: [2, 8], lr: [1e-3, 4e-3]}); each combination is an arm.",
+        description="Settings to combine, each with its levels ({rank: [2, 8], lr: [1e-3, 4e-3]}); every combination becomes an arm.",
     )
-    family: str = Field("", description="Set where `factors` spanned the arm: the name that stood in the file.")
-    levels: dict[str, Any] = Field(default_factory=dict, description="Set where `factors` spanned the arm: its combination.")
+    family: str = Field("", description="Set for arms made from `factors`: the arm's name in the study file.")
+    levels: dict[str, Any] = Field(default_factory=dict, description="Set for arms made from `factors`: this arm's combination.")
     control: Literal["placebo", "null"] | None = Field(
-        None, description="placebo: marks the arm that is trained on the base's own images. null is set by a preset's `null_of`."
+        None, description="placebo: marks the arm trained on the base's own images. null is set by a preset's `null_of`."
     )
 
     @field_validator("factors")
@@ -106,7 +113,7 @@ class ArmSpec(Strict):
         if not self.data and not self.stack:
             raise ValueError("`data` is missing: the name of an entry under `data`")
         if self.stack and (self.adapters is not None or self.train or self.control is not None):
-            raise ValueError("an arm of several LoRAs is not trained: `stack` stands without `train`, `adapters` and `control`")
+            raise ValueError("an arm of several LoRAs is not trained: `stack` cannot be combined with `train`, `adapters` or `control`")
         return self
 
     @property
@@ -121,18 +128,18 @@ class ClaimSpec(Strict):
     say: str = Field(min_length=1, description="The claim in words.")
     measure: str = Field(description="Name of the instrument.")
     cell: Cell = Field(description='Which images: arm @ "prompt".')
-    versus: Cell | Literal["base"] = Field("base", description="Against which images: `base` (same prompt), or another cell.")
+    versus: Cell | Literal["base"] = Field("base", description="What to compare with: `base` (same prompt), or another cell.")
     expect: Expectation = Field(description="higher, lower, or no change.")
     margin: float | None = Field(
-        None, gt=0, description="Smallest change that counts, as a share of the gap |training set - base|; default 0.25."
+        None, gt=0, description="Smallest change that counts, as a share of the gap |training set - base|. Default: 0.25."
     )
-    margin_absolute: float | None = Field(None, gt=0, description="The same in the instrument's own unit.")
+    margin_absolute: float | None = Field(None, gt=0, description="The same, in the instrument's own unit.")
     effect: str = Field(
         "", description="Of an arm with `factors`: the effect of one (`rank`), averaged over the others, or an interaction (`rank x lr`)."
     )
     needs_trigger: bool = Field(False, description="The change must also exceed the change without the trigger.")
-    article: str = Field("", description="What the article saw.")
-    anyway: bool = Field(False, description="Judge the claim although the plan says that this budget cannot decide it.")
+    article: str = Field("", description="What the article found.")
+    anyway: bool = Field(False, description="Judge the claim even if the plan says that this budget cannot decide it.")
 
     @field_validator("cell", mode="before")
     @classmethod
@@ -161,22 +168,24 @@ class CurveSpec(Strict):
 
     say: str = Field(min_length=1, description="The claim in words.")
     measure: str = Field(description="Name of the instrument.")
-    cell: Cell = Field(description='Which images: arm @ "prompt", without strength and step.')
-    over: Literal["strength", "step"] = Field(description="What the dose is: the strength, or the step of the training.")
+    cell: Cell = Field(description='Which images: arm @ "prompt", without strength or step.')
+    over: Literal["strength", "step"] = Field(description="The dose: the strength, or the training step.")
     at: tuple[float, ...] = Field(
-        (), description="The doses. A strength of 0, or step 0, is the base; the last step of the training need not be listed twice."
+        (), description="The doses. Strength 0 or step 0 is the base; the last step of the training is always included."
     )
     more: dict[Literal["smoke", "quick", "full"], tuple[float, ...]] = Field(
-        default_factory=dict, description="Further doses of a preset; without any dose the curve is not drawn."
+        default_factory=dict, description="Additional doses for a preset; a curve without doses is not drawn."
     )
     expect: Expectation = Field(description="higher: it rises with the dose; lower: it falls; no change.")
     margin: float | None = Field(
-        None, gt=0, description="Smallest change from the first to the last dose that counts, as a share of the gap; default 0.25."
+        None, gt=0, description="Smallest change from the first to the last dose that counts, as a share of the gap. Default: 0.25."
     )
-    margin_absolute: float | None = Field(None, gt=0, description="The same in the instrument's own unit.")
-    damage: str = Field("change", description="Instrument read at the study's unrelated prompts, for learned against damaged.")
-    article: str = Field("", description="What the article saw.")
-    anyway: bool = Field(False, description="Judge the curve although the plan says that this budget cannot decide it.")
+    margin_absolute: float | None = Field(None, gt=0, description="The same, in the instrument's own unit.")
+    damage: str = Field(
+        "change", description="Instrument to read at the study's unrelated prompts, for the figure of learning against damage."
+    )
+    article: str = Field("", description="What the article found.")
+    anyway: bool = Field(False, description="Judge the curve even if the plan says that this budget cannot decide it.")
 
     @field_validator("cell", mode="before")
     @classmethod
@@ -192,7 +201,7 @@ class CurveSpec(Strict):
         for dose in (*self.at, *(dose for doses in self.more.values() for dose in doses)):
             if not 0 <= dose <= (MAX_STRENGTH if self.over == "strength" else math.inf) or (self.over == "step" and dose != int(dose)):
                 wanted = f"strengths from 0 to {MAX_STRENGTH:g}" if self.over == "strength" else "whole steps from 0"
-                raise ValueError(f"{dose:g} is no dose; a curve over {self.over} takes {wanted}")
+                raise ValueError(f"{dose:g} is not a valid dose; a curve over {self.over} takes {wanted}")
         if not self.at and not self.more:
             raise ValueError("a curve needs doses: `at`, or `more` for a preset")
         return self
@@ -213,10 +222,10 @@ class ExperimentSpec(Strict):
     """One question with its claims and curves."""
 
     question: str = Field(min_length=1, description="The question in words.")
-    article: str = Field("", description="What the article saw, in a sentence.")
+    article: str = Field("", description="What the article found, in a sentence.")
     claims: tuple[ClaimSpec, ...] = Field(min_length=1, description="The claims, written before the run.")
     curves: tuple[CurveSpec, ...] = Field((), description="Questions about the dose, written before the run.")
-    show: tuple[Cell, ...] = Field((), description="Further cells to draw and show without a claim.")
+    show: tuple[Cell, ...] = Field((), description="More cells to draw and show, without a claim.")
 
     @field_validator("show", mode="before")
     @classmethod
@@ -227,15 +236,17 @@ class ExperimentSpec(Strict):
 class PresetSpec(Strict):
     """What a preset changes."""
 
-    train: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `train`.")
-    sample: dict[str, Any] = Field(default_factory=dict, description="What differs from the study's `sample`.")
-    verdicts: bool = Field(True, description="Whether verdicts are printed; a smoke run prints none.")
-    alpha: float = Field(0.05, gt=0, lt=1, description="Error rate of each experiment, shared by its claims and spent over the looks.")
+    train: dict[str, Any] = Field(default_factory=dict, description="Settings that differ from the study's `train`.")
+    sample: dict[str, Any] = Field(default_factory=dict, description="Settings that differ from the study's `sample`.")
+    verdicts: bool = Field(True, description="Whether verdicts are given; a smoke run gives none.")
+    alpha: float = Field(0.05, gt=0, lt=1, description="Error rate of each experiment, shared among its claims and across the looks.")
     looks: bool = Field(
-        False, description="Look after 8, 16 and 32 trainings, and go on only with what is open, as `--until decided` does."
+        False,
+        description="Look at the results after 8, 16 and 32 trainings and continue only with what is still open, like `--until decided`.",
     )
     null_of: tuple[str, ...] = Field(
-        (), description="Arms that get a twin of random adapters, which change the predicted noise as much as the trained ones."
+        (),
+        description="Arms that get a random twin: a LoRA of random weights that changes the predicted noise by as much as the trained one.",
     )
 
 
@@ -244,15 +255,15 @@ class StudySpec(Strict):
 
     study: str = Field(description="Name of the study.")
     about: str = Field("", description="One sentence on what the study is for.")
-    base: str = Field("petri", description="`petri`, or the path of a diffusers folder or of a .safetensors checkpoint (SD1, SDXL).")
-    load: LoadSpec = Field(default_factory=lambda: LoadSpec(), description="How the base is held: precision, prediction, size, memory.")
-    seed: int = Field(0, ge=0, description="Root of every training stream.")
-    data: dict[str, DataSpec] = Field(min_length=1, description="The data sets by name.")
-    train: TrainSpec = Field(default_factory=lambda: TrainSpec(), description="Training recipe of every arm.")
+    base: str = Field("petri", description="`petri`, or the path to a diffusers folder or a .safetensors checkpoint (SD1 or SDXL).")
+    load: LoadSpec = Field(default_factory=lambda: LoadSpec(), description="How the base is loaded: precision, prediction, size, memory.")
+    seed: int = Field(0, ge=0, description="Root seed of all trainings.")
+    data: dict[str, DataSpec] = Field(min_length=1, description="The data sets, by name.")
+    train: TrainSpec = Field(default_factory=lambda: TrainSpec(), description="Training recipe for every arm.")
     sample: SampleSpec = Field(default_factory=lambda: SampleSpec(), description="How images are drawn.")
-    presets: dict[Literal["smoke", "quick", "full"], PresetSpec] = Field(default_factory=dict, description="Budgets by name.")
-    arms: dict[str, ArmSpec] = Field(min_length=1, description="The arms by name.")
-    experiments: dict[str, ExperimentSpec] = Field(min_length=1, description="The experiments by name.")
+    presets: dict[Literal["smoke", "quick", "full"], PresetSpec] = Field(default_factory=dict, description="Budgets, by name.")
+    arms: dict[str, ArmSpec] = Field(min_length=1, description="The arms, by name.")
+    experiments: dict[str, ExperimentSpec] = Field(min_length=1, description="The experiments, by name.")
 
     @model_validator(mode="before")
     @classmethod
@@ -277,5 +288,5 @@ class StudySpec(Strict):
                     unknown = [factor for factor in effect_factors(claim.effect) if factor not in arm.levels]
                     if unknown:
                         known = ", ".join(arm.levels) or "none: the arm has no `factors`"
-                        raise ValueError(f"{name}: the effect of {unknown[0]!r} is asked of {claim.cell.arm}, whose factors are {known}")
+                        raise ValueError(f"{name}: the effect of {unknown[0]!r} is claimed for {claim.cell.arm}, whose factors are {known}")
         return self

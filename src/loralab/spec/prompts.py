@@ -14,20 +14,22 @@ from dataclasses import dataclass
 
 EMPHASIS = 1.1
 MOST_WEIGHT = 10.0
-COMPOSED = "AND in capitals composes pictures in A1111, which this version does not; write `and`: text encoders read both alike"
+COMPOSED = (
+    "in A1111, AND in capitals composes several prompts, which this version cannot do; write `and` (text encoders read both the same way)"
+)
 #: what other tools would not take as text, and would not be drawn here -> what to write. Words are told at word boundaries, as A1111 tells
 #: them (modules/prompt_parser.py): a comma or a bracket beside one does not make it text
 REFUSED = (
     (re.compile(r"<\s*(?:lora|lyco|lycoris|hypernet)\s*:[^>]*>?", re.IGNORECASE), "a LoRA is an arm of the study, not a part of a prompt"),
-    (re.compile(r"<\s*\w+\s*:[^<>]*>"), "what stands in <...:...> is for another tool's extension"),
-    (re.compile(r"(?<!\w)embedding:[^\s,()]+", re.IGNORECASE), "this version loads no textual inversions"),
+    (re.compile(r"<\s*\w+\s*:[^<>]*>"), "<...:...> belongs to another tool's extension"),
+    (re.compile(r"(?<!\w)embedding:[^\s,()]+", re.IGNORECASE), "this version does not load textual inversions"),
     (re.compile(r"\bAND(?:_(?:PERP|SALT|TOPK))?\b"), COMPOSED),
-    (re.compile(r"\b(?:ADDCOL|ADDROW|ADDCOMM|ADDBASE|ADDP)\b"), "this version divides no picture into regions (Regional Prompter)"),
-    (re.compile(r"(?<!\\)[\[\]]"), r"weaken with (words:0.9); a bracket that is meant as text is written \[ or \]"),
-    (re.compile(r"(?<!\\)[{}]"), r"wildcards are not drawn here; a brace that is meant as text is written \{ or \}"),
-    (re.compile(r"(?<!\w)__[\w*][\w/*.-]*?__(?!\w)"), "wildcards are not drawn here; write the words that it stands for"),
-    (re.compile(r"(?<=\))(?:\+{1,}|-{2,})(?!\w)"), "a weight is written (words:1.1), in ComfyUI's and A1111's way, not with + and -"),
-    (re.compile(r"\)\s*\.(?:and|blend|swap)\s*\("), "this version draws no compositions"),
+    (re.compile(r"\b(?:ADDCOL|ADDROW|ADDCOMM|ADDBASE|ADDP)\b"), "this version does not split pictures into regions (Regional Prompter)"),
+    (re.compile(r"(?<!\\)[\[\]]"), r"to weaken words, write (words:0.9); for a literal bracket, write \[ or \]"),
+    (re.compile(r"(?<!\\)[{}]"), r"wildcards are not expanded here; for a literal brace, write \{ or \}"),
+    (re.compile(r"(?<!\w)__[\w*][\w/*.-]*?__(?!\w)"), "wildcards are not expanded here; write the words themselves"),
+    (re.compile(r"(?<=\))(?:\+{1,}|-{2,})(?!\w)"), "write weights as (words:1.1), like ComfyUI and A1111, not with + and -"),
+    (re.compile(r"\)\s*\.(?:and|blend|swap)\s*\("), "this version does not draw compositions"),
 )
 BREAK = re.compile(r"\bBREAK\b")
 ESCAPABLE = "()[]{}"
@@ -66,7 +68,7 @@ def escape_prompt(text: str) -> str:
 def _mask(text: str, whole: str) -> str:
     """Return ``text`` with escaped brackets replaced by letters of the private use area, which nest nothing."""
     if any("\ue000" <= letter <= "\ue005" for letter in text):
-        raise ValueError(f"the prompt {whole[:60]!r} holds letters of the private use area")
+        raise ValueError(f"the prompt {whole[:60]!r} contains private-use characters")
     for index, letter in enumerate(ESCAPABLE):
         text = text.replace("\\" + letter, chr(0xE000 + index))
     return text
@@ -103,7 +105,7 @@ def _top_level(text: str, whole: str) -> Iterator[tuple[str, bool]]:
         if depth < 0:
             break
     if depth != 0:
-        raise ValueError(f"the brackets of the prompt {whole[:60]!r} do not close; a bracket that is meant as text is written \\( or \\)")
+        raise ValueError(f"the brackets of the prompt {whole[:60]!r} are not balanced; for a literal bracket, write \\( or \\)")
     if start < len(text):
         yield text[start:], False
 

@@ -83,7 +83,7 @@ def ordinal(n: int) -> str:
 
 
 def run_sentence(records: Records, study_sha256: str, base_sha256: str) -> str:
-    """Return "first run of this question", or which run it is and that the others count."""
+    """Return "first version of this study", or which version it is and that the others count."""
     version = version_of(records, study_sha256, base_sha256)
-    said = f"{ordinal(version)} run of this question"
-    return said if version == 1 else f"{said}: the earlier ones stand below, and verdicts are not corrected for them"
+    said = f"{ordinal(version)} version of this study"
+    return said if version == 1 else f"{said}: earlier versions are listed below, and the verdicts are not corrected for them"

@@ -15,21 +15,22 @@ class PlainRecipe(Strict):
 
     rank: int = Field(2, ge=1, le=512, description="Rank of every adapted layer.")
     alpha: float | None = Field(None, gt=0, description="LoRA alpha; the scale is alpha / rank. Default: the rank.")
-    lr: float = Field(1e-3, gt=0, le=1, description="Learning rate; of optimisers that find theirs, the factor on it: 1 is usual.")
+    lr: float = Field(1e-3, gt=0, le=1, description="Learning rate; for optimisers that find their own, a factor for it (usually 1).")
     steps: int = Field(64, ge=1, description="Optimiser steps.")
-    batch: int = Field(4, ge=1, le=1024, description="Images a step.")
-    replicates: int = Field(8, ge=1, le=256, description="How many times each arm is trained, each with its own seed.")
-    text_encoder_lr: float = Field(
-        0, ge=0, le=1, description="Learning rate of the text encoder's adapter; 0 = none, the encoder is frozen."
+    batch: int = Field(4, ge=1, le=1024, description="Images per step.")
+    replicates: int = Field(8, ge=1, le=256, description="How many times each arm is trained, each time with its own seed.")
+    text_encoder_lr: float = Field(0, ge=0, le=1, description="Learning rate for the text encoder; 0 = the text encoder is not trained.")
+    weight_decay: float = Field(
+        0.01, ge=0, description="Weight decay: decoupled as in AdamW, except for sgd, where it is added to the gradient."
     )
-    weight_decay: float = Field(0.01, ge=0, description="Weight decay: AdamW's, in every optimiser but sgd, where it joins the gradient.")
     warmup: int | float = Field(0, ge=0, description="Steps of linear warm-up; below 1, a share of all steps.")
     schedule: Literal["constant", "cosine", "linear", "polynomial", "cosine-with-restarts", "rex", "wsd"] = Field(
-        "constant", description="Learning-rate schedule behind the warm-up; wsd (warm-up, stable, decay) falls over `decay` at its end."
+        "constant",
+        description="Learning-rate schedule after the warm-up; wsd (warm-up, stable, decay) falls during the last `decay` steps.",
     )
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradient-norm clipping, for each run by itself.")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient-norm clipping, for each training separately.")
     targets: Literal["transformer", "transformer+conv"] = Field(
-        "transformer", description="Adapted layers: the transformer blocks (kohya's default), or the convolutions too."
+        "transformer", description="Layers to adapt: the transformer blocks (kohya's default), or the convolutions as well."
     )
 
     @field_validator("warmup")
@@ -58,7 +59,7 @@ class TrainSpec(OptimiserKnobs, NoiseKnobs, LossKnobs, PlainRecipe):
     @model_validator(mode="after")
     def _one_rate(self) -> TrainSpec:
         if self.optimiser in FIND_THEIR_RATE and self.trains_text and self.text_encoder_lr != self.lr:
-            raise ValueError(f"{self.optimiser} finds one rate for all values: text_encoder_lr must be lr ({self.lr:g}), or 0")
+            raise ValueError(f"{self.optimiser} finds a single rate for all weights: text_encoder_lr must equal lr ({self.lr:g}), or be 0")
         return self
 
     @property
@@ -71,25 +72,27 @@ class TrainSpec(OptimiserKnobs, NoiseKnobs, LossKnobs, PlainRecipe):
 class SampleSpec(Strict):
     """How images are drawn."""
 
-    steps: int = Field(12, ge=1, le=1000, description="Solver steps.")
-    guidance: float = Field(5.0, ge=1, le=50, description="Classifier-free guidance; 1 = off.")
-    seeds: int = Field(8, ge=1, le=4096, description="Images a replicate draws in each cell; replicate r owns its block of seeds.")
+    steps: int = Field(12, ge=1, le=1000, description="Sampling steps.")
+    guidance: float = Field(5.0, ge=1, le=50, description="Classifier-free guidance (CFG scale); 1 = off.")
+    seeds: int = Field(
+        8, ge=1, le=4096, description="Images that each training draws in each cell; every training has its own block of seeds."
+    )
     sampler: Literal["dpmpp-2m", "ddim", "euler", "euler-a"] = Field("dpmpp-2m", description="Solver.")
     schedule: Literal["normal", "karras", "exponential", "simple", "ddim-uniform", "sgm-uniform"] | None = Field(
-        None, description="Spacing of the solver's steps, as ComfyUI and A1111 name it; none = the solver's own (docs/contracts.md)."
+        None, description="Noise schedule of the sampler, by its ComfyUI or A1111 name. Default: the sampler's own (docs/contracts.md)."
     )
     negative: str = Field("", description="Negative prompt.")
     clip_skip: int = Field(
-        1, ge=1, le=12, description="Which layer of the text encoder is read, in drawing and in training: 1 = the last, 2 = the one before."
+        1, ge=1, le=12, description="Which layer of the text encoder is used, in drawing and in training: 1 = the last, 2 = the one before."
     )
     unrelated: tuple[str, ...] = Field(
-        (), description="Prompts that have nothing to do with the training sets: side damage is measured there."
+        (), description="Prompts that have nothing to do with the training sets; side damage is measured on them."
     )
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> SampleSpec:
         if self.sampler == "ddim" and self.schedule is not None:
-            raise ValueError("sampler ddim has its own schedule; leave `schedule` out, or write `sampler: euler`, the same step")
+            raise ValueError("sampler ddim has its own schedule; remove `schedule`, or write `sampler: euler`, which takes the same steps")
         return self
 
 
@@ -98,28 +101,27 @@ class LoadSpec(Strict):
 
     device: str = Field(
         "cpu", pattern=r"^(cpu|mps|(cuda|xpu)(:\d+)?)$",
-        description="cpu, cuda (cuda:1 for the second), mps (Apple) or xpu (Intel); --device overrules it.",
+        description="cpu, cuda (cuda:1 for the second), mps (Apple) or xpu (Intel); --device overrides it.",
     )  # fmt: skip
     precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="Type of UNet and text encoders; the VAE and what is trained stay fp32."
+        "fp32", description="Precision of the UNet and the text encoders; the VAE and the LoRAs stay in fp32."
     )
-    prediction: Literal["epsilon", "v_prediction"] | None = Field(None, description="What the base predicts. Default: what its files say.")
+    prediction: Literal["epsilon", "v_prediction"] | None = Field(None, description="What the base predicts. Default: as its files say.")
     zero_terminal_snr: bool | None = Field(
-        None, description="Noise schedule that ends in pure noise (rescale_betas_zero_snr). Default: what its files say."
+        None, description="Noise schedule that ends in pure noise (rescale_betas_zero_snr). Default: as the base's files say."
     )
     vae: str | None = Field(
-        None, description="A VAE in place of the base's own: a .safetensors file or a diffusers folder, relative to the study file."
+        None, description="A VAE to use instead of the base's own: a .safetensors file or a diffusers folder, relative to the study file."
     )
     size_px: int | None = Field(
         None, ge=64, le=2048, multiple_of=64, description="Side of pictures and training images in px. Default: the base's own."
     )
     gradient_checkpointing: bool | None = Field(
-        None, description="Compute activations again instead of keeping them. Default: only where one LoRA would not fit otherwise."
+        None, description="Recompute activations instead of keeping them. Default: only if a single LoRA would not fit otherwise."
     )
-    memory_gib: float | None = Field(None, gt=0, description="Memory that the work may take. Default: most of what the device has.")
+    memory_gib: float | None = Field(None, gt=0, description="Memory that may be used, in GiB. Default: most of what the device has.")
     side_by_side: bool | None = Field(
         None,
-        description="On a processor: processes of one thread each train a part of a stack and draw a batch of their own, in place of "
-        "threads that share every operator. Weights differ in their last bits. Default: where the base is small (petri) and there is "
-        "work for it.",
+        description="On a CPU: train and draw in several single-threaded processes instead of one process with many threads. The "
+        "weights then differ in their last bits. Default: on for small bases (petri) if there is enough work.",
     )

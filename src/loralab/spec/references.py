@@ -14,7 +14,7 @@ from loralab.spec.own_bases import base_of
 from loralab.spec.prompts import parse_prompt
 from loralab.spec.tree import Location
 
-NAME_RULE = "lower-case letters, digits and dashes, at most 41, not a reserved name (con, nul, ...)"
+NAME_RULE = "up to 41 lower-case letters, digits and dashes, and not a reserved name (con, nul, ...)"
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def _name_findings(spec: StudySpec) -> Iterator[Finding]:
     places += [((part, name), name) for part in ("data", "arms", "experiments") for name in getattr(spec, part)]
     for place, name in places:
         if not NAME.match(name) or name in RESERVED_NAMES:
-            yield Finding(place, f"{name!r} cannot be a name", NAME_RULE, "rename it")
+            yield Finding(place, f"{name!r} cannot be used as a name", NAME_RULE, "rename it")
 
 
 def _arm_findings(spec: StudySpec, names: Names) -> Iterator[Finding]:
@@ -60,13 +60,13 @@ def _arm_findings(spec: StudySpec, names: Names) -> Iterator[Finding]:
         if arm.data and arm.data not in names.data:
             yield Finding(("arms", name, "data"), f"arm {name!r} uses unknown data {arm.data!r}", f"one of {', '.join(sorted(names.data))}")
         elif data is not None and arm.captions is None and not isinstance(data, FolderData):
-            found = f"arm {name!r} has no captions, and data that are drawn have none of their own"
+            found = f"arm {name!r} has no captions, and generated data has none of its own"
             yield Finding(("arms", name, "captions"), found, '`captions: "..."`')
         elif data is not None and arm.control == "placebo" and not isinstance(data, ImagesOfData):
-            found = f"arm {name!r} is marked as placebo but its data are not the base's images"
-            yield Finding(("arms", name, "control"), found, "data with `images_of: base`")
+            found = f"arm {name!r} is marked as a placebo, but its data set is not the base's images"
+            yield Finding(("arms", name, "control"), found, "a data set with `images_of: base`")
         if arm.control == "null":
-            expected = "`null_of: [ARM]` in a preset, which makes the random twin of ARM"
+            expected = "`null_of: [ARM]` in a preset, which adds a random twin of ARM"
             yield Finding(("arms", name, "control"), f"arm {name!r} is marked as null", expected)
 
 
@@ -79,7 +79,7 @@ def _stack_findings(spec: StudySpec, names: Names, name: str, arm: ArmSpec) -> I
             yield Finding(("arms", name, "stack", index), f"unknown LoRA {member.arm!r}", expected)
     bases = {spec.arms[member.arm].base for member in arm.stack if member.arm in spec.arms}
     if len(bases) > 1 and arm.base is None:
-        yield Finding(("arms", name), f"arm {name!r} stacks LoRAs of several bases", "`base:` that says on which they are drawn")
+        yield Finding(("arms", name), f"arm {name!r} stacks LoRAs of several bases", "a `base:` that says which one to draw them on")
 
 
 def _placebo_findings(spec: StudySpec) -> Iterator[Finding]:
@@ -89,7 +89,7 @@ def _placebo_findings(spec: StudySpec) -> Iterator[Finding]:
         twins = [name for i, name in enumerate(placebos) if any(spec.arms[name].train == spec.arms[other].train for other in placebos[:i])]
         if twins:
             found = f"two placebos: {', '.join(placebos)}"
-            yield Finding(("arms", twins[0], "control"), found, "one placebo of a base and recipe (`train:` tells them apart)")
+            yield Finding(("arms", twins[0], "control"), found, "one placebo for each base and recipe (`train:` tells them apart)")
 
 
 def _cell_findings(spec: StudySpec, names: Names) -> Iterator[Finding]:
@@ -99,7 +99,7 @@ def _cell_findings(spec: StudySpec, names: Names) -> Iterator[Finding]:
             told.add((place[:-1], str(cell.arm)))  # `versus: base` repeats the cell
             yield Finding(place, f"unknown arm {cell.arm!r} in {cell}", f"one of base, {', '.join(sorted(names.arms))}")
         elif cell.is_base and (cell.strength != 1.0 or cell.step is not None):
-            yield Finding(place, f"the base has no strength and no step: {cell}", 'base @ "prompt"')
+            yield Finding(place, f"the base has no strength or step: {cell}", 'base @ "prompt"')
 
 
 def _twin_findings(spec: StudySpec, names: Names) -> Iterator[Finding]:
@@ -109,11 +109,11 @@ def _twin_findings(spec: StudySpec, names: Names) -> Iterator[Finding]:
             if twin not in names.arms:
                 yield Finding(place, f"unknown arm {twin!r}", f"one of {', '.join(sorted(names.arms))}")
             elif twin in spec.arms and spec.arms[twin].stack:
-                found = f"{twin!r} applies several LoRAs together"
-                yield Finding(place, found, "an arm of one LoRA", "name the arms that it is made of")
+                found = f"{twin!r} consists of several LoRAs"
+                yield Finding(place, found, "an arm of one LoRA", "give the arms it consists of")
             elif f"null-{twin}" in names.arms or not NAME.match(f"null-{twin}"):
                 found = f"the random twin of {twin!r} would be called 'null-{twin}'"
-                yield Finding(place, found, "a free, valid name", "rename the arm")
+                yield Finding(place, found, "a valid name that is not taken", "rename the arm")
 
 
 def _prompt_findings(spec: StudySpec) -> Iterator[Finding]:
@@ -153,11 +153,11 @@ def step_findings(spec: StudySpec, steps_of: Mapping[str, int]) -> Iterator[Find
             continue
         arm, steps = spec.arms[str(cell.arm)], steps_of[str(cell.arm)]
         if not arm.trained_here:
-            why = "several LoRAs are applied together" if arm.stack else "the training was elsewhere"
-            yield Finding(place, f"{cell}, where {why}", "a cell without `step`", "an arm for each epoch's files")
+            why = "several LoRAs are applied together" if arm.stack else "it was trained elsewhere"
+            yield Finding(place, f"{cell}, but {why}", "a cell without `step`", "an arm for each epoch's files")
         elif not 1 <= cell.step < steps:
-            expected = f"a step from 1 to {steps - 1}; the end is meant without `step`"
-            yield Finding(place, f"{cell}, where the training has {steps} steps", expected)
+            expected = f"a step from 1 to {steps - 1}; leave `step` out for the end"
+            yield Finding(place, f"{cell}, but the training has {steps} steps", expected)
     for name, experiment in spec.experiments.items():
         for index, curve in enumerate(experiment.curves):
             place = ("experiments", name, "curves", index, "at")
@@ -167,7 +167,7 @@ def step_findings(spec: StudySpec, steps_of: Mapping[str, int]) -> Iterator[Find
                 yield Finding(place, f"a curve over the steps of {curve.cell.arm!r}, which is not trained here", "a curve over strength")
             elif max(curve.at, default=0) > steps_of[str(curve.cell.arm)]:
                 steps = steps_of[str(curve.cell.arm)]
-                yield Finding(place, f"step {max(curve.at):g}, where the training has {steps} steps", f"steps up to {steps}")
+                yield Finding(place, f"step {max(curve.at):g}, but the training has {steps} steps", f"steps up to {steps}")
 
 
 Changes = Sequence[tuple[Location, BaseModel, dict[str, Any]]]

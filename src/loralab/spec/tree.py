@@ -25,17 +25,18 @@ MAX_REPAIRS = 20
 QUOTE = "put the text in quotes"
 #: words of the YAML library's message -> what was found, what to do
 SYNTAX: tuple[tuple[str, str, str], ...] = (
-    ("mapping values are not allowed", "a colon inside a text, or a line that is indented too far", f'{QUOTE}: say: "one: two"'),
-    ("undefined alias", "a text that begins with `*`", f'{QUOTE}: adapters: "*.safetensors"'),
-    ("scanning an anchor", "a text that begins with `&`", QUOTE),
-    ("scanning an alias", "a text that begins with `*`", QUOTE),
-    ("scanning a block scalar", "a text that begins with `|` or `>`", QUOTE),
-    ("end of stream", "a quote that is opened here and never closed", "close it"),
-    ("unknown escape", "a backslash inside double quotes", "use single quotes, or write \\\\"),
-    ("another document", "a second document behind `---`", "one study a file"),
-    ("expected ',' or '}'", "pairs in braces that YAML cannot read", f"{QUOTE} where it holds `: `, `,`, `[` or `{{`; close each brace"),
-    ("expected ',' or ']'", "a list in brackets that YAML cannot read", f"{QUOTE} where it holds `: `, `,`, `[` or `{{`; close each one"),
-    ("expected <block end>", "a text that begins with a quote or a brace and goes on behind it, or an indentation that fits no line above",
+    ("mapping values are not allowed", "a colon inside a text, or a line indented too far", f'{QUOTE}: say: "one: two"'),
+    ("undefined alias", "a text that starts with `*`", f'{QUOTE}: adapters: "*.safetensors"'),
+    ("scanning an anchor", "a text that starts with `&`", QUOTE),
+    ("scanning an alias", "a text that starts with `*`", QUOTE),
+    ("scanning a block scalar", "a text that starts with `|` or `>`", QUOTE),
+    ("end of stream", "a quote that is opened here but never closed", "close it"),
+    ("unknown escape", "a backslash inside double quotes", "use single quotes or write \\\\"),
+    ("another document", "a second document after `---`", "one study per file"),
+    ("expected ',' or '}'", "`{...}` that YAML cannot read", f"{QUOTE} if it contains `: `, `,`, `[` or `{{`; close every brace"),
+    ("expected ',' or ']'", "`[...]` that YAML cannot read", f"{QUOTE} if it contains `: `, `,`, `[` or `{{`; close every bracket"),
+    ("expected <block end>", "a text that starts with a quote or a brace and continues after it, or an indentation that matches no "
+        "line above",
      f"{QUOTE}, or indent the line like its neighbours"),
     ("could not find expected ':'", "a line without `key:`", "write `key: value`"),
 )  # fmt: skip
@@ -47,8 +48,8 @@ def read_text(path: Path) -> str:
     """Return the text of a study file; raises LabError("spec") where there is none, or none in UTF-8."""
     if not path.is_file():
         near = sorted(found.name for found in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        do = f"study files there: {', '.join(near)}" if near else ""
-        raise lab_error("spec", f"no study file at {path}", "the path of a .yaml file", do)
+        do = f"the study files there are {', '.join(near)}" if near else ""
+        raise lab_error("spec", f"there is no study file at {path}", "the path to a .yaml file", do)
     if path.stat().st_size > MAX_STUDY_BYTES:
         raise lab_error("spec", f"{path.name} is larger than 1 MiB", "a study file")
     try:
@@ -78,11 +79,13 @@ def parse_yaml(text: str, name: str) -> tuple[CommentedMap, list[Problem]]:
             seen.add(line)
             text = repaired
         except ReusedAnchorWarning as error:
-            found = "an anchor (&name) stands twice"
-            raise LabError("spec", [*problems, Problem(found, "each anchor once", "rename one", name)]) from error
+            found = "an anchor (&name) is defined twice"
+            raise LabError("spec", [*problems, Problem(found, "each anchor defined once", "rename one", name)]) from error
         except TypeError as error:  # a list or a mapping as a key
             found = "a key is a list or a mapping"
-            raise LabError("spec", [*problems, Problem(found, "keys that are words", "quote it where a text is meant", name)]) from error
+            raise LabError(
+                "spec", [*problems, Problem(found, "keys that are words", "put it in quotes if it is meant as text", name)]
+            ) from error
         except (YAMLError, RecursionError, ValueError) as error:
             found = str(error).strip().split("\n")[0][:120] or "nested too deeply"
             raise LabError("spec", [*problems, Problem(f"not valid YAML: {found}", "a study", where=name)]) from error
@@ -97,7 +100,7 @@ def _loaded(text: str, name: str, problems: list[Problem]) -> CommentedMap:
         doubled = list(_doubled_keys(YAML(typ="rt").compose(text), name))
         tree = yaml.load(text)
     if not isinstance(tree, CommentedMap):
-        found, expected = "the file holds no `key: value` pairs", "a study; the shortest is in the README"
+        found, expected = "the file contains no `key: value` pairs", "a study; the README has a short one"
         raise LabError("spec", [*problems, Problem(found, expected, where=name)])
     problems.extend(doubled)
     return tree
@@ -118,8 +121,8 @@ def _doubled_keys(node: Node | None, name: str) -> Iterator[Problem]:
             for key, _ in node.value:
                 line = key.start_mark.line + 1
                 if isinstance(key.value, str) and key.value in first:
-                    found = f"the key `{key.value}` stands twice, here and in line {first[key.value]}"
-                    yield Problem(found, "each key once", "rename one, or delete it", f"{name}, line {line}")
+                    found = f"the key `{key.value}` appears twice, here and on line {first[key.value]}"
+                    yield Problem(found, "each key once", "rename or delete one", f"{name}, line {line}")
                 elif isinstance(key.value, str):
                     first[key.value] = line
 
@@ -134,8 +137,10 @@ def _without_tabs(text: str, name: str) -> tuple[str, list[Problem]]:
         start = len(lines[number]) - len(lines[number].lstrip())
         lines[number] = lines[number][:start].expandtabs(2) + lines[number][start:]
     where = f"{name}, line {tabbed[0] + 1}"
-    more = f" (and {len(tabbed) - 1} lines more)" if len(tabbed) > 1 else ""
-    return "\n".join(lines), [Problem(f"the line is indented with a tab{more}", "spaces: YAML allows no tabs there", "replace them", where)]
+    more = f" (and {len(tabbed) - 1} more lines)" if len(tabbed) > 1 else ""
+    return "\n".join(lines), [
+        Problem(f"the line is indented with a tab{more}", "spaces: YAML does not allow tabs there", "replace them", where)
+    ]
 
 
 def _line_of_error(error: MarkedYAMLError) -> int:
@@ -151,10 +156,10 @@ def _syntax_problem(error: MarkedYAMLError, text: str, line: int, name: str) -> 
     lines = text.split("\n")
     shown = lines[line - 1].strip()[:100] if line <= len(lines) else ""
     found, do = next(
-        ((found, do) for words, found, do in SYNTAX if words in said), ("YAML cannot read this line", "see the lines around it")
+        ((found, do) for words, found, do in SYNTAX if words in said), ("YAML cannot read this line", "look at the lines around it")
     )
     if letter := _START.search(said):
-        found, do = f"a text that begins with `{letter[1]}`", QUOTE
+        found, do = f"a text that starts with `{letter[1]}`", QUOTE
     return Problem(f"not valid YAML: {found}: {shown}", "", do, f"{name}, line {line}")
 
 
@@ -178,7 +183,9 @@ def plain(value: Any, name: str) -> Any:
     def simple(value: Any, depth: int) -> Any:
         left[0] -= 1
         if left[0] < 0 or depth > MAX_DEPTH:
-            raise lab_error("spec", "the file nests or repeats too much", "a study: a few levels of keys and lists", where=name)
+            raise lab_error(
+                "spec", "the file is nested too deeply or repeats too much", "a study with a few levels of keys and lists", where=name
+            )
         if isinstance(value, dict):
             return {str(key): simple(item, depth + 1) for key, item in value.items()}
         if isinstance(value, list):

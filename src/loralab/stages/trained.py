@@ -106,7 +106,10 @@ def caption_tensors(base: Base, captions: list[str], recipe: TrainSpec, clip_ski
 def _check_clip_skip(recipe: TrainSpec, clip_skip: int) -> None:
     if recipe.trains_text and clip_skip != 1:
         raise lab_error(
-            "spec", f"clip_skip {clip_skip} and text_encoder_lr together", "one of them", "a trained text encoder is read at its end"
+            "spec",
+            f"clip_skip {clip_skip} and text_encoder_lr together",
+            "one of them",
+            "a text encoder that is being trained is read at its last layer",
         )
 
 
@@ -140,7 +143,7 @@ def _write_checkpoint(
     if adapter is not None:
         metadata = _metadata(base, shared, task, dataset) | {"ss_steps": str(source.step)}
         save_adapter(folder / ADAPTER_FILE, adapter, metadata=metadata, family=base.family)
-    failed = "the run had stopped before" if adapter is None else None
+    failed = "the training had already stopped" if adapter is None else None
     return {"run_id": str(source.run), "step": source.step, "failed": failed, "data": dataset.key}
 
 

@@ -22,23 +22,26 @@ def disk_errors(doing: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in NO_SPACE:
-            do = "free some space and run the same command again: finished work is kept"
+            do = "free some space and run the same command again; finished work is kept"
             raise lab_error("store", f"the disk is full ({doing})", "free space", do) from error
         if is_held_open(error) or error.errno in NO_PERMISSION:
             raise _no_permission(error, doing) from error
         if error.errno == errno.ENAMETOOLONG or (ON_WINDOWS and len(str(error.filename or "")) >= LONGEST_PATH):
-            found = f"the path {error.filename} has {len(str(error.filename))} characters, more than this system allows ({doing})"
-            raise lab_error("store", found, "a shorter path", "choose a folder nearer to the disk's root with --lab DIR") from error
+            found = f"the path {error.filename} has {len(str(error.filename))} characters, which is more than this system allows ({doing})"
+            raise lab_error("store", found, "a shorter path", "use --lab DIR to choose a folder closer to the root of the disk") from error
         raise
 
 
 def _no_permission(error: OSError, doing: str) -> LabError:
     place = f" in {error.filename}" if error.filename else ""
     if is_held_open(error) and error.errno != errno.EPERM:
-        found = f"no permission to write{place}, or another program holds it open ({doing})"
-        do = "close what shows it (a picture viewer, a web interface that has loaded the LoRA), or choose another folder with --lab DIR"
-        return lab_error("store", found, "a folder that you may write to, with no file of it open elsewhere", do)
-    return lab_error("store", f"no permission to write{place} ({doing})", "a folder that you may write to", "choose one with --lab DIR")
+        found = f"no permission to write{place}, or another program has it open ({doing})"
+        do = (
+            "close the program that has it open (a picture viewer, or a web interface that has loaded the LoRA), "
+            "or use --lab DIR to choose another folder"
+        )
+        return lab_error("store", found, "a folder you can write to, with none of its files open elsewhere", do)
+    return lab_error("store", f"no permission to write{place} ({doing})", "a folder you can write to", "use --lab DIR to choose one")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

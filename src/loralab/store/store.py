@@ -46,10 +46,10 @@ class Store:
                 (root / "scratch").mkdir(parents=True, exist_ok=True)
             except (NotADirectoryError, FileExistsError) as error:
                 raise lab_error(
-                    "store", f"{root} cannot be a lab: a file is in the way", "a folder", "choose another with --lab DIR"
+                    "store", f"{root} cannot be used as a lab: there is a file of that name", "a folder", "use --lab DIR to choose another"
                 ) from error
         if not os.access(root, os.W_OK):
-            raise lab_error("store", f"no permission to write in {root}", "a folder that you may write to", "choose one with --lab DIR")
+            raise lab_error("store", f"no permission to write in {root}", "a folder you can write to", "use --lab DIR to choose one")
         self._drop_abandoned_scratch()
 
     def path(self, kind: str, key: str) -> Path:

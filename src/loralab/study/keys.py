@@ -65,7 +65,10 @@ def _folder_sha256(folder: Path) -> str:
     """Return the hash of every file name and byte in ``folder``: an edited caption or image is another data set."""
     if not folder.is_dir():
         raise lab_error(
-            "data", f"no folder at {folder}", "a folder of training images", "check `folder:` in the study (relative to the study file)"
+            "data",
+            f"there is no folder at {folder}",
+            "a folder of training images",
+            "check `folder:` in the study (relative to the study file)",
         )
     digest = hashlib.sha256()
     for file in sorted((item for item in folder.rglob("*") if item.is_file()), key=lambda item: item.relative_to(folder).parts):

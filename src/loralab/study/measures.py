@@ -52,15 +52,15 @@ def measure_problem(measure: str, base: str) -> Problem | None:
     plain, taking = plain_measure(measure), TAKING.get(measure.split("[")[0])
     takes_concept = plain in TABLE and TABLE[plain].needs == "concept"
     if taking is not None and plain not in TABLE:
-        return Problem(f"{measure!r} is no {taking.name} that can be measured", f"{taking.name}[{taking.word}], {taking.expected}")
+        return Problem(f"{measure!r} is not a {taking.name} that can be measured", f"{taking.name}[{taking.word}], {taking.expected}")
     if plain not in TABLE or (measure != plain and not takes_concept):
         near = difflib.get_close_matches(measure, TABLE, n=1)
-        do = f"did you mean `{near[0]}`?" if near else "`loralab instruments` says what each of them reads"
+        do = f"did you mean `{near[0]}`?" if near else "`loralab instruments` says what each one measures"
         return Problem(f"unknown instrument {measure!r}", choices(), do)
     names = concept_names(base)
     if takes_concept and (not concept_of(measure) or (names and concept_of(measure) not in names)):
         expected = f"{plain}[NAME], NAME one of {', '.join(names or ('...',))}"
-        return Problem(f"{measure!r} names no concept that this base's encoder knows", expected)
+        return Problem(f"{measure!r} is not a concept that this base's encoder knows", expected)
     return None
 
 

@@ -292,13 +292,13 @@ def trains_alone(spec: StudySpec, arm: str) -> bool:
 def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
     for name in spec.arms:
         if trains_alone(spec, name):
-            yield f"arm {name!r} may train on several resolutions: its runs are trained one by one"
+            yield f"arm {name!r} may train on several resolutions, so its LoRAs are trained one at a time"
         if name not in arms:
-            yield f"arm {name!r} is in no claim and no control: it is neither trained nor drawn"
+            yield f"arm {name!r} is not part of any claim or control, so it is neither trained nor drawn"
     for base in dict.fromkeys(base_of(spec, arm) for arm in spec.arms):
         if placebo_of(spec, base) is None:
             on = "" if base == BASE else f" on the {base}"
-            yield f"the study has no placebo arm{on}: no claim that something was learned{on} can be supported against one"
+            yield f"the study has no placebo arm{on}, so nothing can be shown to be learned rather than a side effect of training{on}"
     yield from _stack_notes(spec, arms)
     yield from _placebo_notes(spec)
     yield from trigger_notes(spec, _learned_cells(spec))
@@ -310,7 +310,7 @@ def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
                 differing = differences(spec, str(arm), str(versus))
                 if len(differing) > 1:
                     both, listed = f"{arm} and {versus}", ", ".join(differing)
-                    yield f"{name}: {both} differ in more than one thing ({listed}), so {claim.say!r} cannot say which matters"
+                    yield f"{name}: {both} differ in more than one thing ({listed}), so {claim.say!r} cannot tell which of them matters"
 
 
 def _placebo_notes(spec: StudySpec) -> Iterator[str]:
@@ -319,8 +319,8 @@ def _placebo_notes(spec: StudySpec) -> Iterator[str]:
     for arm in dict.fromkeys(str(claim.cell.arm) for claim in claims if control_cells(spec, claim).placebo is not None):
         placebo, differs = matching_placebo(spec, arm)
         if differs:
-            told = f"{placebo} was trained by another recipe than {arm}: {', '.join(differs)}"
-            yield f"{told}; it is no control there, and without one nothing is called learned. Give it the same `train:`"
+            told = f"{placebo} is trained with a different recipe from {arm}: {', '.join(differs)}"
+            yield f"{told}; it is not a valid control there, and without a control nothing counts as learned. Give it the same `train:`"
 
 
 def _stack_notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
@@ -331,7 +331,7 @@ def _stack_notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
         ]
         once += [str(member) for member in spec.arms[name].stack if member.adapters and "*" not in member.adapters]
         if once:
-            yield f"arm {name!r} takes one and the same {' and '.join(once)} in all its trainings: what is found is about that LoRA"
+            yield f"arm {name!r} takes one and the same {' and '.join(once)} in all its trainings, so the findings are about that one LoRA"
 
 
 def _learned_cells(spec: StudySpec) -> Iterator[Cell]:

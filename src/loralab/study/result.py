@@ -155,7 +155,7 @@ def load_result(lab: Path, name: str) -> StudyResult:
     if not file.is_file():
         known = sorted(found.parent.name for found in folder.parent.glob(f"*/{RESULT_FILE}"))
         expected = f"one of {', '.join(known) or '(none yet)'}"
-        raise lab_error("spec", f"no finished study {name!r} in this lab", expected, "`loralab run STUDY` makes it")
+        raise lab_error("spec", f"this lab has no finished study {name!r}", expected, "run it with `loralab run STUDY`")
     told = json.loads(file.read_text(encoding="utf-8"))
     questions = {QuestionId(experiment, kind, index): text for experiment, kind, index, text in told["questions"]}
     spec = resolved_again(told["text"], told["preset"], told["recipes"], LoadSpec.model_validate(told["load"]))

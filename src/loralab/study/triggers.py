@@ -10,8 +10,8 @@ from loralab.data.trigger import Trigger, guess_trigger, shared_words
 from loralab.generators import generator_of
 from loralab.spec import ArmSpec, Cell, FolderData, ImagesOfData, StudySpec
 
-UNKNOWN = "its trigger is not known before its captions are read, so nothing is drawn without it; name it with `trigger:`"
-UNSAID = "\u201c{prompt}\u201d does not say its trigger \u201c{words}\u201d ({told}), so nothing is drawn without it"
+UNKNOWN = "its trigger is not known until its captions are read, so nothing is drawn without it; set it with `trigger:`"
+UNSAID = "\u201c{prompt}\u201d does not contain its trigger \u201c{words}\u201d ({told}), so nothing is drawn without it"
 
 
 def captions_of(spec: StudySpec, arm: ArmSpec) -> list[str]:
@@ -102,4 +102,4 @@ def trigger_notes(spec: StudySpec, cells: Iterable[Cell]) -> Iterator[str]:
         elif prompt_without_trigger(spec, arm, cell.prompt) is None:
             yield f"arm {cell.arm!r}: {UNSAID.format(prompt=cell.prompt, words=found.words, told=found.told)}"
         elif captions and found.sure == "given" and not any(says(caption, found.words) for caption in captions):
-            yield f"arm {cell.arm!r}: none of its captions says its trigger \u201c{found.words}\u201d"
+            yield f"arm {cell.arm!r}: none of its captions contains its trigger \u201c{found.words}\u201d"

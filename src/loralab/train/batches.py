@@ -52,7 +52,7 @@ class Batches:
         shown = [next(source) for source in self.sources]
         shapes = {tuple(each.latents.shape) for each in shown}
         if len(shapes) > 1:
-            raise lab_error("training", f"{len(shapes)} resolutions in one step", "runs on several resolutions in stacks of their own")
+            raise lab_error("training", f"{len(shapes)} resolutions in one step", "trainings on several resolutions, each in its own stack")
         self.done += 1
         drawn = self._draw(next(iter(shapes)))
         return Minibatch(

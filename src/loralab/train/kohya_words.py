@@ -75,8 +75,8 @@ def recipe_options(recipe: TrainSpec) -> list[str]:
     strange = [name for name in recipe.turned if name in WORDS and not WORDS[name].option]
     strange += ["schedule: rex"] if recipe.schedule == "rex" else []
     if strange:
-        do = "leave these out, or train such arms here"
-        raise LabError("spec", [Problem(f"`{name}`", "what sd-scripts has an option for", do) for name in strange])
+        do = "remove these, or train such arms with loralab"
+        raise LabError("spec", [Problem(f"`{name}`", "settings that sd-scripts has an option for", do) for name in strange])
     words = ["--optimizer_type", optimiser_type(recipe), "--lr_scheduler", scheduler(recipe)]
     words += ["--lr_warmup_steps", str(n_steps(recipe.warmup, recipe.steps))]
     words += ["--max_grad_norm", f"{recipe.max_grad_norm:g}", "--optimizer_args", *optimiser_arguments(recipe)]

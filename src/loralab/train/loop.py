@@ -94,7 +94,9 @@ class Training:
         fine = (torch.isfinite(values) & torch.isfinite(norms)).tolist()
         for k, run in enumerate(self.runs):
             if self.failed[k] is None and not fine[k]:
-                self.failed[k] = f"its loss or gradient was not finite at step {step} of {run.spec.steps} (learning rate {run.spec.lr:g})"
+                self.failed[k] = (
+                    f"its loss or gradient became infinite or NaN at step {step} of {run.spec.steps} (learning rate {run.spec.lr:g})"
+                )
         alive = torch.tensor([reason is None for reason in self.failed], device=self.base.device)
         rates = torch.tensor([learning_rate(run.spec, step) for run in self.runs], device=self.base.device)
         self.optimiser.step(gradient, norms, rates, alive)
@@ -159,7 +161,7 @@ def _running(adapters: Sequence[Adapter | None], losses: Sequence[float | None])
 def _check_runs(base: Base, runs: Sequence[TrainRun]) -> None:
     signatures = {shape_signature(run.spec) for run in runs}
     if len(signatures) != 1:
-        raise lab_error("training", f"{len(signatures)} different shapes in one stack", "runs of equal batch, steps and targets")
+        raise lab_error("training", f"{len(signatures)} different shapes in one stack", "trainings with equal batch, steps and targets")
     for run in runs:
         if run.feed is None and (tuple(run.latents.shape[1:]) != base.latent_shape or not len(run.latents) == len(run.text) > 0):
             kind = "tokens" if run.spec.trains_text else "embeddings"

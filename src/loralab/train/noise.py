@@ -43,7 +43,7 @@ def check_timesteps(spec: TrainSpec, n_timesteps: int, where: str) -> None:
     last = n_timesteps if spec.max_timestep is None else spec.max_timestep
     if last > n_timesteps or spec.min_timestep >= n_timesteps:
         found = f"timesteps from {spec.min_timestep} to {last}"
-        raise lab_error("training", found, f"a range inside the base's 0 to {n_timesteps}", "min_timestep, max_timestep", where)
+        raise lab_error("training", found, f"a range within the base's 0 to {n_timesteps}", "min_timestep, max_timestep", where)
 
 
 def draw_for(spec: TrainSpec, plain: Drawn, n_timesteps: int, place: Place) -> Drawn:

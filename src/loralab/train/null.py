@@ -79,7 +79,7 @@ def _change(base: Base, adapter: Adapter, strength: float, probe: _Probe, plain:
 def _make_twin(base: Base, trained: Adapter, probe: _Probe, plain: torch.Tensor, seed: int) -> NullTwin:
     target = _change(base, trained, 1.0, probe, plain)
     if target == 0:
-        raise lab_error("training", "a trained adapter that changes no prediction", "an adapter that changes something", "train longer")
+        raise lab_error("training", "a trained LoRA that changes no prediction", "a LoRA that changes something", "train longer")
     twin = _random_like(trained, seed)
     scale, found = 1.0, 0.0
     for _ in range(MOST_ROUNDS):
@@ -88,7 +88,7 @@ def _make_twin(base: Base, trained: Adapter, probe: _Probe, plain: torch.Tensor,
             return NullTwin(_scaled(twin, scale), target, found)
         # nearly proportional while the change is small; damped, since a saturated prediction would overshoot
         scale *= min(4.0, max(0.25, target / found)) ** 0.8
-    raise lab_error("training", f"a random adapter that changes predictions by {found:.3g}", f"a change of {target:.3g}")
+    raise lab_error("training", f"a random twin that changes predictions by {found:.3g}", f"a change of {target:.3g}")
 
 
 def _random_like(trained: Adapter, seed: int) -> Adapter:

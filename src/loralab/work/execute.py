@@ -37,7 +37,9 @@ def execute(groups: Sequence[Group], store: Store, executor: Executor, clock: St
                 if not missing:
                     yield bars.event(group, Ended())
             if not running and waiting and not any(held.is_ready(group) for group in waiting):
-                raise lab_error("store", f"nothing makes what {waiting[0].title!r} needs", "inputs that are there, or that are made")
+                raise lab_error(
+                    "store", f"nothing produces the inputs of {waiting[0].title!r}", "inputs that exist or are produced by another task"
+                )
             if running:
                 group, message = _next(executor, clock)
                 changed = isinstance(message, Made | Ended)

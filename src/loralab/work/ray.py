@@ -156,8 +156,8 @@ class RayExecutor:
         told = f"its process or its node was lost {MOST_BEGINNINGS} times ({type(loss).__name__})"
         if work.group.stage != "trained":
             self._running.remove(running)
-            do = "look at the nodes' memory; the same command goes on from what was done"
-            raise lab_error("measurement", f"{work.group.title}: {told}", "nodes that stay", do)
+            do = "check the nodes' memory; run the same command again to continue from what is done"
+            raise lab_error("measurement", f"{work.group.title}: {told}", "nodes that stay up", do)
         ref = running.left.pop()
         (work.scratch / ref.key).mkdir(parents=True, exist_ok=True)
         return work.group, Made(ref, {"failed": told})
@@ -243,7 +243,7 @@ def join(address: str | None) -> bool:
     except (ConnectionError, RuntimeError, ValueError) as error:
         found = f"no Ray cluster at {address or 'this machine'}: {str(error).splitlines()[0]}"
         do = "on the head node `ray start --head`, then `--on ray://HOST:6379`; `--on ray` needs no cluster"
-        raise lab_error("spec", found, "the address of a cluster that this machine belongs to", do) from error
+        raise lab_error("spec", found, "the address of a cluster this machine belongs to", do) from error
     return True
 
 
@@ -326,4 +326,4 @@ def address_of(on: str) -> str | None:
         return None
     if on.startswith("ray://") and on.removeprefix("ray://"):
         return on.removeprefix("ray://")
-    raise lab_error("spec", f"--on {on}", "`ray`, or `ray://HOST:PORT` of a cluster that this machine belongs to")
+    raise lab_error("spec", f"--on {on}", "`ray`, or `ray://HOST:PORT` of a cluster this machine belongs to")

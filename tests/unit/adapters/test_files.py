@@ -193,10 +193,10 @@ CHANGES = {
     "ranks that disagree": (lambda t: t.update({f"{KEY}.lora_up.weight": torch.zeros(16, 3)}), "another base"),
     "rank 0": (
         lambda t: t.update({f"{KEY}.lora_down.weight": torch.zeros(0, 16), f"{KEY}.lora_up.weight": torch.zeros(16, 0)}),
-        "has rank 0",
+        "has a rank of 0",
     ),
     "whole numbers": (lambda t: t.update({f"{KEY}.lora_up.weight": torch.zeros(16, 4, dtype=torch.int32)}), "stored as I32"),
-    "nothing": (lambda t: t.clear(), "holds no LoRA"),
+    "nothing": (lambda t: t.clear(), "contains no LoRA"),
 }
 
 
@@ -219,8 +219,8 @@ def test_at_most_five_strange_keys_are_named(saved, tiny_base):
 
 UP = f"{KEY}.lora_up.weight"
 HEADERS = {
-    "offsets behind the end": (lambda h: h[UP].update(data_offsets=[0, 1 << 40]), "does not lie inside"),
-    "a shape of terabytes": (lambda h: h[UP].update(shape=[1 << 20, 1 << 20]), "does not lie inside"),
+    "offsets behind the end": (lambda h: h[UP].update(data_offsets=[0, 1 << 40]), "beyond the end of the file"),
+    "a shape of terabytes": (lambda h: h[UP].update(shape=[1 << 20, 1 << 20]), "beyond the end of the file"),
     "negative numbers": (lambda h: h[UP].update(data_offsets=[-4, 0]), "whole numbers"),
     "text for a shape": (lambda h: h[UP].update(shape="16"), "must be a list"),
     "an entry without a type": (lambda h: h[UP].pop("dtype") and None, "cannot be read"),
@@ -246,12 +246,12 @@ def test_files_that_are_no_safetensors(saved, tiny_base, tmp_path):
     whole = path.read_bytes()
     assert "no LoRA file" in error(tmp_path / "missing.safetensors", tiny_base)
     for damaged, says in [
-        (b"", "no whole safetensors file"),
-        (whole[:6], "no whole safetensors file"),
-        (whole[:100], "no whole safetensors file"),
-        (whole[:-1], "does not lie inside"),
+        (b"", "not a complete safetensors file"),
+        (whole[:6], "not a complete safetensors file"),
+        (whole[:100], "not a complete safetensors file"),
+        (whole[:-1], "beyond the end of the file"),
         (whole + b"\0", "holes"),
-        (struct.pack("<Q", 1 << 62) + whole[8:], "header would be"),
+        (struct.pack("<Q", 1 << 62) + whole[8:], "header claims"),
         (b"\x80\x02}q\x00.", "pickle"),
         (b"PK\x03\x04" + bytes(100), "pickle"),
     ]:

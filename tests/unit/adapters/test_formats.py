@@ -34,7 +34,7 @@ READ = {
     "diffusers-alpha.safetensors": ("diffusers-alpha.merged.safetensors", 4),
 }
 REFUSED = {
-    "lycoris-full.safetensors": ("changes of biases", "conv1.diff_b"),
+    "lycoris-full.safetensors": ("changes to biases", "conv1.diff_b"),
 }
 
 
@@ -154,7 +154,7 @@ def test_one_layer_under_two_spellings_is_refused(tmp_path, other_tools_base):
     tensors = load_file(FIXTURES / "kohya-lora.safetensors")
     key = "lora_te_text_model_encoder_layers_0_mlp_fc1.lora_up.weight"
     save_file(tensors | {key.replace("text_model_", ""): tensors[key].clone()}, tmp_path / "twice.safetensors")
-    with pytest.raises(LabError, match="two tensors for one factor"):
+    with pytest.raises(LabError, match="two tensors for the same factor"):
         load_adapter(tmp_path / "twice.safetensors", other_tools_base)
 
 

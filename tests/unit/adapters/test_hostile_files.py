@@ -67,7 +67,9 @@ def test_values(tmp_path, other_tools_base, tensors, kind, value):
     chosen = {"up": UP, "down": DOWN, "loha": f"{KEY}.hada_w2_a"}[kind]
     tensors[chosen][0, 0] = value
     save_file(tensors, tmp_path / "a.safetensors")
-    assert ("NaN or infinity" if value != 1e30 else "would change weights by up to") in error(tmp_path / "a.safetensors", other_tools_base)
+    assert ("NaN or infinity" if value != 1e30 else "would change the weights by up to") in error(
+        tmp_path / "a.safetensors", other_tools_base
+    )
 
 
 @pytest.mark.parametrize(
@@ -91,17 +93,17 @@ def entry(shape: list, start: int, stop: int, dtype: str = "F32") -> dict:
 
 
 HEADERS = {
-    "a giant shape": ({UP: entry([1 << 40, 1 << 40], 0, 8)}, "does not lie inside"),
+    "a giant shape": ({UP: entry([1 << 40, 1 << 40], 0, 8)}, "beyond the end of the file"),
     "a shape of 1000 sides": ({UP: entry([1] * 1000, 0, 4)}, "at most 6"),
     "a number of 5000 digits": (b'{"a":{"dtype":"F32","shape":[' + b"9" * 5000 + b'],"data_offsets":[0,8]}}', "cannot be read"),
-    "numbers of 4000 digits": (b'{"a":{"dtype":"F32","shape":[' + b"9" * 4000 + b'],"data_offsets":[0,8]}}', "does not lie inside"),
+    "numbers of 4000 digits": (b'{"a":{"dtype":"F32","shape":[' + b"9" * 4000 + b'],"data_offsets":[0,8]}}', "beyond the end of the file"),
     "NaN as an offset": (b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,NaN]}}', "cannot be read"),
     "a fraction as an offset": ({UP: entry([2], 0, 8.0)}, "whole numbers"),
-    "offsets behind the end": ({UP: entry([4], 0, 16)}, "does not lie inside"),
-    "offsets the wrong way round": ({UP: entry([0], 8, 0)}, "does not lie inside"),
+    "offsets behind the end": ({UP: entry([4], 0, 16)}, "beyond the end of the file"),
+    "offsets the wrong way round": ({UP: entry([0], 8, 0)}, "beyond the end of the file"),
     "overlapping tensors": ({UP: entry([2], 0, 8), DOWN: entry([1], 4, 8)}, "overlap"),
     "a hole": ({UP: entry([1], 0, 4)}, "holes"),
-    "an unaligned tensor": ({DOWN: entry([1], 0, 2, "F16"), UP: entry([1], 2, 6), ALPHA: entry([1], 6, 8, "F16")}, "inside a number"),
+    "an unaligned tensor": ({DOWN: entry([1], 0, 2, "F16"), UP: entry([1], 2, 6), ALPHA: entry([1], 6, 8, "F16")}, "middle of a number"),
     "a key twice": (b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"a":3}', "twice"),
     "metadata that is no text": ({"__metadata__": {"a": 1}, UP: entry([2], 0, 8)}, "must be text"),
     "half a character": (b'{"\\ud800":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}', "cannot be read"),
@@ -128,9 +130,9 @@ def test_lengths_of_headers(tmp_path, other_tools_base):
         "a pickle": b"\x80\x04}\x94.", "a zip of pickles": b"PK\x03\x04" + bytes(200),
     }.items():  # fmt: skip
         (tmp_path / "a.safetensors").write_bytes(content)
-        assert any(word in error(tmp_path / "a.safetensors", other_tools_base) for word in ("no whole safetensors file", "is a pickle")), (
-            name
-        )
+        assert any(
+            word in error(tmp_path / "a.safetensors", other_tools_base) for word in ("not a complete safetensors file", "is a pickle")
+        ), name
 
 
 def test_a_header_beyond_the_limit_is_not_read(tmp_path, other_tools_base):
@@ -139,7 +141,7 @@ def test_a_header_beyond_the_limit_is_not_read(tmp_path, other_tools_base):
         file.truncate(2 << 30)  # a sparse file: 2 GiB that take no room on the disk
     tracemalloc.start()
     try:
-        assert "header would be 1073741824 bytes" in error(tmp_path / "a.safetensors", other_tools_base)
+        assert "header claims 1073741824 bytes" in error(tmp_path / "a.safetensors", other_tools_base)
         assert tracemalloc.get_traced_memory()[1] < MAX_HEADER_BYTES / 8
     finally:
         tracemalloc.stop()

@@ -167,8 +167,8 @@ BROKEN: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
     "(IA)3 with a list of flags": ({"weight": (8,), "on_input": (8,)}, "a single number"),
     "PEFT's (IA)3": ({"ia3_l": (8, 1)}, "as PEFT writes it"),
     "a core of another rank": ({"lora_down.weight": (2, 8), "lora_mid.weight": (3, 3), "lora_up.weight": (8, 3)}, "another base"),
-    "an empty factor": ({"lokr_w1": (0, 2), "lokr_w2": (4, 4)}, "has rank 0"),
-    "a change of a bias": ({"diff": (8, 8), "diff_b": (8,)}, "changes of biases"),
+    "an empty factor": ({"lokr_w1": (0, 2), "lokr_w2": (4, 4)}, "has a rank of 0"),
+    "a change of a bias": ({"diff": (8, 8), "diff_b": (8,)}, "changes to biases"),
     "PEFT's OFT": ({"oft_R.weight": (2, 6)}, "OFT on the input side"),
 }
 

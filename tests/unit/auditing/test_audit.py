@@ -66,7 +66,7 @@ def test_spellings_are_listed_with_their_counts(faulty: Audit):
 
 def test_repeats_make_a_tag_weigh_more_than_it_looks(faulty: Audit):
     """`starry` is in 2 of 15 pictures, but 40 of 53 showings."""
-    heavy = "with it come its tags ('starry': 13% of the pictures, 75% of training)."
+    heavy = "its tags come with it ('starry': 13% of the pictures, 75% of training)."
     assert the(faulty, "unequal-folders").says.endswith(heavy)  # one fact, one remark
     assert {row.folder: row.showings for row in faulty.folders} == {"1_zok": 13, "20_extra": 40}
 
@@ -85,7 +85,7 @@ def test_every_remark_states_its_counts_and_its_rule_and_rests_on_two_pictures(f
 
 
 def test_the_sentence_about_the_background_is_plain(faulty: Audit):
-    assert the(faulty, "shared-white-background").says == "All 15 pictures have a white background; no caption says so."
+    assert the(faulty, "shared-white-background").says == "All 15 pictures have a white background; no caption mentions it."
 
 
 def test_json_names_files_and_holds_no_pixels(faulty: Audit):
@@ -101,7 +101,7 @@ def test_the_trigger_is_guessed_and_that_is_said(tmp_path: Path):
     audit = audit_dataset(save_clean(tmp_path))
     assert audit.trigger is not None
     assert (audit.trigger.words, audit.trigger.sure) == ("zok", "likely")
-    assert audit.trigger.source == "it stands in 12 of the data set's 12 captions"
+    assert audit.trigger.source == "it is in 12 of the data set's 12 captions"
 
 
 def test_a_trigger_that_the_options_name_is_stated(tmp_path: Path):

@@ -38,7 +38,7 @@ def test_one_or_two_in_ten_are_the_balance_question(tmp_path: Path, n: int):
     audit = audit_dataset(save_nine_to_one(tmp_path, n))
     found = minority(audit)
     assert found["says"] == (
-        f"{10 - n} of 10 pictures are of one kind, {n} of another: subject red against blue; outline circle against square; "
+        f"{10 - n} of 10 pictures are of one kind and {n} of another: subject red against blue; outline circle against square; "
         "caption \u201cred circle\u201d against \u201cblue square\u201d."
     )
     assert found["pictures"] == [f"10_zok/{number:02d}.png" for number in range(10 - n, 10)]
@@ -117,7 +117,7 @@ def test_a_number_that_is_hardly_repeats_gets_a_remark(tmp_path: Path, folder: s
     for number in range(5):
         save(drawn(number, "circle", "red"), tmp_path / folder / f"{number}.png")
     remark = next(remark for remark in audit_dataset(tmp_path).remarks if remark.kind == "many-repeats")
-    assert remark.says == f"Each picture of {folder} is shown {n:,} times an epoch."
+    assert remark.says == f"Each picture of {folder} is shown {n:,} times per epoch."
 
 
 def test_a_wrong_background_is_not_also_a_missing_colour(tmp_path: Path):

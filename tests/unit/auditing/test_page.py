@@ -21,7 +21,7 @@ NASTY = "<script>alert(1)</script>\"'><img src=x onerror=y>"
 def make_audit(n: int = 3, remarks: bool = True) -> Audit:
     rng = np.random.default_rng(0)
     pictures = tuple(PictureFacts(f"{NASTY}{k}.png", NASTY, 800, 600, rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)) for k in range(n))
-    remark = Remark("near-duplicates", f"2 of {n} pictures are nearly the same: {NASTY}.", 2, n, f"Keep {NASTY}.", NASTY, (0, 1))
+    remark = Remark("near-duplicates", f"2 of {n} pictures are nearly identical: {NASTY}.", 2, n, f"Keep {NASTY}.", NASTY, (0, 1))
     return Audit(
         name=NASTY, trigger=Trigger(NASTY, "unsure", NASTY, (NASTY,)), trigger_captions=n, trigger_first=n,
         remarks=(remark,) if remarks else (),
@@ -69,5 +69,5 @@ def test_data_sets_of_one_name_have_pages_of_their_own(tmp_path: Path):
 def test_the_page_lists_problems_and_the_names_of_what_a_remark_is_about():
     audit = replace(make_audit(), problems=(Problem("an empty file (0 bytes)", "a picture", "delete it", "x/broken.png"),))
     page = render_audit(audit)
-    for words in ("What keeps it from being trained", "x/broken.png", "an empty file (0 bytes)", "All 1 file"):
+    for words in ("What prevents training", "x/broken.png", "an empty file (0 bytes)", "All 1 file"):
         assert words in page

@@ -288,7 +288,7 @@ def test_one_layer_under_the_names_of_two_tools_is_refused(bases: dict[str, Base
     pairs = random_pairs(some_layers(base))
     state = written(pairs, base, "OneTrainer OMI") | written(pairs, base, "OneTrainer COMFY")
     save_file(state, tmp_path / "a.safetensors")
-    with pytest.raises(LabError, match="two tensors for one factor"):
+    with pytest.raises(LabError, match="two tensors for the same factor"):
         load_adapter(tmp_path / "a.safetensors", base)
 
 

@@ -104,4 +104,4 @@ def test_missing_weights_are_an_error_not_random_numbers(folder: Path, part: str
     weights = load_file(file)
     weights.pop(sorted(weights)[0])
     save_file(weights, file, metadata={"format": "pt"})
-    assert f"{part}/ lacks 1 weights" in message(folder)
+    assert f"1 weights are missing from {part}/" in message(folder)

@@ -195,7 +195,7 @@ def test_the_older_names_of_a_text_encoder_are_known(small: Small, tmp_path: Pat
         (["encoder.conv_in.weight", "decoder.conv_in.weight"], "a VAE alone"),
         (["first_stage_model.encoder.conv_in.weight"], "a VAE alone"),
         (["text_model.embeddings.token_embedding.weight"], "a text encoder (CLIP) alone"),
-        (["anything.else"], "no checkpoint that is known here"),
+        (["anything.else"], "not a kind of checkpoint"),
     ],
 )
 def test_what_is_no_base_is_called_by_its_name(tmp_path: Path, names: list[str], what: str) -> None:
@@ -224,7 +224,7 @@ def test_a_checkpoint_without_a_part_says_which(small: Small, tmp_path: Path, st
 def test_missing_strange_and_misshapen_weights_are_errors(small: Small, tmp_path: Path) -> None:
     bias = "model.diffusion_model.input_blocks.1.0.in_layers.2.bias"
     lacking = message(changed(small, tmp_path, lambda state: state.pop(bias)))
-    assert "lacks 1 weights of its unet: down_blocks.0.resnets.0.conv1.bias" in lacking
+    assert "1 weights of the unet are missing from_blocks.0.resnets.0.conv1.bias" in lacking
     assert "has shape [3], not [32]" in message(changed(small, tmp_path, lambda state: state.update({bias: torch.zeros(3)})))
     extra = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.extra.weight"
     assert "no known place" in message(changed(small, tmp_path, lambda state: state.update({extra: torch.zeros(3)})))
@@ -250,10 +250,10 @@ def written(path: Path, header: object, data: bytes) -> Path:
 @pytest.mark.parametrize(
     ("header", "data", "why"),
     [
-        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, b"1234", "does not lie inside"),
-        ({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 4]}}, b"1234", "does not lie inside"),
-        ({name: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for name in "ab"}, b"1234", "overlap or leave holes"),
-        ({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}, b"12345678", "overlap or leave holes"),
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}, b"1234", "beyond the end of the file"),
+        ({"a": {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 4]}}, b"1234", "beyond the end of the file"),
+        ({name: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for name in "ab"}, b"1234", "overlap or leave gaps"),
+        ({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}, b"12345678", "overlap or leave gaps"),
         ({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}, b"1234", "whole numbers"),
         ([], b"", "cannot be read"),
     ],

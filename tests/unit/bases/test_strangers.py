@@ -71,7 +71,7 @@ def test_a_file_of_another_family_is_called_by_its_name(bases: dict[str, Base], 
     text = message(lora(tmp_path / "a.safetensors", keys), bases["sd1"])
     assert text.splitlines()[0].startswith(f"a.safetensors is a LoRA of {what}") or what in text.splitlines()[0].partition(":")[0]
     assert next(iter(keys)) in text
-    assert "a LoRA of Stable Diffusion 1, as the base is" in text
+    assert "a LoRA for Stable Diffusion 1, like the base" in text
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_sd1_file_on_sdxl_is_told_by_its_width(bases: dict[str, Base], tmp_pat
     path = lora(tmp_path / "a.safetensors", {"lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k": (640, 768)})
     text = message(path, bases["sdxl"])
     assert "is a LoRA of Stable Diffusion 1: " in text
-    assert "a LoRA of SDXL, as the base is" in text
+    assert "a LoRA for SDXL, like the base" in text
 
 
 NO_LORA: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
@@ -115,7 +115,7 @@ NO_LORA: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
     "an embedding of diffusers": ({"<mychar>": (768,)}, "an embedding (textual inversion)"),
     "a ControlNet": ({"controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3)}, "a ControlNet"),
     "an IP-Adapter": ({"image_proj.proj.weight": (8, 8)}, "an IP-Adapter"),
-    "cloneofsimo's numbers": ({"unet:0:up": (8, 4), "unet:0:down": (4, 8)}, "numbers in place of names"),
+    "cloneofsimo's numbers": ({"unet:0:up": (8, 4), "unet:0:down": (4, 8)}, "numbered instead of named"),
 }
 
 
@@ -131,5 +131,5 @@ def test_bundled_embeddings_are_named_with_their_words(bases: dict[str, Base], t
     path = lora(tmp_path / "a.safetensors", {"lora_unet_time_embedding_linear_1": (128, 32)})
     save_file(load_file(path) | {"bundle_emb.mychar.string_to_param.*": torch.zeros(2, 64)}, path)
     text = message(path, bases["sd1"])
-    assert "carries embeddings (textual inversions) for mychar: 1 tensors: bundle_emb.mychar.string_to_param.*" in text
+    assert "bundles embeddings (textual inversions) for mychar: 1 tensors: bundle_emb.mychar.string_to_param.*" in text
     assert "bundle additional embeddings" in text

@@ -50,7 +50,7 @@ def test_weights_are_read_as_comfyui_reads_them(prompt: str, pieces: list[tuple[
         ("ugly,embedding:bad", "textual inversions"),
         ("cat AND dog", "write `and`"),
         ("cat,AND,dog", "write `and`"),
-        ("JACK AND JILL", "AND in capitals .* write `and`: text encoders read both alike"),
+        ("JACK AND JILL", "AND in capitals .* write `and` .text encoders read both the same way"),
         ("cat AND_PERP dog", "composes"),
         ("cat ADDCOL dog", "Regional Prompter"),
         ("<hypernet:x:1> cat", "a LoRA is an arm"),

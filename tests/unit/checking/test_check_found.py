@@ -261,7 +261,7 @@ def test_links_are_followed_where_they_are_named_and_refused_where_they_leave_a_
     assert adapter_files("blobs/0a1b2c", tmp_path) == [blob]
     with pytest.raises(LabError, match="link that leaves"):
         find_files([tmp_path / "snapshots"])
-    with pytest.raises(ValueError, match="name a link itself"):
+    with pytest.raises(ValueError, match="give the link itself"):
         adapter_files("snapshots/*.safetensors", tmp_path)
 
 

@@ -39,7 +39,7 @@ def test_known_sizes(size: tuple[int, int], resized: tuple[int, int], bucket: tu
 def test_without_upscaling_small_pictures_keep_their_size_less_a_rest():
     assert fit_picture((300, 200), rule(bucket_no_upscale=True)).bucket == (256, 192)
     assert fit_picture((300, 200), rule(bucket_no_upscale=True)).resized == (300, 200)
-    with pytest.raises(LabError, match="smaller than the step"):
+    with pytest.raises(LabError, match="smaller than the bucket step"):
         fit_picture((40, 200), rule(bucket_no_upscale=True))
 
 

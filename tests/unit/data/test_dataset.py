@@ -166,7 +166,7 @@ def test_pictures_that_share_a_name_and_captions_without_a_picture(tmp_path: Pat
     assert "left out: captions without a picture: orphan.txt" in notes
     assert "an empty caption: the picture is shown without words: a.png" in notes
     save(tmp_path / "a.jpg")
-    with pytest.raises(LabError, match=r"a\.jpg and a\.png have one name but for the ending"):
+    with pytest.raises(LabError, match=r"a\.jpg and a\.png differ only in their extension"):
         read_dataset(tmp_path, as_it_is)
 
 
@@ -211,7 +211,7 @@ def subset_problem(file: Path, *lines: str) -> str:
 
 @pytest.mark.parametrize("ending", ["txt", ".", "..", "./x", "txt.", ".a b", "." + "x" * 50])
 def test_endings_that_are_none_are_refused(toml: Path, ending: str):
-    assert "is no ending of files; write it with its dot, such as .txt" in subset_problem(
+    assert "is not a file extension; write it with its dot, such as .txt" in subset_problem(
         toml, 'image_dir = "mine"', f'caption_extension = "{ending}"'
     )
 
@@ -228,7 +228,7 @@ def test_a_path_from_windows_beside_the_file_is_read(toml: Path, quoted: str):
     assert [example.caption for example in read_dataset(toml, as_it_is).examples] == ["x"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there it is a path of this machine")
+@pytest.mark.skipif(os.name == "nt", reason="there it is a path on this machine")
 @pytest.mark.parametrize("path", [r"'C:\Users\me'", "'D:/pics'", r"'\\server\share\pics'"])
 def test_a_path_of_another_machine_is_named(toml: Path, path: str):
     toml.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = {path}\n", encoding="utf-8")

@@ -47,33 +47,33 @@ def notes_of(folder: Path) -> list[str]:
 @pytest.mark.parametrize("suffix", [".txt", ".caption"])
 def test_a_caption_that_links_out_of_the_folder_is_refused(folder: Path, suffix: str):
     os.symlink(folder.parent / "secret.txt", folder / f"a{suffix}")
-    assert f"a{suffix}: a link or a path that leaves the folder" in str(refusal(folder))
+    assert f"a{suffix}: a link or path that leads out of the folder" in str(refusal(folder))
 
 
 def test_a_list_that_links_out_of_the_folder_is_refused(folder: Path):
     (folder.parent / "list").write_text('{"file_name": "a.png", "text": "password"}', encoding="utf-8")
     os.symlink(folder.parent / "list", folder / "metadata.jsonl")
-    assert "metadata.jsonl: a link or a path that leaves the folder" in str(refusal(folder))
+    assert "metadata.jsonl: a link or path that leads out of the folder" in str(refusal(folder))
 
 
 @pytest.mark.parametrize("absolute", [True, False])
 def test_a_listed_path_out_of_the_folder_is_refused(folder: Path, absolute: bool):
     name = str(folder.parent / "secret.png") if absolute else "../secret.png"
     (folder / "metadata.jsonl").write_text(json.dumps({"file_name": name, "text": "x"}), encoding="utf-8")
-    assert "a link or a path that leaves the folder" in str(refusal(folder))
+    assert "a link or path that leads out of the folder" in str(refusal(folder))
 
 
 @pytest.mark.parametrize("target", ["gone.png", "b.png"])
 def test_links_that_lead_nowhere_are_reported(folder: Path, target: str):
     os.symlink(target, folder / "b.png")
-    assert "b.png: no such file, or a link that leads nowhere" in str(refusal(folder))
+    assert "b.png: there is no such file, or it is a broken link" in str(refusal(folder))
 
 
 @pytest.mark.parametrize("form", ["EPS", "TIFF", "GIF"])
 def test_formats_that_are_not_asked_for_are_not_opened_under_another_ending(folder: Path, form: str):
     """Pillow would hand an EPS file to Ghostscript."""
     RED.save(folder / "b.png", form)
-    assert "b.png: no picture that can be read" in str(refusal(folder))
+    assert "b.png: not a picture that can be read" in str(refusal(folder))
 
 
 def test_messages_do_not_repeat_the_path_of_the_machine(folder: Path):
@@ -117,7 +117,7 @@ def test_pictures_beside_numbered_folders_are_noted(folder: Path):
 def test_pictures_that_the_list_leaves_out_are_noted(folder: Path):
     RED.save(folder / "b.png")
     (folder / "metadata.jsonl").write_text('{"file_name": "a.png", "text": "x"}', encoding="utf-8")
-    assert any("does not list: b.png" in note for note in notes_of(folder))
+    assert any("not listed in metadata.jsonl: b.png" in note for note in notes_of(folder))
 
 
 def test_hidden_files_are_noted(folder: Path):
@@ -143,7 +143,7 @@ def test_lines_behind_the_first_are_noted(folder: Path):
 def test_transparent_places_of_a_palette_are_laid_on_white_and_noted(folder: Path):
     RED.convert("P").save(folder / "a.png", transparency=RED.convert("P").getpixel((0, 0)))
     assert tuple(read_folder(folder, 16).examples[0].image[8, 8]) == (255, 255, 255)
-    assert notes_of(folder) == ["transparent places were laid on white: a.png"]
+    assert notes_of(folder) == ["transparent areas were placed on white: a.png"]
 
 
 def test_a_telephones_jpeg_of_two_pictures_is_a_jpeg(folder: Path):

@@ -45,7 +45,7 @@ def test_what_captions_let_guess(captions: list[str], expected: tuple[str, str])
 
 def test_a_guess_tells_its_evidence_and_what_else_it_might_be():
     trigger = find_trigger(None, ["zor, thing, red", "zor, thing, blue"], {})
-    assert trigger.told == "guessed, not sure: it stands in 2 of the data set's 2 captions; it might also be \u201cthing\u201d"
+    assert trigger.told == "guessed, not certain: it is in 2 of the data set's 2 captions; it might also be \u201cthing\u201d"
     assert "an everyday word" in find_trigger(None, ["1girl, a", "1girl, b"], {}).told
     assert find_trigger("zor style", ["x"], {}).told == "as given"
 

@@ -43,16 +43,16 @@ def why(folder: Path, name: str) -> str:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("b.gif", "neither sd-scripts nor the lab reads"),
-        ("b.TIFF", "neither sd-scripts nor the lab reads"),
+        ("b.gif", "neither sd-scripts nor loralab reads"),
+        ("b.TIFF", "neither sd-scripts nor loralab reads"),
         ("b.jfif", "rename it to .jpg"),
         ("b.psd", "save it as PNG"),
-        ("b.mp4", "a film"),
+        ("b.mp4", "a video"),
         ("a.npz", "cache"),
         ("a_te.safetensors", "cache"),
         ("metadata.csv", "tables"),
         ("meta_cap.json", "JSON"),
-        ("other.jsonl", "only a metadata.jsonl"),
+        ("other.jsonl", "the only list that is read is a metadata.jsonl"),
         ("set.toml", "dataset file"),
         ("set.zip", "unpack it"),
         ("notes.md", "neither a picture nor a caption"),
@@ -60,7 +60,7 @@ def why(folder: Path, name: str) -> str:
         ("Thumbs.db", "operating system"),
         (".DS_Store", "hidden"),
         ("orphan.txt", "captions without a picture"),
-        ("a.png.txt", "without its picture's ending (a.txt)"),
+        ("a.png.txt", "without its picture's extension (a.txt)"),
         ("deeper/b.png", "further in"),
         ("deeper/b.txt", "further in"),
     ],
@@ -81,8 +81,8 @@ def test_a_caption_whose_ending_is_in_capitals_is_named(folder: Path):
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("stray.png", "beside the folders"),
-        ("stray.txt", "beside the folders"),
+        ("stray.png", "outside the folders"),
+        ("stray.txt", "outside the folders"),
         ("extras/b.png", "does not begin with a number"),
         ("0_never/b.png", "0 repeats"),
         ("10_mychar/deeper/b.png", "inside a folder of pictures"),
@@ -98,8 +98,8 @@ def test_files_of_a_root_that_are_not_used_have_a_reason(folder: Path, name: str
 def test_captions_beside_a_list_are_not_used_and_neither_are_pictures_that_it_leaves_out(folder: Path):
     noise(1).save(folder / "b.png")
     (folder / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", "text": "x"}), encoding="utf-8")
-    assert why(folder, "a.txt") == "captions are those of metadata.jsonl"
-    assert why(folder, "b.png") == "pictures that metadata.jsonl does not list"
+    assert why(folder, "a.txt") == "captions come from metadata.jsonl instead"
+    assert why(folder, "b.png") == "pictures that are not listed in metadata.jsonl"
 
 
 def test_what_one_subset_uses_is_not_left_out_by_another(folder: Path):
@@ -117,7 +117,7 @@ def test_an_empty_folder_says_what_lies_there_instead(tmp_path: Path):
     (tmp_path / "a.gif").write_bytes(b"GIF")
     (tmp_path / "deep").mkdir()
     noise().save(tmp_path / "deep" / "b.png")
-    with pytest.raises(LabError, match=r"neither sd-scripts nor the lab reads.*a.gif[\s\S]*hold pictures: deep"):
+    with pytest.raises(LabError, match=r"neither sd-scripts nor loralab reads.*a.gif[\s\S]*contain pictures: deep"):
         read(tmp_path)
 
 
@@ -154,7 +154,7 @@ def test_frames_behind_the_first_are_named(folder: Path, ending: str, options: d
     if ending == "avif" and not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
     noise(1).save(folder / f"moving.{ending}", save_all=True, append_images=[noise(2), noise(3)], **options)
-    assert f"of 3 frames the first alone is read: moving.{ending}" in read(folder).notes
+    assert f"only the first of 3 frames is read: moving.{ending}" in read(folder).notes
 
 
 # --- texts --------------------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def test_the_training_split_is_read(folder: Path):
     assert [(example.source, example.caption) for example in contents.examples] == [("train/a.png", "x")]
     (folder / "test").mkdir()
     (folder / "test" / "metadata.jsonl").write_text("", encoding="utf-8")
-    assert "only a metadata.jsonl" in why(folder, "test/metadata.jsonl")
+    assert "the only list that is read is a metadata.jsonl" in why(folder, "test/metadata.jsonl")
 
 
 def test_a_list_from_windows_is_read(folder: Path):
@@ -241,12 +241,12 @@ def test_a_list_from_windows_is_read(folder: Path):
     ("record", "says"),
     [
         ({"file_name": "a.png"}, "no caption under text, caption, prompt or captions (keys: file_name)"),
-        ({"image": "a.png", "text": "x"}, "no file_name that names a picture (keys: image, text)"),
-        ({"file_name": "a.png", "text": 3}, "text is neither a text nor a list of texts"),
+        ({"image": "a.png", "text": "x"}, "no file_name (keys found: image, text)"),
+        ({"file_name": "a.png", "text": 3}, "text is neither a string nor a list of strings"),
         ({"file_name": "a.png", "text": "x\x00"}, "NULs"),
         ({"file_name": "a\x00.png", "text": "x"}, "no file_name"),
-        ({"file_name": "a.png", "text": "\ud800"}, "halves of characters"),
-        ([1], "no object with keys"),
+        ({"file_name": "a.png", "text": "\ud800"}, "incomplete characters"),
+        ([1], "not a JSON object"),
     ],
 )
 def test_lines_that_say_too_little_are_named(folder: Path, record: object, says: str):
@@ -271,7 +271,7 @@ def test_numbers_that_are_hardly_repeats_are_named(folder: Path, name: str, n: s
         with pytest.raises(LabError, match="20,240,612 repeats"):
             read(folder)
     else:
-        assert any(f"shown {n} times an epoch" in note and name in note for note in read(folder).notes)
+        assert any(f"shown {n} times per epoch" in note and name in note for note in read(folder).notes)
 
 
 def test_zero_repeats_are_refused(folder: Path):

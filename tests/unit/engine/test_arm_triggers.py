@@ -88,5 +88,5 @@ def test_the_control_is_drawn_and_what_keeps_it_from_being_drawn_is_said():
     assert Cell("mine", "") in plan.cells
     assert not any("trigger" in note for note in plan.notes)
     assert any("its trigger is not known" in note for note in make_plan(study({"folder": "in"})).notes)
-    assert any("does not say its trigger \u201czok\u201d" in note for note in make_plan(study(captions="zok")).notes)
-    assert any("none of its captions says" in note for note in make_plan(study(captions="zok", trigger="qzvort")).notes)
+    assert any("does not contain its trigger \u201czok\u201d" in note for note in make_plan(study(captions="zok")).notes)
+    assert any("none of its captions contains" in note for note in make_plan(study(captions="zok", trigger="qzvort")).notes)

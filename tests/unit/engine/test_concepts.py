@@ -47,7 +47,7 @@ def checked(measure: str, folder: Path) -> None:
 def test_a_claim_names_the_concept_that_it_asks_for(tmp_path: Path):
     checked("concept[monster]", tmp_path)
     for measure in ("concept", "concept[]", "concept[unicorn]"):
-        with pytest.raises(LabError, match="names no concept"):
+        with pytest.raises(LabError, match="is not a concept"):
             checked(measure, tmp_path)
     with pytest.raises(LabError, match=r"unknown instrument 'chroma\[red\]'"):
         checked("chroma[red]", tmp_path)

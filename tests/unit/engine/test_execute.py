@@ -101,7 +101,7 @@ def test_what_a_stage_raises_ends_the_work_and_keeps_what_was_published(tmp_path
 
 
 def test_an_input_that_nothing_makes_is_told(tmp_path: Path):
-    with pytest.raises(LabError, match="nothing makes what 'then' needs"):
+    with pytest.raises(LabError, match="nothing produces the inputs of 'then'"):
         carried(GROUPS[2:], tmp_path, Stages())
 
 

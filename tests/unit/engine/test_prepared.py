@@ -105,7 +105,7 @@ def test_all_problems_of_training_and_regularisation_folders_come_together(tiny_
 
 
 def test_options_beside_a_dataset_file_are_refused():
-    with pytest.raises(ValueError, match="flip_aug: with a dataset file these stand in the file"):
+    with pytest.raises(ValueError, match="flip_aug: with a dataset file these are set in that file"):
         study(folder="set.toml", flip_aug=True)
 
 
@@ -113,4 +113,4 @@ def test_only_what_may_differ_in_resolution_is_trained_alone():
     assert [len(stack) for stack in stacks_of(make_plan(study(shuffle_caption=True)))] == [3]
     plan = make_plan(study(enable_bucket=True))
     assert [len(stack) for stack in stacks_of(plan)] == [1, 1, 1]
-    assert "arm 'mine' may train on several resolutions: its runs are trained one by one" in plan.notes
+    assert "arm 'mine' may train on several resolutions, so its LoRAs are trained one at a time" in plan.notes

@@ -112,7 +112,7 @@ def test_effects_are_judged_and_drawn(tmp_path, frame, facts):
     ("factors", "says"),
     [
         ({}, "names settings"), ([], "names settings"), ({"replicates": [2, 4]}, "cannot be crossed"),
-        ({"rank": [2]}, "two levels or more"),
+        ({"rank": [2]}, "two different levels"),
         ({"rank": [2, 2]}, "each once"), ({"rank": [1, 2, 3, 4, 5], "lr": [1e-3, 2e-3, 3e-3, 4e-3]}, "20 combinations; at most 16"),
     ],
 )  # fmt: skip
@@ -121,7 +121,7 @@ def test_what_cannot_be_crossed_says_why(factors, says):
 
 
 def test_mistakes_in_a_file_are_told(tmp_path):
-    with pytest.raises(LabError, match="two levels or more"):
+    with pytest.raises(LabError, match="two different levels"):
         loaded(tmp_path, STUDY.replace("rank: [2, 8]", "rank: [2]"))
     with pytest.raises(LabError, match="the effect of 'steps' is asked of main-rank-8-lr-0-004, whose factors are rank, lr"):
         loaded(tmp_path, STUDY.replace("effect: rank,", "effect: steps,"))

@@ -61,5 +61,5 @@ def test_the_placebo_that_fits_is_taken_and_one_that_does_not_is_named(tmp_path,
     (controls,) = plan.controls.values()
     assert controls.placebo.arm == arm
     assert bool(controls.placebo_differs) == differs
-    said = "cool was trained by another recipe than hot: learning rate (0.01 against 0.001); it is no control there"
+    said = "cool is trained with a different recipe from hot: learning rate (0.01 against 0.001); it is not a valid control there"
     assert any(note.startswith(said) for note in plan.notes) == differs

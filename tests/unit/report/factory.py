@@ -141,7 +141,7 @@ def make_input(seed: int = 0, n_strips: int = 2, noisy: bool = True) -> ReportIn
         cards=(make_card("chroma", "C*", "how colourful the subject is (median C* in CIELAB); 0 is grey"),
                make_card("edge_sigma", "px", "width of the edges"),
                make_card("outline_dark", "share", "share of the subject's contour that is a dark line", carried=False)),
-        exclusions=("LoRA placebo-r3 was not used: the loss was not finite at step 12",),
+        exclusions=("LoRA placebo-r3 was not used: the loss became infinite or NaN at step 12",),
         not_measured=("“the circle is learned” can’t be told yet; it would take about 23 trainings of each arm in all.",
                       "Only this base was used; the same study runs on a full-size model."),
         provenance=make_provenance(), notes=("monster and primary differ in the captions only",),

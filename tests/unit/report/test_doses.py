@@ -64,12 +64,12 @@ def test_the_page_shows_curves_controls_and_which_run_it_is():
     given = make_input(noisy=False)
     section = replace(given.experiments[0], verdicts=(curve_verdict(), *given.experiments[0].verdicts))
     controls = (ControlRow("strength 0", "must be the base", "for 2 of 2 LoRAs <b>", True), ControlRow("window", "?", "too narrow", False))
-    said = replace(given.provenance, run_says="third run of this question")
+    said = replace(given.provenance, run_says="third version of this study")
     page = render_report(replace(given, experiments=(section, *given.experiments[1:]), controls=controls, provenance=said))
     for words in (
         "Effect over strength",
         "Learned against damaged",
-        "third run of this question",
+        "third version of this study",
         "for 2 of 2 LoRAs &lt;b&gt;",
         "not passed",
     ):

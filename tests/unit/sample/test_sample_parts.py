@@ -14,7 +14,7 @@ from loralab.spec.models import SampleSpec, TrainSpec
 
 
 def trained_like(base: Base, seed: int) -> Adapter:
-    """Return an adapter that changes something: a new one has zeros in `up`."""
+    """Return a LoRA that changes something: a new one has zeros in `up`."""
     made, generator = make_adapter(base, TrainSpec(rank=2), seed), torch.Generator().manual_seed(seed)
     weights = {path: (down, torch.randn(up.shape, generator=generator) * 0.3) for path, (down, up) in made.weights.items()}
     return Adapter(weights, made.alpha, made.rank)

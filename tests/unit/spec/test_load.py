@@ -71,8 +71,8 @@ def test_comments_do_not_change_the_hash(tmp_path: Path):
         ("{generate: shapes, shapes: [circle, square, triangle], fill: grey", "{generate: shaps, fill: grey", "no kind of data"),
         ("fill: [red, green, blue]", "fill: [red, green]", "2 colours for 3 shapes"),
         ("sizes: [2x2,", "sizes: [2x22,", "'2x22' is not a grid size"),
-        ("study: article", "study: An Article", "cannot be a name"),
-        ("  placebo:  ", "  nul:  ", "cannot be a name"),
+        ("study: article", "study: An Article", "cannot be used as a name"),
+        ("  placebo:  ", "  nul:  ", "cannot be used as a name"),
         ("train: {lr: 1.6e-2}", "train: {lr: 8e9}", "1 or less"),
         ("quick: {train: {replicates: 8}", "quick: {train: {replicate: 8}", "unknown key 'replicate'"),
         ("data: own-images,", "data: grey-shapes,", "not the base's images"),
@@ -101,7 +101,7 @@ def test_all_mistakes_are_reported_together(tmp_path: Path):
         (b"- 1\n- 2\n", "no `key: value` pairs"),
         (b"\xff\xfe", "not UTF-8"),
         (b"", "no `key: value` pairs"),
-        (b"a: 1\na: 2\n", "the key `a` stands twice, here and in line 1"),
+        (b"a: 1\na: 2\n", "the key `a` appears twice, here and on line 1"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_study(tmp_path: Path, content: bytes, said: str):
@@ -113,7 +113,7 @@ def test_a_file_that_is_no_study(tmp_path: Path, content: bytes, said: str):
 
 def test_a_missing_file_names_the_studies_beside_it(tmp_path: Path):
     (tmp_path / "other.yaml").write_text("x: 1", encoding="utf-8")
-    with pytest.raises(LabError, match=r"study files there: other\.yaml"):
+    with pytest.raises(LabError, match=r"the study files there are other\.yaml"):
         load_study(tmp_path / "study.yaml")
 
 

@@ -53,8 +53,8 @@ def test_going_on_is_no_new_run_and_another_budget_or_base_is():
     assert version_of(records, "c", "b") == 2
     assert version_of(records, "c", "other base") == 3
     assert version_of(records, "new", "b") == 4
-    assert run_sentence(records, "a", "b") == "first run of this question"
-    assert run_sentence(records, "c", "other base").startswith("third run of this question: ")
+    assert run_sentence(records, "a", "b") == "first version of this study"
+    assert run_sentence(records, "c", "other base").startswith("third version of this study: ")
 
 
 @pytest.mark.parametrize(("n", "word"), [(1, "first"), (3, "third"), (4, "4th"), (11, "11th"), (21, "21st"), (22, "22nd"), (113, "113th")])

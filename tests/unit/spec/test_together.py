@@ -91,14 +91,14 @@ def test_one_training_may_serve_in_all_and_is_named(tmp_path: Path):
     [
         ("{arm: style, strength: 0.6, text_strength: 0}", "{arm: nobody}", "line 13: unknown LoRA 'nobody'"),
         ("{arm: style, strength: 0.6, text_strength: 0}", "{arm: style, strength: 0}", "a LoRA at strength 0 does nothing"),
-        ("{arm: style, strength: 0.6, text_strength: 0}", "{strength: 1}", "name one of `arm`"),
+        ("{arm: style, strength: 0.6, text_strength: 0}", "{strength: 1}", "give either `arm`"),
         ("{arm: style, strength: 0.6, text_strength: 0}", "{arm: style, weight: 1}", "one of arm, adapters, strength, text_strength"),
         ("{arm: style, strength: 0.6, text_strength: 0}", "{adapters: none.safetensors}", "line 13: arm 'both': no file matches"),
         ("{arm: style, strength: 0.6, text_strength: 0}", "{arm: far}", "stacks LoRAs of several bases"),
         ("train: {replicates: 1}", "train: {replicates: 2}", ""),
         ("  both: {stack", "  both: {train: {rank: 1}, stack", "is not trained"),
         ('cell: both @ "myshape"', "cell: 'both @ \"myshape\", step 2'", "several LoRAs are applied together"),
-        (", base: other}\n  moved", ", base: other, control: placebo}\n  moved", "its data are not the base's images"),
+        (", base: other}\n  moved", ", base: other, control: placebo}\n  moved", "its data set is not the base's images"),
         ("shape: {data: grey, captions: myshape}", "shape: {captions: myshape}", "`data` is missing"),
     ],
 )
@@ -106,7 +106,7 @@ def test_what_cannot_be_is_refused_with_its_line(tmp_path: Path, before: str, af
     assert before in STUDY
     if not message:  # trained twice, where the others are trained three times
         text = STUDY.replace(before, after).replace("{arm: style, strength: 0.6, text_strength: 0}", "{arm: single}")
-        message = "not trained equally often"
+        message = "do not have the same number of trainings"
     else:
         text = STUDY.replace(before, after)
     with pytest.raises(LabError) as caught:

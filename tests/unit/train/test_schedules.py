@@ -79,11 +79,11 @@ def test_shares_below_one_are_shares_of_all_steps():
 @pytest.mark.parametrize(
     ("recipe", "says"),
     [
-        ({"warmup": 2.5}, "neither whole steps nor a share"),
+        ({"warmup": 2.5}, "neither a whole number of steps nor a share"),
         ({"optimiser": "prodigy", "lr": 1.0, "loraplus_ratio": 16}, "loraplus_ratio"),
-        ({"optimiser": "dadapt-adam", "lr": 1.0, "text_encoder_lr": 0.5}, "text_encoder_lr must be lr"),
+        ({"optimiser": "dadapt-adam", "lr": 1.0, "text_encoder_lr": 0.5}, "text_encoder_lr must equal lr"),
         ({"relative_step": True}, "adafactor"),
-        ({"min_timestep": 500, "max_timestep": 500}, "leaves nothing to draw"),
+        ({"min_timestep": 500, "max_timestep": 500}, "leaves no timesteps"),
     ],
 )
 def test_what_does_not_go_together_is_said(recipe, says):
