@@ -121,7 +121,7 @@ def _header_text(file: IO[bytes], path: Path, size: int) -> bytes:
         if head.startswith(PICKLE_STARTS):
             found = f"{shown(path.name)} is a pickle file, which can run arbitrary code when opened"
             raise lab_error("model", found, "safetensors", "ask its author for a .safetensors version")
-        raise _damaged(path, "it is empty" if size == 0 else f"its header claims {length} bytes, but the file has only {size}")
+        raise _damaged(path, "it is empty" if size == 0 else f"its header would be {length} bytes long in a file of {size} bytes")
     text = file.read(length)
     if len(text) != length:
         raise _damaged(path, "it was truncated while being read")

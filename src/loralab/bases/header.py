@@ -44,7 +44,7 @@ def read_header(path: Path) -> Header:
             raise lab_error("model", f"{path.name} is a pickle file, which can run arbitrary code when opened", "safetensors", CONVERT)
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
         if not 2 <= length <= min(MAX_HEADER_BYTES, size - 8):
-            raise _damaged(path, f"its header claims {length} bytes, but the file has only {size}")
+            raise _damaged(path, f"its header would be {length} bytes long in a file of {size} bytes")
         text = file.read(length)
     try:
         raw = json.loads(text, object_pairs_hook=_no_duplicates)

@@ -250,8 +250,8 @@ def test_files_that_are_no_safetensors(saved, tiny_base, tmp_path):
         (whole[:6], "not a complete safetensors file"),
         (whole[:100], "not a complete safetensors file"),
         (whole[:-1], "beyond the end of the file"),
-        (whole + b"\0", "holes"),
-        (struct.pack("<Q", 1 << 62) + whole[8:], "header claims"),
+        (whole + b"\0", "leave gaps"),
+        (struct.pack("<Q", 1 << 62) + whole[8:], "header would be"),
         (b"\x80\x02}q\x00.", "pickle"),
         (b"PK\x03\x04" + bytes(100), "pickle"),
     ]:

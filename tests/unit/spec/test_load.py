@@ -68,7 +68,7 @@ def test_comments_do_not_change_the_hash(tmp_path: Path):
         ('cell: myshape @ "myshape"', 'cell: mishape @ "myshape"', "unknown arm 'mishape'"),
         ('cell: myshape @ "myshape"', "cell: myshape @ myshape", "is not a cell"),
         ("{data: grey-shapes, ", "{data: gray-shapes, ", "unknown data 'gray-shapes'"),
-        ("{generate: shapes, shapes: [circle, square, triangle], fill: grey", "{generate: shaps, fill: grey", "no kind of data"),
+        ("{generate: shapes, shapes: [circle, square, triangle], fill: grey", "{generate: shaps, fill: grey", "not a kind of data"),
         ("fill: [red, green, blue]", "fill: [red, green]", "2 colours for 3 shapes"),
         ("sizes: [2x2,", "sizes: [2x22,", "'2x22' is not a grid size"),
         ("study: article", "study: An Article", "cannot be used as a name"),

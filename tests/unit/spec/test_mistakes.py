@@ -63,8 +63,8 @@ def test_the_good_one_is_good(tmp_path: Path):
         ("expect: no change", 'expect: "no change', 18, ("never closed",)),
         ("question: Anything?", 'question: "Any" thing?', 15, ("quotes",)),
         ("    claims:", "   claims:", 16, ("indent",)),
-        ("base: petri", "base: petri\nbase: other", 3, ("`base` stands twice", "line 2")),
-        ("captions: thing}", "captions: thing, data: own}", 11, ("`data` stands twice",)),
+        ("base: petri", "base: petri\nbase: other", 3, ("`base` appears twice", "line 2")),
+        ("captions: thing}", "captions: thing, data: own}", 11, ("`data` appears twice",)),
         ("base: petri", "base: petri\x07", 0, ("not valid YAML",)),
         ("base: petri", "base: petri\n---\nbase: other", 0, ("second document",)),
     ],
@@ -107,7 +107,7 @@ def test_mistakes_of_yaml(tmp_path: Path, old: str, new: str, line: int, words: 
          ("unknown key 'step 4'", "whole cell in quotes")),
         ("expect: no change", "expect: none", 18, ("claim 'it stays', `expect`", "'no change'")),
         ("margin_absolute: 1}\n      -", "margin: .2, margin_absolute: 1}\n      -", 17, ("claim 'it changes': give `margin`",)),
-        ('cell: shapes @ "thing", expect: no', "cell: [shapes], expect: no", 18, ("claim 'it stays', `cell`: a list", "ARM @")),
+        ('cell: shapes @ "thing", expect: no', "cell: [shapes], expect: no", 18, ("claim 'it stays', `cell`: found a list", "ARM @")),
         ("    question: Anything?\n", "", 14, ("experiment one: `question` is missing", "The question in words")),
         ("control: placebo", "control: null", 12, ()),
     ],
@@ -151,7 +151,7 @@ def test_one_mistake_hides_no_other(tmp_path: Path):
         ("expect: no change", "expect: up"),
     )
     wanted = [
-        "line 4: data grey, `fill`", "line 5: the key `grey` stands twice", "line 7: `train.steps`", "line 10: unknown arm 'nobody'",
+        "line 4: data grey, `fill`", "line 5: the key `grey` appears twice", "line 7: `train.steps`", "line 10: unknown arm 'nobody'",
         "line 10: preset quick, `train`: unknown key 'replicate'", "line 13: arm 'placebo' uses unknown data 'gone'",
         "line 16: not valid YAML: a colon", "line 18: experiment one, claim 1: `say` is missing", "line 18: unknown arm 'ghost'",
         "line 18: '<lora:a:1>'", "line 19: experiment one, claim 'it stays', `expect`",
