@@ -119,4 +119,4 @@ def test_an_epoch_is_made_of_full_batches(repeats: tuple[int, ...], batch: int, 
 
 def test_a_folder_in_use_is_refused(exported: Path):
     done = run("export", exported.parent / "mine.yaml", "--out", exported, "--lab", exported.parent / "lab", code=2)
-    assert "is in use" in done.stderr
+    assert "is already in use" in done.stderr

@@ -227,7 +227,7 @@ def test_missing_strange_and_misshapen_weights_are_errors(small: Small, tmp_path
     assert "1 weights of the unet are missing from_blocks.0.resnets.0.conv1.bias" in lacking
     assert "has shape [3], not [32]" in message(changed(small, tmp_path, lambda state: state.update({bias: torch.zeros(3)})))
     extra = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.extra.weight"
-    assert "no known place" in message(changed(small, tmp_path, lambda state: state.update({extra: torch.zeros(3)})))
+    assert "belong nowhere" in message(changed(small, tmp_path, lambda state: state.update({extra: torch.zeros(3)})))
 
 
 def test_eight_bit_weights_are_refused(small: Small, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_file_of_another_family_is_called_by_its_name(bases: dict[str, Base], 
 )
 def test_metadata_tell_where_names_do_not(bases: dict[str, Base], tmp_path: Path, metadata: dict[str, str], what: str) -> None:
     path = lora(tmp_path / "a.safetensors", {"lora_unet_unheard_of_layer": (8, 8)}, **metadata)
-    assert f"is a LoRA of {what}: " in message(path, bases["sd1"])
+    assert f"is a LoRA for {what}: " in message(path, bases["sd1"])
 
 
 def test_metadata_alone_refuse_nothing(bases: dict[str, Base], tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_checkpointing_comes_on_where_one_lora_would_not_fit_without() -> None:
     assert fitted(210.5, checkpointing=True).stack == 5
     with pytest.raises(LabError, match="training one LoRA would take"):
         fitted(100, checkpointing=False)
-    with pytest.raises(LabError, match="no more than the"):
+    with pytest.raises(LabError, match="at most the"):
         fitted(30)
 
 

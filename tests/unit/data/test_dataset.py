@@ -218,7 +218,7 @@ def test_endings_that_are_none_are_refused(toml: Path, ending: str):
 
 @pytest.mark.parametrize("path", [r"C:\Users\me\pics", r"D:\train\new", r"pics\new", r"a\0"])
 def test_backslashes_of_windows_are_explained(toml: Path, path: str):
-    assert "write the path in single quotes" in subset_problem(toml, f'image_dir = "{path}"')
+    assert "put the path in single quotes" in subset_problem(toml, f'image_dir = "{path}"')
 
 
 @pytest.mark.parametrize("quoted", [r"'mine\inner'", r'"mine\\inner"'])
@@ -232,7 +232,7 @@ def test_a_path_from_windows_beside_the_file_is_read(toml: Path, quoted: str):
 @pytest.mark.parametrize("path", [r"'C:\Users\me'", "'D:/pics'", r"'\\server\share\pics'"])
 def test_a_path_of_another_machine_is_named(toml: Path, path: str):
     toml.write_text(f"[[datasets]]\n[[datasets.subsets]]\nimage_dir = {path}\n", encoding="utf-8")
-    with pytest.raises(LabError, match="is a path of Windows"):
+    with pytest.raises(LabError, match="is a Windows path"):
         read_dataset(toml, as_it_is)
 
 

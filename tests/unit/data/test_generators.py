@@ -70,7 +70,7 @@ def test_captions_fill_placeholders_and_name_unknown_ones():
     example = shapes(shapes=["circle"], fill="red")[0]
     assert caption_for("{fill} monster", example) == "red monster"
     assert caption_for("{{literal}} {shape}", example) == "{literal} circle"
-    with pytest.raises(LabError, match=r"asks for \{mood\}") as caught:
+    with pytest.raises(LabError, match=r"uses \{mood\}") as caught:
         caption_for("{mood} monster", example)
     assert "{fill}" in str(caught.value)
     with pytest.raises(LabError, match="not well formed"):

@@ -111,7 +111,7 @@ def test_pictures_beside_numbered_folders_are_noted(folder: Path):
     (folder / "10_x").mkdir()
     (folder / "a.png").rename(folder / "10_x" / "a.png")
     RED.save(folder / "stray.png")
-    assert any("pictures beside" in note and "stray.png" in note for note in notes_of(folder))
+    assert any("pictures outside" in note and "stray.png" in note for note in notes_of(folder))
 
 
 def test_pictures_that_the_list_leaves_out_are_noted(folder: Path):
@@ -194,7 +194,7 @@ def test_templates_that_are_not_well_formed_are_refused(template: str):
 
 @pytest.mark.parametrize("template", ["{}", "{0}", "{shape.__class__}", "{shape[0]}"])
 def test_templates_reach_nothing_but_factors(template: str):
-    with pytest.raises(LabError, match="asks for"):
+    with pytest.raises(LabError, match="uses"):
         caption_for(template, EXAMPLE)
 
 

@@ -113,7 +113,7 @@ def test_a_count_above_the_number_of_pictures_is_a_contradiction_and_does_not_vo
     both = {"images": {"ohwx woman": 15, "woman": 215}}
     assert found(ss_tag_frequency=both, ss_dataset_dirs={"images": {"img_count": 15}}) == ("ohwx woman", "likely")
     texts = {"ss_tag_frequency": json.dumps({"images": {"woman": 200}}), "ss_dataset_dirs": json.dumps({"images": {"img_count": 15}})}
-    with pytest.raises(LabError, match="contradict themselves: 200 of the 15 pictures of 'images' carry 'woman'"):
+    with pytest.raises(LabError, match="contradicts itself: 200 of the 15 pictures in 'images' have 'woman'"):
         find_trigger(None, [], texts)
 
 

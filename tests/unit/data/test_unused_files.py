@@ -54,15 +54,15 @@ def why(folder: Path, name: str) -> str:
         ("meta_cap.json", "JSON"),
         ("other.jsonl", "the only list that is read is a metadata.jsonl"),
         ("set.toml", "dataset file"),
-        ("set.zip", "unpack it"),
+        ("set.zip", "extract it"),
         ("notes.md", "neither a picture nor a caption"),
         ("README", "neither a picture nor a caption"),
-        ("Thumbs.db", "operating system"),
+        ("Thumbs.db", "operating-system"),
         (".DS_Store", "hidden"),
         ("orphan.txt", "captions without a picture"),
         ("a.png.txt", "without its picture's extension (a.txt)"),
-        ("deeper/b.png", "further in"),
-        ("deeper/b.txt", "further in"),
+        ("deeper/b.png", "in a subfolder"),
+        ("deeper/b.txt", "in a subfolder"),
     ],
 )
 def test_files_that_are_not_used_have_a_reason(folder: Path, name: str, reason: str):
@@ -83,7 +83,7 @@ def test_a_caption_whose_ending_is_in_capitals_is_named(folder: Path):
     [
         ("stray.png", "outside the folders"),
         ("stray.txt", "outside the folders"),
-        ("extras/b.png", "does not begin with a number"),
+        ("extras/b.png", "does not start with a number"),
         ("0_never/b.png", "0 repeats"),
         ("10_mychar/deeper/b.png", "inside a folder of pictures"),
     ],
@@ -171,7 +171,7 @@ def test_sixteen_bit_texts_are_read_as_such_and_named(folder: Path, encoding: st
 @pytest.mark.parametrize("content", [b"mychar\x00, red", b"\x00", b"\x00\x00\x00\x00", b"my\x00char, a red thing on a chair"])
 def test_nuls_are_refused(folder: Path, content: bytes):
     (folder / "a.txt").write_bytes(content)
-    with pytest.raises(LabError, match="NULs"):
+    with pytest.raises(LabError, match="NUL characters"):
         read(folder)
 
 
@@ -218,7 +218,7 @@ def test_of_several_captions_the_first_is_read_and_that_is_said(folder: Path):
     contents = listed(folder, {"file_name": "a.png", "text": ["x", "y"], "prompt": "z"})
     assert contents.examples[0].caption == "x"
     assert any("several captions" in note for note in contents.notes)
-    assert any("text and prompt: text is the one" in note for note in contents.notes)
+    assert any("text and prompt: only text is read" in note for note in contents.notes)
 
 
 def test_the_training_split_is_read(folder: Path):
@@ -240,10 +240,10 @@ def test_a_list_from_windows_is_read(folder: Path):
 @pytest.mark.parametrize(
     ("record", "says"),
     [
-        ({"file_name": "a.png"}, "no caption under text, caption, prompt or captions (keys: file_name)"),
+        ({"file_name": "a.png"}, "no caption under text, caption, prompt or captions (keys found: file_name)"),
         ({"image": "a.png", "text": "x"}, "no file_name (keys found: image, text)"),
         ({"file_name": "a.png", "text": 3}, "text is neither a string nor a list of strings"),
-        ({"file_name": "a.png", "text": "x\x00"}, "NULs"),
+        ({"file_name": "a.png", "text": "x\x00"}, "NUL characters"),
         ({"file_name": "a\x00.png", "text": "x"}, "no file_name"),
         ({"file_name": "a.png", "text": "\ud800"}, "incomplete characters"),
         ([1], "not a JSON object"),

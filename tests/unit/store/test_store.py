@@ -178,7 +178,7 @@ def test_other_errors_of_the_disk_pass():
 
 def test_a_file_in_the_place_of_the_lab(tmp_path: Path):
     (tmp_path / "lab").write_text("I am a file", encoding="utf-8")
-    with pytest.raises(LabError, match="a file is in the way"):
+    with pytest.raises(LabError, match="there is a file of that name"):
         Store(tmp_path / "lab")
 
 
