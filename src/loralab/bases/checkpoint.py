@@ -31,8 +31,8 @@ NOT_YET = (
 )  # fmt: skip
 #: a tensor that a part of a U-Net pipeline has, by the names of diffusers and of the original layout, with and without a prefix
 LONE_PARTS = (
-    *((start + "input_blocks.0.0.weight", "a UNet (its names are the original ones)") for start in ("", "diffusion_model.")),
-    *((start + "conv_in.weight", "a UNet (its names are diffusers')") for start in ("", "unet.", "diffusion_model.")),
+    *((start + "input_blocks.0.0.weight", "a UNet (with the original names)") for start in ("", "diffusion_model.")),
+    *((start + "conv_in.weight", "a UNet (with diffusers' names)") for start in ("", "unet.", "diffusion_model.")),
     *((start + "encoder.conv_in.weight", "a VAE") for start in ("", VAE, "vae.")),
     *((start + "embeddings.token_embedding.weight", "a text encoder (CLIP)") for start in ("text_model.", "", "transformer.text_model.")),
     ("positional_embedding", "a text encoder (OpenCLIP)"),

@@ -179,7 +179,7 @@ CHANGES = {
     "a key of no layer": (lambda t: t.update({"lora_unet_nowhere.lora_down.weight": torch.zeros(1, 4)}), "lora_unet_nowhere"),
     "a tensor that is no LoRA": (lambda t: t.update({"model.weight": torch.zeros(2)}), "model.weight"),
     "DoRA scales of another layer": (lambda t: t.update({f"{KEY}.dora_scale": torch.ones(17)}), "another base"),
-    "SDXL's text encoders": (lambda t: t.update({"lora_te2_text_model_a.alpha": torch.tensor(1.0)}), "is a LoRA of SDXL"),
+    "SDXL's text encoders": (lambda t: t.update({"lora_te2_text_model_a.alpha": torch.tensor(1.0)}), "is a LoRA for SDXL"),
     "no up": (lambda t: t.pop(f"{KEY}.lora_up.weight"), "half of the pair is missing"),
     "no down": (lambda t: t.pop(f"{KEY}.lora_down.weight"), "half of the pair is missing"),
     "NaN": (lambda t: t[f"{KEY}.lora_up.weight"].fill_(float("nan")), "NaN or infinity"),

@@ -187,14 +187,14 @@ def test_the_older_names_of_a_text_encoder_are_known(small: Small, tmp_path: Pat
         (["lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"], "a LoRA"),
         (
             ["conv_in.weight", "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.weight"],
-            "a UNet (its names are diffusers') alone",
+            "only a UNet (with diffusers' names)",
         ),
-        (["unet.conv_in.weight"], "a UNet (its names are diffusers') alone"),
+        (["unet.conv_in.weight"], "only a UNet (with diffusers' names)"),
         (["diffusion_model.input_blocks.0.0.weight", "diffusion_model.middle_block.1.transformer_blocks.0.norm1.weight"], "a UNet"),
-        (["input_blocks.0.0.weight", "middle_block.1.transformer_blocks.0.norm1.weight"], "a UNet (its names are the original ones) alone"),
-        (["encoder.conv_in.weight", "decoder.conv_in.weight"], "a VAE alone"),
-        (["first_stage_model.encoder.conv_in.weight"], "a VAE alone"),
-        (["text_model.embeddings.token_embedding.weight"], "a text encoder (CLIP) alone"),
+        (["input_blocks.0.0.weight", "middle_block.1.transformer_blocks.0.norm1.weight"], "only a UNet (with the original names)"),
+        (["encoder.conv_in.weight", "decoder.conv_in.weight"], "only a VAE"),
+        (["first_stage_model.encoder.conv_in.weight"], "only a VAE"),
+        (["text_model.embeddings.token_embedding.weight"], "only a text encoder (CLIP)"),
         (["anything.else"], "not a kind of checkpoint"),
     ],
 )
@@ -224,7 +224,7 @@ def test_a_checkpoint_without_a_part_says_which(small: Small, tmp_path: Path, st
 def test_missing_strange_and_misshapen_weights_are_errors(small: Small, tmp_path: Path) -> None:
     bias = "model.diffusion_model.input_blocks.1.0.in_layers.2.bias"
     lacking = message(changed(small, tmp_path, lambda state: state.pop(bias)))
-    assert "1 weights of the unet are missing from_blocks.0.resnets.0.conv1.bias" in lacking
+    assert "1 weights of the unet are missing from changed.safetensors: down_blocks.0.resnets.0.conv1.bias" in lacking
     assert "has shape [3], not [32]" in message(changed(small, tmp_path, lambda state: state.update({bias: torch.zeros(3)})))
     extra = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.extra.weight"
     assert "belong nowhere" in message(changed(small, tmp_path, lambda state: state.update({extra: torch.zeros(3)})))
@@ -306,7 +306,7 @@ def test_a_vaes_attention_may_have_diffusers_names(small: Small, tmp_path: Path,
 def test_the_projection_of_sdxls_second_encoder(small: Small, tmp_path: Path) -> None:
     name = "conditioner.embedders.1.model.text_projection"
     text = message(changed(small, tmp_path, lambda state: state.pop(name), "sdxl"))
-    assert "lacks text_projection of its text_encoder_2" in text
+    assert "text_projection is missing from the text_encoder_2" in text
     path = changed(small, tmp_path, lambda state: state.update({f"{name}.weight": state.pop(name).T.contiguous()}), "sdxl")
     ours, plain = (load_base(str(place), SIZE).text_encoder_2.text_projection.weight for place in (path, small["sdxl"][1]))
     assert torch.equal(ours, plain)

@@ -69,7 +69,7 @@ OTHERS: dict[str, tuple[dict[str, tuple[int, int]], str]] = {
 def test_a_file_of_another_family_is_called_by_its_name(bases: dict[str, Base], tmp_path: Path, name: str) -> None:
     keys, what = OTHERS[name]
     text = message(lora(tmp_path / "a.safetensors", keys), bases["sd1"])
-    assert text.splitlines()[0].startswith(f"a.safetensors is a LoRA of {what}") or what in text.splitlines()[0].partition(":")[0]
+    assert text.splitlines()[0].startswith(f"a.safetensors is a LoRA for {what}") or what in text.splitlines()[0].partition(":")[0]
     assert next(iter(keys)) in text
     assert "a LoRA for Stable Diffusion 1, like the base" in text
 
@@ -103,7 +103,7 @@ def test_metadata_alone_refuse_nothing(bases: dict[str, Base], tmp_path: Path) -
 def test_a_sd1_file_on_sdxl_is_told_by_its_width(bases: dict[str, Base], tmp_path: Path) -> None:
     path = lora(tmp_path / "a.safetensors", {"lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k": (640, 768)})
     text = message(path, bases["sdxl"])
-    assert "is a LoRA of Stable Diffusion 1: " in text
+    assert "is a LoRA for Stable Diffusion 1: " in text
     assert "a LoRA for SDXL, like the base" in text
 
 

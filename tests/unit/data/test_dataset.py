@@ -163,7 +163,7 @@ def test_pictures_that_share_a_name_and_captions_without_a_picture(tmp_path: Pat
     (tmp_path / "orphan.txt").write_text("y", encoding="utf-8")
     (tmp_path / "a.txt").write_text("", encoding="utf-8")
     notes = read_dataset(tmp_path, as_it_is).notes
-    assert "left out: captions without a picture: orphan.txt" in notes
+    assert "skipped: captions without a picture: orphan.txt" in notes
     assert "an empty caption: the picture is shown without words: a.png" in notes
     save(tmp_path / "a.jpg")
     with pytest.raises(LabError, match=r"a\.jpg and a\.png differ only in their extension"):

@@ -123,5 +123,5 @@ def test_what_cannot_be_crossed_says_why(factors, says):
 def test_mistakes_in_a_file_are_told(tmp_path):
     with pytest.raises(LabError, match="two different levels"):
         loaded(tmp_path, STUDY.replace("rank: [2, 8]", "rank: [2]"))
-    with pytest.raises(LabError, match="the effect of 'steps' is asked of main-rank-8-lr-0-004, whose factors are rank, lr"):
+    with pytest.raises(LabError, match="the effect of 'steps' is claimed for main-rank-8-lr-0-004, whose factors are rank, lr"):
         loaded(tmp_path, STUDY.replace("effect: rank,", "effect: steps,"))
