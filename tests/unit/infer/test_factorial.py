@@ -113,7 +113,8 @@ def test_effects_are_judged_and_drawn(tmp_path, frame, facts):
     [
         ({}, "lists settings"), ([], "lists settings"), ({"replicates": [2, 4]}, "cannot be a factor"),
         ({"rank": [2]}, "two different levels"),
-        ({"rank": [2, 2]}, "two different levels"), ({"rank": [1, 2, 3, 4, 5], "lr": [1e-3, 2e-3, 3e-3, 4e-3]}, "20 combinations; at most 16"),
+        ({"rank": [2, 2]}, "two different levels"),
+        ({"rank": [1, 2, 3, 4, 5], "lr": [1e-3, 2e-3, 3e-3, 4e-3]}, "20 combinations; at most 16"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_crossed_says_why(factors, says):
