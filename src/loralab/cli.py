@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from loralab import __version__
+from loralab import __version__, cli_live
 from loralab.errors import LabError, lab_error
 from loralab.options import (
     BaseOption,
@@ -161,6 +161,9 @@ def check(
     with Screen(quiet=as_json) as screen:
         outcome = check_files(request, _lab_folder(lab), screen)
     print_check(outcome.document, outcome.page, outcome.card, as_json)
+
+
+app.command()(cli_live.watch)
 
 
 @app.command()

@@ -139,7 +139,8 @@ def _taken(check: Checked, index: int | None) -> Task | None:
         return None
     file = check.files[index]
     path = file.path.absolute()
-    ref = check.executor.place.once(("imported", path), lambda: keys.imported_ref(check.facts, path))
+    weights = check.weights[file.label]  # a file that was written anew is another one
+    ref = check.executor.place.once(("imported", path, weights), lambda: keys.imported_ref(check.facts, path))
     return Task(ref, ImportSlice(path, file.label))
 
 

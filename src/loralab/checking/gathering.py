@@ -28,7 +28,7 @@ PARTS = ("trigger", "without", "unrelated")  # of a file's prompts
 CURVES = (("firing", "the same without its trigger"), ("damage", "damage to unrelated prompts"))
 
 
-def make_input(check: Checked, result: Result, sentences: Sequence[str]) -> CheckInput:
+def make_input(check: Checked, result: Result, sentences: Sequence[str], refresh_seconds: int = 0) -> CheckInput:
     """Return everything that the page shows."""
     resembles = check.training is not None
     word = "resemblance to the training set" if resembles else "change at the trigger"
@@ -43,7 +43,7 @@ def make_input(check: Checked, result: Result, sentences: Sequence[str]) -> Chec
         pictures=tuple(_picture_rows(check)), training=tuple(_training(training)),
         training_says=f"training set, the first {min(MOST_TRAINING, len(training))} of {len(training)} pictures",
         limits=tuple(limits_of(check, result)), facts=tuple(facts_of(check, result.seconds).items()), differences=_differences(check),
-        advice_word="keep?" if check.role == "epochs" else "advice",
+        advice_word="keep?" if check.role == "epochs" else "advice", refresh_seconds=refresh_seconds,
     )  # fmt: skip
 
 

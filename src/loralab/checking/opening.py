@@ -63,7 +63,6 @@ class Checked:
     files: list[CheckedFile]
     base: Base
     store: Store
-    adapters: dict[str, Adapter]  # by label
     weights: dict[str, str]  # label -> sha256 of what a file adds: the same weights draw the same pictures
     training: np.ndarray | None  # (M, H, W, 3) uint8
     triggers: list[Trigger | None]  # one a file
@@ -124,26 +123,63 @@ class Checked:
         return tuple(dict.fromkeys(prompt for prompts in shared for prompt in prompts))
 
 
+@dataclass(frozen=True)
+class Weights:
+    """What is kept of a LoRA file that has been read: the hash of what it adds, and its rank."""
+
+    sha256: str
+    rank: int
+
+
+@dataclass
+class Held:
+    """What stays in memory from one check to the next of the same base, training set and settings."""
+
+    base: Base
+    executor: Inline
+    comparing: FeatureSlice
+    lines: tuple[str, ...] | None  # the user's own prompts
+    examples: list[Example]
+    unused: tuple[str, ...]  # notes on what lies beside the training pictures
+    known: dict[tuple[Path, int, int], Weights] = field(default_factory=dict)  # by file, its size and when it was written (ns)
+
+
 def open_check(request: CheckRequest, lab: Path) -> Checked:
     """Return the check ready to draw: everything loaded, every problem with the input raised."""
     lines = read_prompts(request.prompts) if request.prompts is not None else None
-    found, adapters, weights, base = _opened(request)
+    listed, passed_over = list_files(request.paths)
+    readable, unreadable = read_files(listed)
+    return open_files(request, lab, hold(request, lines), readable, (*passed_over, *unreadable))
+
+
+def hold(request: CheckRequest, lines: tuple[str, ...] | None = None) -> Held:
+    """Return what all checks of the request's base and training set share; raises LabError where one of them cannot be used."""
+    base = load_base(request.base, request.load)
+    examples, unused = training_set(request.dataset, base.size_px)
+    executor = with_processes({base.fingerprint: base}, processes_of(request, base), run_stage)
+    comparing = FeatureSlice(request.embedder, base.name)
+    embedder_of(executor.place, comparing)  # one that cannot be read is told now
+    return Held(base, executor, comparing, lines, examples, unused)
+
+
+def open_files(request: CheckRequest, lab: Path, held: Held, readable: Sequence[CheckedFile], notes: Sequence[str] = ()) -> Checked:
+    """Return the check of files whose headers have been read; ``notes`` say what was passed over before."""
+    base = held.base
+    found, weighed = _opened(request, held, readable, notes)
     store = Store(lab / "store")
     drop_mistaken(store)
-    examples, unused = training_set(request.dataset, base.size_px)
-    captions = [example.caption for example in examples]
-    triggers = find_triggers(request, found, captions, needed=lines is None)
-    prompts = _prompts(found, triggers, lines, captions, base)
+    captions = [example.caption for example in held.examples]
+    triggers = find_triggers(request, found, captions, needed=held.lines is None)
+    prompts = _prompts(found, triggers, held.lines, captions, base)
     texts = tuple(dict.fromkeys(prompt for each in prompts for prompt in each.all))
-    drawing = DrawSlice(request.sample, texts, image_batch(base, request.sample, request.load, max(own.rank for own in adapters.values())))
-    executor = with_processes({base.fingerprint: base}, processes_of(request, base), run_stage)
-    text_of(executor.place, base, drawing)  # a prompt that cannot be read is told now
-    comparing = FeatureSlice(request.embedder, base.name)
-    training = np.stack([example.image for example in examples]) if examples else None
+    most_rank = max(own.rank for own in weighed.values())
+    drawing = DrawSlice(request.sample, texts, image_batch(base, request.sample, request.load, most_rank))
+    text_of(held.executor.place, base, drawing)  # a prompt that cannot be read is told now
+    training = np.stack([example.image for example in held.examples]) if held.examples else None
     return Checked(
-        request, found.role, found.files, base, store, adapters, weights, training, triggers, prompts,
-        embedder_of(executor.place, comparing), request.sample, facts_of(base), executor, drawing, comparing,
-        (*found.notes, *unused), found.differences, prompts=prompts, drawn=list(range(len(found.files))),
+        request, found.role, found.files, base, store, {label: own.sha256 for label, own in weighed.items()}, training, triggers, prompts,
+        embedder_of(held.executor.place, held.comparing), request.sample, facts_of(base), held.executor, drawing, held.comparing,
+        (*found.notes, *held.unused), found.differences, prompts=prompts, drawn=list(range(len(found.files))),
     )  # fmt: skip
 
 
@@ -172,28 +208,42 @@ def training_set(path: Path | None, size_px: int) -> tuple[list[Example], tuple[
     return examples, contents.notes
 
 
-def _opened(request: CheckRequest) -> tuple[Found, dict[str, Adapter], dict[str, str], Base]:
-    """Return the files that fit the base and what they are to one another, adapters and hashes of their weights by label, and the base.
+def _opened(
+    request: CheckRequest, held: Held, readable: Sequence[CheckedFile], passed_over: Sequence[str]
+) -> tuple[Found, dict[str, Weights]]:
+    """Return the files that fit the base and what they are to one another, and what each adds, by label.
 
     The problems of all named files are raised together; a file of a folder that does not fit is passed over with a note.
     """
-    listed, passed_over = list_files(request.paths)
-    readable, unreadable = read_files(listed)
-    base = load_base(request.base, request.load)
-    loaded, problems, unfit = dict[Path, Adapter](), list[Problem](), list[Problem]()
+    weighed, problems, unfit = dict[Path, Weights](), list[Problem](), list[Problem]()
     for file in readable:
         try:
-            loaded[file.path] = load_adapter(file.path, base, follow_links=True)
+            weighed[file.path] = weigh(file.path, held)
         except LabError as error:
             (problems if file.named else unfit).extend(placed(file.path, error))
-    if problems or not loaded:
+    if problems or not weighed:
         raise LabError("model", problems or unfit)
-    found = relate([file for file in readable if file.path in loaded], request.order)
-    weights = {file.label: adapter_sha256(loaded[file.path]) for file in found.files}
-    files, twins = _without_twins(found, weights)
-    adapters = {file.label: loaded[file.path] for file in files}
-    notes = (*passed_over, *unreadable, *map(passed, unfit), *found.notes, *twins)
-    return found._replace(files=files, notes=notes), adapters, weights, base
+    found = relate([file for file in readable if file.path in weighed], request.order)
+    by_label = {file.label: weighed[file.path] for file in found.files}
+    files, twins = _without_twins(found, {label: own.sha256 for label, own in by_label.items()})
+    notes = (*passed_over, *map(passed, unfit), *found.notes, *twins)
+    return found._replace(files=files, notes=notes), {file.label: by_label[file.label] for file in files}
+
+
+def weigh(path: Path, held: Held) -> Weights:
+    """Return what a LoRA file adds to the base, read once as long as it does not change; raises LabError("model") where it does not fit."""
+    try:
+        stat = path.stat()
+    except OSError:  # what reads it says why
+        return _weighed(load_adapter(path, held.base, follow_links=True))
+    key = (path.absolute(), stat.st_size, stat.st_mtime_ns)
+    if key not in held.known:
+        held.known[key] = _weighed(load_adapter(path, held.base, follow_links=True))
+    return held.known[key]
+
+
+def _weighed(adapter: Adapter) -> Weights:
+    return Weights(adapter_sha256(adapter), adapter.rank)
 
 
 def _without_twins(found: Found, weights: Mapping[str, str]) -> tuple[list[CheckedFile], list[str]]:

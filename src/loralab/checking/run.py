@@ -62,7 +62,7 @@ def check_files(request: CheckRequest, lab: Path, listen: Listener) -> CheckOutc
         check.executor.close()
     kept, beaten = worth_keeping(scores) if check.role == "epochs" else (list(scores), {})
     gave_up = tuple(given_up(check, strengths))
-    result = Result(scores, strengths, _advices(check, scores, strengths), kept, beaten, gave_up, time.monotonic() - started)
+    result = Result(scores, strengths, advices(check, scores, strengths), kept, beaten, gave_up, time.monotonic() - started)
     return write_outcome(check, result, lab)
 
 
@@ -156,7 +156,7 @@ def strength_files(check: Checked, scores: Mapping[str, Scores]) -> list[int]:
     return [index_of[label] for label in dict.fromkeys(named)]
 
 
-def _advices(check: Checked, scores: Mapping[str, Scores], strengths: Mapping[str, Mapping[float, Scores]]) -> dict[str, Advice | None]:
+def advices(check: Checked, scores: Mapping[str, Scores], strengths: Mapping[str, Mapping[float, Scores]]) -> dict[str, Advice | None]:
     """Return one piece of advice over all files of one trigger, else one a file: effects at different words cannot be compared."""
     by_choice = {Choice(label, 1.0): own for label, own in scores.items()}
     by_choice |= {Choice(label, at): own for label, own_at in strengths.items() for at, own in own_at.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,18 @@ from loralab.store import write_atomically
 MOST_ON_CARD = 4
 
 
-def write_outcome(check: Checked, result: Result, lab: Path) -> CheckOutcome:
-    """Write page, JSON and PNG into the check's folder and return everything."""
+def write_outcome(
+    check: Checked, result: Result, lab: Path, said: Sequence[str] = (), refresh_seconds: int = 0
+) -> CheckOutcome:  # fmt: skip
+    """Write page, JSON and PNG into the check's folder and return everything.
+
+    ``said`` is what stands above all else; a page that is written again as files come loads itself anew every ``refresh_seconds``.
+    """
     folder = check.request.out or lab / "checks" / _folder_name(check)
-    sentences = sentences_of(check, result)
+    sentences = [*said, *sentences_of(check, result)]
     document = _document(check, result, sentences)
     page, card = folder / "index.html", folder / "card.png"
-    write_atomically(page, render_check(make_input(check, result, sentences)).encode())
+    write_atomically(page, render_check(make_input(check, result, sentences, refresh_seconds)).encode())
     write_atomically(folder / "check.json", json.dumps(document, indent=1).encode())
     write_atomically(card, _card(check, result, sentences[0]))
     return CheckOutcome(check, result, page, card, document)

@@ -111,3 +111,4 @@ class CheckInput:
     facts: tuple[tuple[str, str], ...]
     differences: Differences | None = None
     advice_word: str = "keep?"
+    refresh_seconds: int = 0  # how often the page loads itself anew while files still come

@@ -1,0 +1,68 @@
+"""The commands that stay while something goes on: `watch`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loralab import options
+from loralab.options import JsonOption, LabOption
+
+
+def watch(
+    folder: Annotated[Path, typer.Argument(help="The folder in which a trainer saves its LoRA files.", metavar="DIR")],
+    base: options.BaseOption = "petri",
+    dataset: options.DatasetOption = None,
+    trigger: Annotated[str | None, typer.Option("--trigger", help="The words that call the LoRA. Default: found in captions.")] = None,
+    until: Annotated[
+        float | None,
+        typer.Option("--until", min=0.01, help="End when nothing new has come for so many minutes. Default: go on until Ctrl+C."),
+    ] = None,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="How long each new file may take.")] = 2.0,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=4, max=1000, help="Seeds a prompt, instead of what the minutes afford.")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option("--tensorboard", help="Also write the figures for TensorBoard, as a run in here.", metavar="DIR"),
+    ] = None,
+    every: Annotated[float, typer.Option("--every", min=0.05, help="Seconds between two looks at the folder.")] = 5.0,
+    embedder: options.EmbedderOption = None,
+    prompts: options.PromptsOption = None,
+    negative: options.NegativeOption = None,
+    sampler: options.SamplerOption = None,
+    schedule: options.ScheduleOption = None,
+    steps: options.StepsOption = None,
+    guidance: options.GuidanceOption = None,
+    clip_skip: options.ClipSkipOption = None,
+    prediction: options.PredictionOption = None,
+    size: options.SizeOption = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the page. Default: checks/watch-NAME in the lab.")] = None,
+    device: options.DeviceOption = None,
+    precision: Annotated[str, typer.Option("--precision", help="How the base is held: fp32, bf16 or fp16.")] = "fp32",
+    lab: LabOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """While any trainer trains into a folder: check each new file as it appears, say a line about it, and when to stop and why."""
+    from loralab.checking import CheckRequest, load_spec, sample_spec
+    from loralab.store import find_lab
+    from loralab.terminal import Screen
+    from loralab.watching import Said, WatchRequest, watch_folder
+
+    sample = sample_spec(negative=negative, sampler=sampler, schedule=schedule, steps=steps, guidance=guidance, clip_skip=clip_skip)
+    # one process: the cores are the trainer's
+    load = load_spec(device=device, precision=precision, prediction=prediction, size_px=size, side_by_side=False)
+    check = CheckRequest((folder,), base, dataset, trigger, embedder, minutes, seeds, out, "", load, sample, prompts)
+
+    def say(said: Said) -> None:
+        text = json.dumps({"kind": said.kind, "text": said.text, **said.document}) if as_json else said.text
+        print(f"note: {text}" if said.kind == "note" and not as_json else text, flush=True)
+
+    with Screen(quiet=as_json) as screen:
+        bars = screen if screen.console.is_terminal else lambda event: None
+        outcome = watch_folder(WatchRequest(folder, check, every, until, tensorboard), lab or find_lab(Path.cwd()), say, bars)
+    if outcome is not None and not as_json:
+        print(outcome.page)
