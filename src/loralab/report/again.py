@@ -8,6 +8,7 @@ from loralab.report.explorer import write_explorer
 from loralab.report.explorer.gather import explored_of
 from loralab.report.page import write_report
 from loralab.report.sections import report_input
+from loralab.report.share_card import write_cards
 from loralab.report.summary import write_summary
 from loralab.spec.load import preset_of
 from loralab.store import disk_errors
@@ -25,10 +26,11 @@ def judge_and_report(lab: Path, name: str) -> tuple[StudyResult, Path]:
 
 
 def write_pages(result: StudyResult) -> Path:
-    """Return the report's page, behind writing it, the explorer beside it, and the summary."""
+    """Return the report's page, behind writing it, the explorer and the cards beside it, and the summary."""
     with disk_errors("writing the report"):
         gathered = report_input(result)
         page = write_report(gathered, result.folder / "report" / "index.html")
         write_explorer(explored_of(result), page.parent)
         write_summary(gathered, result.folder / "summary")
+        write_cards(gathered, page.parent / "cards")
     return page
