@@ -195,6 +195,7 @@ def facts_of(check: Checked, seconds: float) -> dict[str, str]:
     unrelated = dict.fromkeys(prompt for index in check.drawn for prompt in check.prompts[index].unrelated)
     settings = [
         sample.sampler, f"schedule {sample.schedule}" if sample.schedule else "", f"{sample.steps} steps", f"guidance {sample.guidance:g}",
+        "in {:.0%} to {:.0%} of the steps".format(*sample.guidance_interval) if sample.guidance_interval != (0, 1) else "",
         f"negative \u201c{sample.negative}\u201d" if sample.negative else "",
         f"clip skip {sample.clip_skip}" if sample.clip_skip != 1 else "", f"{check.base.size_px} px",
     ]  # fmt: skip

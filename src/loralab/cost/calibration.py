@@ -32,7 +32,7 @@ from loralab.study.plan import StudyPlan
 #: fields of a recipe that change neither the size nor the number of a step's products
 FREE = {"alpha", "lr", "steps", "replicates", "weight_decay", "warmup", "schedule", "max_grad_norm"}
 #: fields of a solver that change neither a step's passes nor their size
-UNSEEN = {"steps", "guidance", "seeds", "schedule", "negative", "clip_skip", "unrelated"}
+UNSEEN = {"steps", "guidance", "guidance_interval", "seeds", "schedule", "negative", "clip_skip", "unrelated"}
 
 
 #: the share of all cores that others may take or give back before rates count as those of another time

@@ -97,7 +97,7 @@ def processes_for(plan: StudyPlan, bases: Mapping[BaseSource, Base]) -> int:
         return 1
     small = sum(weights_bytes(base) for base in bases.values()) <= SMALL_WEIGHTS
     trained = sum(3 * run.train.steps * run.train.batch for run in plan.runs if plan.spec.arms[run.arm].trained_here)
-    passes = trained + plan.n_images * plan.spec.sample.steps * (2 if plan.spec.sample.guidance > 1 else 1)
+    passes = trained + plan.n_images * plan.spec.sample.passes
     return min(MOST, torch.get_num_threads()) if wanted or (small and passes >= LEAST_PASSES) else 1
 
 
@@ -243,7 +243,7 @@ def draw_peak_bytes(base: Base, sample: SampleSpec, recipe: TrainSpec | None, n_
     """Return the most bytes alive at once in a solver step of ``n_images`` pictures."""
     with dry_base(base) as (dry, counter):
         stack = AdapterStack(dry, [make_adapter(dry, recipe, 0) if recipe else None] * n_images)
-        n = n_images * (1 if sample.guidance == 1 else 2)
+        n = n_images * (2 if sample.guided_steps() else 1)
         latents, text = torch.zeros(n, *base.latent_shape), torch.zeros(n, *text_shape(base))
         kept = [latents.clone() for _ in range(3)]  # a solver of second order keeps earlier predictions
         with stack.attached():

@@ -58,7 +58,7 @@ def measure_rates(base: Base, plan: StudyPlan, own: BaseSource = BASE) -> Rates:
     n_runs = runs_together(plan, own)
     recipe = plan.spec.train.model_copy(update={"steps": CALIBRATION_STEPS + 1})
     with crew_of(plan.sizes.processes, torch.get_num_threads()) as crew:
-        sample = plan.spec.sample.model_copy(update={"steps": CALIBRATION_STEPS})
+        sample = plan.spec.sample.model_copy(update={"steps": CALIBRATION_STEPS, "guidance_interval": (0.0, 1.0)})
         n_images = plan.sizes.images
         batch_seconds = _median_seconds(lambda: _draw(base, sample, recipe, n_images, crew)) / crew.n  # first: it starts all processes
         train = _train_step_seconds(base, recipe, n_runs, crew, checkpointing=plan.sizes.checkpointing) / n_runs
@@ -97,6 +97,11 @@ def _median_seconds(work: Callable[[], object], rounds: int = 3) -> float:
     return sorted(seconds)[rounds // 2]
 
 
+def _whole_steps(sample: SampleSpec) -> float:
+    """Return how many steps with guidance cost as much as all steps of a picture: one without guidance counts half where others have it."""
+    return sample.passes / (1 if sample.guidance == 1 else 2)
+
+
 def estimate_cost(
     plan: StudyPlan, rates: Mapping[BaseSource, Rates], sizes_px: Mapping[BaseSource, int], uncarded: Collection[BaseSource] = ()
 ) -> Cost:
@@ -109,7 +114,7 @@ def estimate_cost(
         n_images = sum(len(block.seeds) for block in plan.blocks_of(own))
         trained = [run for run in plan.runs if base_of(plan.spec, run.arm) == own and plan.spec.arms[run.arm].trained_here]
         train += sum(run.train.steps for run in trained) * rate.train_step_seconds
-        draw += n_images * (plan.spec.sample.steps * rate.image_step_seconds + rate.decode_seconds)
+        draw += n_images * (_whole_steps(plan.spec.sample) * rate.image_step_seconds + rate.decode_seconds)
         pixels += n_images * sizes_px[own] ** 2
     measure = plan.n_images * MEASURE_SECONDS_AN_IMAGE / min(MOST, torch.get_num_threads())
     cards = sum(CARD_SECONDS + 2 * CARD_IMAGES * rates[own].decode_seconds for own in uncarded)

@@ -17,6 +17,8 @@ from loralab.spec.models import SampleSpec
 FILE = Path(__file__).with_name("base_means.json")
 #: what of `sample:` changes a picture of the base
 DRAWING = ("steps", "guidance", "sampler", "schedule", "negative", "clip_skip")
+#: what came later, and is told where it is not as it always was
+LATER = ("guidance_interval",)
 
 
 class BaseMean(NamedTuple):
@@ -30,7 +32,9 @@ class BaseMean(NamedTuple):
 
 def drawing_of(sample: SampleSpec) -> dict[str, Any]:
     """Return what of a study's `sample:` changes a picture of the base, as plain values."""
-    return {name: getattr(sample, name) for name in DRAWING}
+    told = sample.model_dump(mode="json")
+    usual = {name: SampleSpec.model_fields[name].default for name in LATER}
+    return {name: told[name] for name in (*DRAWING, *(name for name in LATER if getattr(sample, name) != usual[name]))}
 
 
 @cache

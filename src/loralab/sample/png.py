@@ -27,9 +27,11 @@ def write_png(path: Path, image: np.ndarray, parameters: str) -> None:
 def parameters_text(
     *, prompt: str, negative: str, steps: int, sampler: str, guidance: float, seed: int, size_px: int, model: str, model_hash: str,
     lora: str | None, strength: float, schedule: str | None = None, clip_skip: int = 1,
+    guidance_interval: tuple[float, float] = (0.0, 1.0),
 ) -> str:  # fmt: skip
     """Return A1111's three lines: prompt (with `<lora:name:strength>`), negative prompt, fields.
 
+    "Guidance interval" is the lab's own and stands only where guidance is left out in some steps: A1111 would draw another picture.
     "Schedule type" is left out where A1111 has no name for the spacing, "Clip skip" where it is 1, as A1111 leaves it out.
     A line break in a prompt would begin a new line and could forge the fields behind it: it becomes a space.
     """
@@ -42,6 +44,7 @@ def parameters_text(
         "Steps": steps, "Sampler": SOLVERS[sampler].label, **({"Schedule type": spacing} if spacing else {}),
         "CFG scale": f"{guidance:g}", "Seed": seed, "Size": f"{size_px}x{size_px}",
         "Model hash": model_hash, "Model": quoted(one_line(model)), **({"Clip skip": clip_skip} if clip_skip > 1 else {}),
+        **({"Guidance interval": "{:g} to {:g}".format(*guidance_interval)} if guidance_interval != (0, 1) else {}),
     }  # fmt: skip
     return "\n".join([*lines, ", ".join(f"{name}: {value}" for name, value in fields.items())])
 

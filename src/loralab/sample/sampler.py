@@ -29,29 +29,37 @@ def sample_batch(
 
     ``embeddings`` maps every prompt of the batch, and the negative prompt, to the base's embedding (T, D); a group whose adapter changes
     the text encoder embeds its own. With guidance the two halves
-    lie inside each group, (K, 2, B), so that a group stays one run of the batch.
+    lie inside each group, (K, 2, B), so that a group stays one run of the batch; outside of ``guidance_interval`` there is the half with
+    the prompt alone (Kynkaanniemi et al. 2024, arXiv:2404.07724, there in noise levels).
     """
     k, b = len(batch.groups), len(batch.items[0])
     stack = AdapterStack(base, [None if name is None else adapters[name] for name, _ in batch.groups])
-    texts = [_group_text(base, batch, group, adapters, spec, embeddings) for group in range(k)]
-    text = torch.stack(same_length(base, texts))  # (K, B or 2B, T, D)
     seeds = [seed for items in batch.items for _, seed in items]
     further = step_noise(seeds, base.latent_shape)
     solver = make_solver(spec.sampler, noise_path(base), spec.steps, schedule=spec.schedule, noise=further)
+    guided = spec.guided_steps(len(solver.timesteps))
+    texts = [_group_text(base, batch, group, adapters, spec, embeddings, negative=len(guided) > 0) for group in range(k)]
+    text = torch.stack(same_length(base, texts))  # (K, B or 2B, T, D)
+    conditional = text[:, -b:].flatten(0, 1)
     latents = image_noise(seeds, base.latent_shape).to(base.device) * solver.init_noise_sigma
     with stack.attached([strength for _, strength in batch.groups]):
-        for timestep in solver.timesteps:
-            predicted = _predict(base, solver.scale_model_input(latents, timestep), timestep, text.flatten(0, 1), k, spec.guidance)
+        for number, timestep in enumerate(solver.timesteps):
+            shown = solver.scale_model_input(latents, timestep)
+            if number in guided:
+                predicted = _predict_guided(base, shown, timestep, text.flatten(0, 1), k, spec.guidance)
+            else:
+                predicted = predict(base, shown, timestep, conditional)
             latents = solver.step(predicted, timestep, latents, return_dict=False)[0]
     return decode_latents(base, latents).reshape(k, b, base.size_px, base.size_px, 3)
 
 
 def _group_text(
-    base: Base, batch: Batch, k: int, adapters: Mapping[Any, Adapter], spec: SampleSpec, embeddings: Mapping[str, torch.Tensor]
-) -> torch.Tensor:
-    """Return the embeddings of group ``k``: (B, T, D), and with guidance those of the negative prompt before them, (2B, T, D)."""
+    base: Base, batch: Batch, k: int, adapters: Mapping[Any, Adapter], spec: SampleSpec, embeddings: Mapping[str, torch.Tensor],
+    *, negative: bool,
+) -> torch.Tensor:  # fmt: skip
+    """Return the embeddings of group ``k``: (B, T, D), and with those of the ``negative`` prompt before them (2B, T, D)."""
     (name, strength), prompts = batch.groups[k], [prompt for prompt, _ in batch.items[k]]
-    if spec.guidance != 1:
+    if negative:
         prompts = [spec.negative] * len(prompts) + prompts
     adapter = None if name is None else adapters[name]
     if adapts_text(adapter) and strength != 0:
@@ -61,10 +69,8 @@ def _group_text(
     return torch.stack([embeddings[prompt] for prompt in prompts])
 
 
-def _predict(base: Base, latents: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, k: int, scale: float) -> torch.Tensor:
-    """Return the guided prediction (K*B, C, h, w) for latents (K*B, C, h, w) and text (K*B or K*2B, T, D)."""
-    if scale == 1:
-        return predict(base, latents, timestep, text)
+def _predict_guided(base: Base, latents: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, k: int, scale: float) -> torch.Tensor:
+    """Return the guided prediction (K*B, C, h, w) for latents (K*B, C, h, w) and text (K*2B, T, D)."""
     grouped = latents.unflatten(0, (k, -1))
     doubled = torch.cat([grouped, grouped], dim=1).flatten(0, 1)  # (K*2B, C, h, w)
     both = predict(base, doubled, timestep, text).unflatten(0, (k, 2, -1))

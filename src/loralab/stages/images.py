@@ -108,6 +108,7 @@ def _parameters(base: Base, sample: SampleSpec, block: BlockPlan, seed: int) -> 
         prompt=block.prompt, negative=sample.negative, steps=sample.steps, sampler=sample.sampler, guidance=sample.guidance, seed=seed,
         size_px=base.size_px, model=base.name, model_hash=base.fingerprint[:10], strength=block.strength,
         lora=None if block.adapter is None else str(block.adapter), schedule=sample.schedule, clip_skip=sample.clip_skip,
+        guidance_interval=sample.guidance_interval,
     )  # fmt: skip
 
 

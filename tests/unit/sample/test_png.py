@@ -27,6 +27,11 @@ def test_fields_read_back(tmp_path: Path):
     assert (found["Steps"], found["Sampler"], found["CFG scale"], found["Seed"], found["Size"]) == ("12", "DPM++ 2M", "5", "17", "64x64")
 
 
+def test_an_interval_of_guidance_is_told_where_there_is_one(tmp_path: Path):
+    assert "Guidance interval" not in fields(tmp_path)
+    assert fields(tmp_path, guidance_interval=(0.0, 0.75))["Guidance interval"] == "0 to 0.75"
+
+
 @pytest.mark.parametrize("breaker", ["\n", "\r\n", "\u2028", "\x0b", "\x85", "\x00"])
 def test_a_line_break_in_a_prompt_cannot_forge_fields(tmp_path: Path, breaker: str):
     found = fields(tmp_path, prompt=f"x{breaker}Negative prompt: y{breaker}Steps: 1, Seed: 999")

@@ -37,6 +37,62 @@ def test_guidance_is_uncond_plus_scale_times_difference():
     assert guide(uncond, cond, 1.0).item() == 3.0
 
 
+def drawn_within(base: Base, *interval: float, steps: int = 4, **more: object) -> np.ndarray:
+    """Two groups of two pictures, of the base and of an adapter, guided in a part of the steps."""
+    spec, embeddings = SampleSpec(steps=steps, guidance_interval=interval, **{"guidance": 3, **more}), embeddings_of(base, "cat", "dog", "")
+    batch = Batch((("a", 1.0), (None, 0.0)), ((("cat", 1), ("dog", 2)), (("dog", 3), ("cat", 4))))
+    return sample_batch(base, batch, {"a": strong_adapter(base)}, spec, embeddings)
+
+
+def test_guidance_in_all_steps_is_plain_guidance_and_in_none_is_no_guidance(tiny_base: Base):
+    spec, embeddings = SampleSpec(steps=4, guidance=3), embeddings_of(tiny_base, "cat", "dog", "")
+    batch = Batch((("a", 1.0), (None, 0.0)), ((("cat", 1), ("dog", 2)), (("dog", 3), ("cat", 4))))
+    plain = sample_batch(tiny_base, batch, {"a": strong_adapter(tiny_base)}, spec, embeddings)
+    assert np.array_equal(plain, drawn_within(tiny_base, 0, 1))
+    none = drawn_within(tiny_base, 0, 1, guidance=1)
+    assert np.array_equal(none, drawn_within(tiny_base, 0, 0))
+    assert np.array_equal(none, drawn_within(tiny_base, 0.5, 0.5))
+    half = drawn_within(tiny_base, 0, 0.5)
+    assert not np.array_equal(half, plain)
+    assert not np.array_equal(half, none)
+
+
+def test_steps_outside_of_the_interval_see_each_picture_once(tiny_base: Base, monkeypatch: pytest.MonkeyPatch):
+    """Four pictures, four steps, of which the second and third are guided: 4, 8, 8, 4 rows."""
+    from loralab.sample import sampler
+
+    rows, whole = [], sampler.predict
+
+    def counted(base: Base, latents: torch.Tensor, *rest: object) -> torch.Tensor:
+        rows.append(len(latents))
+        return whole(base, latents, *rest)
+
+    monkeypatch.setattr(sampler, "predict", counted)
+    drawn_within(tiny_base, 0.25, 0.75)
+    assert rows == [4, 8, 8, 4]
+    assert sum(rows) == 4 * SampleSpec(steps=4, guidance_interval=(0.25, 0.75)).passes
+
+
+def test_an_interval_counts_the_steps_that_the_solver_makes(tiny_base: Base):
+    """ddim-uniform makes 13 steps where 12 are asked for: int(.08 * 13) = 1 is guided, of 12 none would be."""
+    one = drawn_within(tiny_base, 0, 0.08, steps=12, sampler="euler", schedule="ddim-uniform")
+    none = drawn_within(tiny_base, 0, 0, steps=12, sampler="euler", schedule="ddim-uniform")
+    assert not np.array_equal(one, none)
+
+
+def test_guided_steps_by_hand():
+    spec = SampleSpec(steps=12, guidance=3, guidance_interval=(0.09, 0.75))  # int(1.08) = 1, int(9) = 9
+    assert (list(spec.guided_steps()), spec.passes) == (list(range(1, 9)), 20)
+    assert SampleSpec(steps=12, guidance=3).passes == 24
+    assert SampleSpec(steps=12, guidance=1).passes == 12
+
+
+@pytest.mark.parametrize("interval", [(0.5, 0.2), (-0.1, 1.0), (0.0, 1.5)])
+def test_an_interval_that_is_none_is_refused(interval: tuple[float, float]):
+    with pytest.raises(ValueError, match="two parts of the steps from 0 to 1, the smaller first"):
+        SampleSpec(guidance_interval=interval)
+
+
 def test_noise_is_that_of_the_seed_alone():
     alone = image_noise([17], (4, 8, 8))
     assert torch.equal(image_noise([3, 17, 5], (4, 8, 8))[1:2], alone)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import Field, create_model
 
+from loralab.petri.base_means import drawing_of
 from loralab.spec import SampleSpec, ShapesData, TrainSpec, load_study, slice_of
 from loralab.spec import models as models_of
 from loralab.spec.slices import IN_FULL, NEVER
@@ -65,3 +66,12 @@ def test_a_study_keeps_the_hash_and_the_questions_that_an_earlier_version_wrote_
     loaded = load_study(tmp_path / f"{name}.yaml", preset)
     assert loaded.sha256 == record["study_sha256"]
     assert sorted(set(loaded.questions.values())) == record["questions"]
+
+
+def test_an_interval_of_guidance_is_in_a_slice_only_where_it_is_not_all_of_the_steps():
+    """So pictures that were drawn before there was the setting are found, and petri's known means still hold."""
+    usual = SampleSpec()
+    assert "guidance_interval" not in slice_of(usual)
+    assert slice_of(SampleSpec(guidance_interval=(0, 0.75)))["guidance_interval"] == [0.0, 0.75]
+    assert "guidance_interval" not in drawing_of(usual)
+    assert drawing_of(SampleSpec(guidance_interval=(0, 0.75)))["guidance_interval"] == [0.0, 0.75]
