@@ -56,8 +56,8 @@ def chosen_study(options: argparse.Namespace) -> Loaded:
 def study_seconds(options: argparse.Namespace, loaded: Loaded, scratch: Path) -> StudySeconds:
     """Run the study from the beginning, or read its times; raises LabError("spec") for a ledger without a finished first attempt."""
     if options.study is None:
-        outcome = run_study(loaded, options.lab or scratch / "lab", lambda event: None)
-        return StudySeconds(outcome.stage_seconds, outcome.wall_seconds)
+        times = run_study(loaded, options.lab or scratch / "lab", lambda event: None).finished
+        return StudySeconds(dict(times["stage_seconds"]), float(times["wall_seconds"]))
     finished = [record for record in read_lines(options.study / "ledger.jsonl") if record.get("event") == "finished"]
     if not finished or finished[0]["attempt"] != 1:
         found = f"no first attempt that finished in {options.study}: later ones find part of their work done"

@@ -289,8 +289,8 @@ def gather(lab: Path, preset: str | None, again: int = 0) -> Evidence:
                 continue
             loaded = asked_again(loaded, again)
         print(f"{path.name}: {len(make_plan(loaded.spec).runs)} trainings on {resolve_base(loaded, loaded.spec.base)}", flush=True)
-        outcome = run_study(loaded, lab, lambda event: None)
-        print(f"{path.name}: {outcome.n_images} pictures, {outcome.wall_seconds:.0f} s", flush=True)
+        result = run_study(loaded, lab, lambda event: None)
+        print(f"{path.name}: {result.plan.n_images} pictures, {result.finished['wall_seconds']:.0f} s", flush=True)
         readings[loaded.spec.study] = pl.read_parquet(lab / "studies" / loaded.spec.study / "readings.parquet")
     if again:
         return Evidence(readings, 0.0, np.empty(0))

@@ -9,12 +9,14 @@ import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from loralab.errors import lab_error
 from loralab.measure import Instrument, with_instruments
 from loralab.portable import replace_folder
+from loralab.quiet import quiet_libraries
 from loralab.spec import BASE, Cell
 from loralab.spec.load import Loaded
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from loralab.study import result as found
     from loralab.work.events import Event
 
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
 #: makes examples of a size; what else the study's data entry says comes as keywords
 Generator = Callable[..., "Sequence[Example]"]
 
@@ -97,7 +101,7 @@ class StudyResult:
     @property
     def report(self) -> Path:
         """The report's page."""
-        return self.found.folder / "report" / "index.html"
+        return self.found.page
 
     def pictures(self, arm: str | None, prompt: str, strength: float = 1.0, step: int | None = None) -> list[Drawn]:
         """Return the pictures of an arm at a prompt, training by training; of the study's base, for ``arm`` None.
@@ -140,6 +144,18 @@ class Audited:
     page: Path
 
 
+def _quietly(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
+    """Return the function with other libraries silenced while it runs: what is wrong is raised in the lab's words."""
+
+    @wraps(function)
+    def quiet(*args: Given.args, **named: Given.kwargs) -> Returned:
+        with quiet_libraries():
+            return function(*args, **named)
+
+    return quiet
+
+
+@_quietly
 def load_study(
     study: str | Path | Mapping[str, Any], preset: str | None = None, *, instruments: Sequence[Instrument] = (),
     generators: Mapping[str, Generator] | None = None, folder: str | Path = ".", lab: str | Path | None = None,
@@ -171,6 +187,7 @@ def load_study(
         return Study(checked(draft), tuple(instruments))
 
 
+@_quietly
 def plan(study: Study, *, lab: str | Path | None = None, calibrate: bool = False) -> dict[str, Any]:
     """Return what the study would do, cost and be able to decide, as `loralab run --plan --json` prints it; nothing is made.
 
@@ -182,6 +199,7 @@ def plan(study: Study, *, lab: str | Path | None = None, calibrate: bool = False
         return describe_plan(study.loaded, _lab(lab), calibrate=calibrate)
 
 
+@_quietly
 def run(
     study: Study, *, lab: str | Path | None = None, until: str = "", minutes: float | None = None,
     on_event: Callable[[Event], None] | None = None, on: str = "",
@@ -194,7 +212,6 @@ def run(
     """
     from loralab.engine.whole import run_study
     from loralab.study.looks import Budget, with_looks
-    from loralab.study.result import load_result
 
     if until not in ("", "decided"):
         raise lab_error("spec", f"until={until!r}", 'until="decided"')
@@ -203,10 +220,10 @@ def run(
         loaded = with_looks(loaded, "--until decided" if minutes is None else f"--minutes {minutes:g}")
         budget = Budget(minutes)
     with with_instruments(*study.instruments):
-        run_study(loaded, _lab(lab), on_event or _unheard, budget, on)
-        return StudyResult(load_result(_lab(lab), study.name))
+        return StudyResult(run_study(loaded, _lab(lab), on_event or _unheard, budget, on))
 
 
+@_quietly
 def check(paths: Sequence[str | Path], *, lab: str | Path | None = None, **options: Any) -> Checked:
     """Return what LoRA files do; options are those of `loralab check`: base, dataset, trigger, minutes, seeds, out, ...
 
@@ -221,6 +238,7 @@ def check(paths: Sequence[str | Path], *, lab: str | Path | None = None, **optio
     return Checked(outcome.document, outcome.page, outcome.card)
 
 
+@_quietly
 def audit(dataset: str | Path, *, base: str = "", trigger: str = "", out: str | Path | None = None) -> Audited:
     """Return what a training set would teach, and the page that shows it; ``out`` is the page's path (default: NAME-audit.html here)."""
     from loralab.auditing.run import run_audit

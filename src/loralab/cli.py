@@ -297,7 +297,7 @@ def _run(
         print_plan(describe_plan(loaded, folder, calibrate=calibrate), as_json)
         return
     from loralab.engine.estimate import refuse_undecidable
-    from loralab.screen import Screen, print_outcome
+    from loralab.screen import Screen, print_result
 
     if not anyway:
         refuse_undecidable(loaded)
@@ -305,10 +305,12 @@ def _run(
         from loralab.engine.whole import run_study
         from loralab.study.looks import Budget
 
-        outcome = run_study(loaded, folder, screen, Budget(minutes) if in_rounds else None, on)
-    print_outcome(outcome, as_json)
+        result = run_study(loaded, folder, screen, Budget(minutes) if in_rounds else None, on)
+    print_result(result, as_json)
     if gate:
-        raise typer.Exit(outcome.gate_code())
+        from loralab.study.judging import gate_code
+
+        raise typer.Exit(gate_code(result.verdicts))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -13,20 +13,21 @@ import numpy as np
 from PIL import Image
 
 from loralab.adapters.header import read_header
-from loralab.data import Example, caption_for, make_examples, read_dataset
+from loralab.data import Example, caption_for, read_dataset
+from loralab.data.content import folder_path
 from loralab.data.prepared import subset_of
 from loralab.errors import LabError, Problem
+from loralab.generators import generator_of
 from loralab.spec import FolderData, ImagesOfData, StudySpec
 from loralab.spec.datasets import SubsetSpec
 from loralab.spec.elsewhere import adapter_files
 from loralab.spec.load import Draft, Loaded, draft_study
 from loralab.spec.mistakes import place_words
 from loralab.spec.tree import Location
-from loralab.study.keys import folder_path
 from loralab.study.measures import measure_problem
 
-#: pictures are drawn so large for their factors alone
-FACTORS_PX = 64
+#: in place of pictures that are drawn later: their factors are known before
+NOTHING = np.zeros((1, 1, 3), np.uint8)
 
 
 def checked_study(path: Path, preset: str | None = None) -> Loaded:
@@ -69,10 +70,10 @@ def _read_data(draft: Draft, spec: StudySpec, name: str) -> Sequence[Example]:
     """Return the pictures of one data set as far as they matter to captions: their factors; what cannot be read is added to the draft."""
     data = spec.data[name]
     if isinstance(data, ImagesOfData):
-        nothing = np.zeros((1, 1, 3), np.uint8)  # they are drawn later
-        return [Example(nothing, prompt, {"prompt": prompt}, "base") for prompt in data.prompts]
+        return [Example(NOTHING, prompt, {"prompt": prompt}, "base") for prompt in data.prompts]
     if not isinstance(data, FolderData):
-        return make_examples(data, FACTORS_PX)
+        generator = generator_of(data)
+        return [Example(NOTHING, generator.caption.format_map(factors), factors, "generated") for factors in generator.factors(data)]
     found: list[Example] = []
     for place, read in _folders(data, name, draft.folder):
         try:

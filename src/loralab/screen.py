@@ -17,7 +17,7 @@ from loralab.terminal import console as console_for_output
 
 if TYPE_CHECKING:
     from loralab.auditing import Audit
-    from loralab.engine.whole import Outcome
+    from loralab.study.result import StudyResult
 
 WORDS = {
     "supported": "[green]yes[/]",
@@ -34,24 +34,25 @@ BUSIER = 0.25
 AFTERTHOUGHT = " [dim](afterthought: written after the first run)[/]"
 
 
-def print_outcome(outcome: Outcome, as_json: bool) -> None:
+def print_result(result: StudyResult, as_json: bool) -> None:
     """Print a study's verdicts and, last, the path of its report."""
+    plan, times = result.plan, result.finished
+    verdicts = [verdict.to_json() for verdict in result.verdicts]
     if as_json:
         document = {
-            "study": outcome.study, "preset": outcome.preset, "report": str(outcome.report), "images": outcome.n_images,
-            "runs": outcome.n_runs,
-            "failures": outcome.failures, "wall_seconds": outcome.wall_seconds, "stage_seconds": outcome.stage_seconds,
-            "verdicts": [verdict.to_json() for verdict in outcome.verdicts],
+            "study": result.spec.study, "preset": result.loaded.preset or "none", "report": str(result.page), "images": plan.n_images,
+            "runs": len(plan.runs), "failures": {str(source): reason for source, reason in result.failures.items()},
+            "wall_seconds": times["wall_seconds"], "stage_seconds": times["stage_seconds"], "verdicts": verdicts,
         }  # fmt: skip
         print(json.dumps(document, indent=1))
         return
     console = console_for_output()
-    if outcome.verdicts:
-        _show_verdicts(console, [verdict.to_json() for verdict in outcome.verdicts])
+    if verdicts:
+        _show_verdicts(console, verdicts)
     else:
         console.print("This preset prints no verdicts: it only shows that everything runs.")
-    console.print(f"\n{outcome.n_runs} LoRAs, {outcome.n_images} pictures, {outcome.wall_seconds / 60:.1f} minutes. The report:")
-    print(outcome.report)
+    console.print(f"\n{len(plan.runs)} LoRAs, {plan.n_images} pictures, {times['wall_seconds'] / 60:.1f} minutes. The report:")
+    print(result.page)
 
 
 def print_verdicts(document: Mapping[str, Any], page: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from loralab.engine.whole import Outcome, run_study
+from loralab.engine.whole import run_study
 from loralab.spec import load_study
+from loralab.study.result import StudyResult
 
 STUDY = """
 study: planted
@@ -35,25 +36,25 @@ experiments:
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     folder = tmp_path_factory.mktemp("planted")
     (folder / "planted.yaml").write_text(STUDY, encoding="utf-8")
     return run_study(load_study(folder / "planted.yaml"), folder / "lab", lambda event: None)
 
 
-def test_the_planted_effect_is_found(outcome: Outcome):
+def test_the_planted_effect_is_found(outcome: StudyResult):
     red, nearer, _ = outcome.verdicts
     assert (red.finding, red.verdict) == ("higher", "supported"), red.reason
     assert (nearer.finding, nearer.verdict) == ("lower", "supported"), nearer.reason
 
 
-def test_nothing_is_found_where_nothing_was_planted(outcome: Outcome):
+def test_nothing_is_found_where_nothing_was_planted(outcome: StudyResult):
     silent = outcome.verdicts[2]
     assert silent.verdict in ("contradicted", "open"), silent.reason
 
 
-def test_the_losses_are_on_disk_and_fall_for_the_planted_arm(outcome: Outcome):
-    lab: Path = outcome.report.parents[3]
+def test_the_losses_are_on_disk_and_fall_for_the_planted_arm(outcome: StudyResult):
+    lab: Path = outcome.lab
     curves = [file.read_text(encoding="utf-8").splitlines() for file in (lab / "store" / "adapters").glob("*/losses.jsonl")]
     assert len(curves) == 8
     assert all(len(curve) == 40 for curve in curves)

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,15 @@ def apply_windows_rules(monkeypatch: pytest.MonkeyPatch, *, hard_links: bool = T
         if name not in keep:
             monkeypatch.delattr(os, name, raising=False)
     real = {name: getattr(os, name) for name in ("open", "fsync", "rename", "replace", "unlink", "mkdir")}
+    for name, function in (_openings(real) | _movings(real)).items():
+        monkeypatch.setattr(os, name, function)
+
+
+Functions = dict[str, Callable[..., Any]]
+
+
+def _openings(real: Functions) -> Functions:
+    """Return how files are opened and flushed by Windows' rules."""
 
     def open_(path: Any, flags: int, *rest: Any, **named: Any) -> int:
         if isinstance(path, str | os.PathLike) and os.path.isdir(path):
@@ -43,6 +52,12 @@ def apply_windows_rules(monkeypatch: pytest.MonkeyPatch, *, hard_links: bool = T
         if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
             raise OSError(errno.EBADF, "Bad file descriptor")
         real["fsync"](descriptor)
+
+    return {"open": open_, "fsync": fsync}
+
+
+def _movings(real: Functions) -> Functions:
+    """Return how files are made, moved and deleted by Windows' rules."""
 
     def rename(source: Any, target: Any) -> None:
         _refuse_held(source)
@@ -67,10 +82,7 @@ def apply_windows_rules(monkeypatch: pytest.MonkeyPatch, *, hard_links: bool = T
         _refuse_name(path)
         real["mkdir"](path, *rest, **named)
 
-    for name, function in {
-        "open": open_, "fsync": fsync, "rename": rename, "replace": replace, "unlink": unlink, "remove": unlink, "mkdir": mkdir,
-    }.items():  # fmt: skip
-        monkeypatch.setattr(os, name, function)
+    return {"rename": rename, "replace": replace, "unlink": unlink, "remove": unlink, "mkdir": mkdir}
 
 
 def windows_error(code: int, path: Any) -> OSError:

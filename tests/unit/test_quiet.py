@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 
+import loralab
 from loralab.quiet import VARIABLES, quiet_libraries
 
 #: what prints two lines about torchvision (where it is not installed), a bar and an error in red
@@ -54,3 +56,20 @@ def test_levels_and_variables_are_as_before_and_other_warnings_are_heard(monkeyp
     assert "DIFFUSERS_VERBOSITY" not in os.environ
     assert logger.level == level
     assert logging.root.manager.disable == disabled
+
+
+def test_the_python_api_keeps_libraries_quiet(monkeypatch: pytest.MonkeyPatch):
+    heard = []
+
+    class Found:
+        def to_json(self) -> dict[str, str]:
+            return {}
+
+    def run_audit(*_given: object, **_named: object) -> tuple[Found, Path]:
+        heard.append(logging.getLogger("bitsandbytes").isEnabledFor(logging.ERROR))
+        return Found(), Path("page.html")
+
+    monkeypatch.setattr("loralab.auditing.run.run_audit", run_audit)
+    assert loralab.audit("set").page == Path("page.html")
+    assert heard == [False]
+    assert logging.getLogger("bitsandbytes").isEnabledFor(logging.ERROR)

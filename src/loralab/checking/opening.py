@@ -18,7 +18,7 @@ from loralab.checking.found import CheckedFile, Found, Role, passed, placed, rea
 from loralab.checking.listing import list_files
 from loralab.checking.prompts import Prompts, Trigger, find_trigger, make_prompts, read_prompts, sort_prompts, unrelated_to
 from loralab.checking.request import CheckRequest
-from loralab.cost.memory import OVERHEAD_BYTES, PETRI_PROCESS_BYTES, SMALL_WEIGHTS, image_batch, room_bytes, weights_bytes
+from loralab.cost.memory import SMALL_WEIGHTS, image_batch, petri_processes, weights_bytes
 from loralab.crew import MOST
 from loralab.data import Example
 from loralab.data.dataset import read_dataset
@@ -190,8 +190,7 @@ def processes_of(request: CheckRequest, base: Base) -> int:
         return 1
     if request.seeds is None and request.minutes < LEAST_MINUTES:
         return 1
-    room = room_bytes(load, base.device)
-    return max(1, min(MOST, torch.get_num_threads(), int((room - OVERHEAD_BYTES) // PETRI_PROCESS_BYTES)))
+    return min(MOST, torch.get_num_threads(), petri_processes(load, base.device))
 
 
 def training_set(path: Path | None, size_px: int) -> tuple[list[Example], tuple[str, ...]]:

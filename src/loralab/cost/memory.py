@@ -63,28 +63,21 @@ def sized(plan: StudyPlan, bases: Mapping[BaseSource, Base], places: int | None 
     With ``places``, those of a cluster, work goes to them group by group: a place has no processes beside it, and stacks are small enough
     for every place to have one.
     """
+    load, processes = plan.spec.load, 1 if places is not None else processes_for(plan, bases)
+    if all(base.name == "petri" for base in bases.values()) and load.memory_gib is None:
+        processes = min(processes, petri_processes(load, bases[BASE].device))
+        sizes = Sizes(MAX_STACK * processes, checkpointing=load.gradient_checkpointing or False, processes=processes)
+    else:
+        sizes = size_work(bases, plan, processes)
     if places is not None:
-        return _spread_over(sized_alone(plan, bases), places)
-    load, processes = plan.spec.load, processes_for(plan, bases)
-    if all(base.name == "petri" for base in bases.values()) and load.memory_gib is None:
-        room = room_bytes(load, bases[BASE].device)
-        processes = max(1, min(processes, int((room - OVERHEAD_BYTES) // PETRI_PROCESS_BYTES)))
-        return replace(plan, sizes=Sizes(MAX_STACK * processes, checkpointing=load.gradient_checkpointing or False, processes=processes))
-    return replace(plan, sizes=size_work(bases, plan, processes))
+        trained = sum(1 for run in plan.runs if plan.spec.arms[run.arm].trained_here)
+        sizes = replace(sizes, stack=min(sizes.stack, max(LEAST_RUNS, -(-trained // places))))
+    return replace(plan, sizes=sizes)
 
 
-def sized_alone(plan: StudyPlan, bases: Mapping[BaseSource, Base]) -> StudyPlan:
-    """Return the plan with the sizes of one process."""
-    load = plan.spec.load
-    if all(base.name == "petri" for base in bases.values()) and load.memory_gib is None:
-        return replace(plan, sizes=Sizes(checkpointing=load.gradient_checkpointing or False))
-    return replace(plan, sizes=size_work(bases, plan))
-
-
-def _spread_over(plan: StudyPlan, places: int) -> StudyPlan:
-    trained = sum(1 for run in plan.runs if plan.spec.arms[run.arm].trained_here)
-    stack = min(plan.sizes.stack, max(LEAST_RUNS, -(-trained // places)))
-    return replace(plan, sizes=replace(plan.sizes, stack=stack))
+def petri_processes(load: LoadSpec, device: torch.device) -> int:
+    """Return how many processes that hold a small base have room beside this one; 1 at least."""
+    return max(1, int((room_bytes(load, device) - OVERHEAD_BYTES) // PETRI_PROCESS_BYTES))
 
 
 def processes_for(plan: StudyPlan, bases: Mapping[BaseSource, Base]) -> int:

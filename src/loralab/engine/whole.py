@@ -1,4 +1,4 @@
-"""One call for a whole study: a loaded study in; readings, verdicts and a report on disk, and their summary, out."""
+"""One call for a whole study: a loaded study in; readings, verdicts and a report on disk, and what was found, out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -47,32 +47,11 @@ from loralab.work.execute import execute
 from loralab.work.executor import Executor, spread
 from loralab.work.processes import with_processes
 
-GATE_CODES = {"supported": 0, "contradicted": 10, "leaning": 11, "open": 11, "not_measurable": 12}
 Listener = Callable[[Event], None]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a study came to."""
-
-    study: str
-    preset: str
-    verdicts: tuple[Verdict, ...]
-    report: Path
-    stage_seconds: dict[str, float]
-    wall_seconds: float
-    first_pictures_seconds: float | None
-    n_images: int
-    n_runs: int
-    failures: dict[str, str]
-
-    def gate_code(self) -> int:
-        """Return the exit code for `--gate`: the worst verdict's on what was asked before the first run, 0 if all is as claimed."""
-        return max((GATE_CODES[verdict.verdict] for verdict in self.verdicts if not verdict.exploratory), default=0)
-
-
-def run_study(loaded: Loaded, lab: Path, listen: Listener, budget: Budget | None = None, on: str = "") -> Outcome:
-    """Carry the study out, judge it, write its report; what is already in the store is not made again.
+def run_study(loaded: Loaded, lab: Path, listen: Listener, budget: Budget | None = None, on: str = "") -> StudyResult:
+    """Return what the study found, behind carrying it out, judging it and writing its report; what is in the store is not made again.
 
     With a ``budget`` it is made in rounds, each of which goes on only with what is open (``loaded`` then comes from `with_looks`). ``on``
     says where: "" is here, `ray` and `ray://HOST:PORT` are Ray's (docs/many-machines.md).
@@ -102,10 +81,10 @@ def run_study(loaded: Loaded, lab: Path, listen: Listener, budget: Budget | None
         save_verdicts(result, verdicts)
     note_times(result, attempt, clock)
     listen(Event("report", 0, 1))
-    with clock.stage("write the report"):
-        page = write_pages(load_result(lab, plan.spec.study))
+    result = load_result(lab, plan.spec.study)
+    page = write_pages(result)
     listen(Event("report", 1, 1, path=str(page)))
-    return _outcome(result, verdicts, page, clock)
+    return result
 
 
 def _once(plan: StudyPlan, make: Callable[[StudyPlan], StudyResult], clock: StageClock) -> tuple[StudyResult, list[Verdict]]:
@@ -263,12 +242,3 @@ def correct_speed(plan: StudyPlan, bases: dict[BaseSource, Base], seconds: Mappi
     of_loras = sum(len(block.seeds) for block in plan.blocks if not is_base(block.source))
     draw = seconds.get(DRAW_LORAS, 0.0) * plan.n_images / max(1, of_loras)
     correct_rates(bases[BASE], plan, {"train": seconds.get(TRAIN, 0.0), "draw": draw})
-
-
-def _outcome(result: StudyResult, verdicts: list[Verdict], page: Path, clock: StageClock) -> Outcome:
-    return Outcome(
-        study=result.spec.study, preset=result.loaded.preset or "none", verdicts=tuple(verdicts), report=page,
-        stage_seconds=dict(clock.seconds), wall_seconds=clock.total_seconds, first_pictures_seconds=clock.first_pictures_seconds,
-        n_images=result.plan.n_images, n_runs=len(result.plan.runs),
-        failures={str(source): reason for source, reason in result.failures.items()},
-    )  # fmt: skip

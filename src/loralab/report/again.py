@@ -29,7 +29,7 @@ def write_pages(result: StudyResult) -> Path:
     """Return the report's page, behind writing it, the explorer and the cards beside it, and the summary."""
     with disk_errors("writing the report"):
         gathered = report_input(result)
-        page = write_report(gathered, result.folder / "report" / "index.html")
+        page = write_report(gathered, result.page)
         write_explorer(explored_of(result), page.parent)
         write_summary(gathered, result.folder / "summary")
         write_cards(gathered, page.parent / "cards")

@@ -26,9 +26,7 @@ SHIPPED = "cards.json"
 def make_card_files(work: Work, place: Place) -> Iterator[Message]:
     """Make calibration cards at the base's own size through its own VAE, on one thread, since others may work meanwhile."""
     base = place.bases[work.group.base]
-    for task in work.tasks:
-        if task.ref not in work.wanted:
-            continue
+    for task in work.missing:
         its: CardSlice = task.spec
         with torch_threads(1):
             if its.concept:

@@ -12,10 +12,10 @@ import numpy as np
 
 from loralab.bases import Base, embed_prompts, unit_px
 from loralab.data import Example, TrainingPicture, caption_for, make_examples, read_folder, write_kohya_folder
+from loralab.data.content import folder_path
 from loralab.data.prepared import load_prepared, read_prepared, write_prepared
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec import FolderData, ImagesOfData, SampleSpec
-from loralab.study.keys import folder_path
 from loralab.study.slices import DataSlice
 from loralab.work.place import Place
 from loralab.work.task import Made, Message, Work, read_manifest
@@ -41,10 +41,8 @@ class Dataset:
 def make_datasets(work: Work, place: Place) -> Iterator[Message]:
     """Make training sets; what is trained on is always read back from the PNGs."""
     base = place.bases[work.group.base]
-    for task in work.tasks:
-        if task.ref in work.wanted:
-            folder = work.folder(task.ref)
-            yield Made(task.ref, _write(base, task.spec, folder))
+    for task in work.missing:
+        yield Made(task.ref, _write(base, task.spec, work.folder(task.ref)))
 
 
 def _write(base: Base, its: DataSlice, folder: Path) -> dict[str, Any]:

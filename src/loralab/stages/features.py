@@ -23,14 +23,13 @@ LIKENESS_FILE, COPIES_FILE = "likeness.npy", "copies.npy"
 def make_features(work: Work, place: Place) -> Iterator[Message]:
     """Embed the pictures of blocks, each block by itself: its features do not depend on what else is missing."""
     embedder = embedder_of(place, work.group.spec)
-    for task in work.tasks:
-        if task.ref in work.wanted:
-            (images,) = task.inputs
-            pictures, folder = load_pictures(image_files(work.folders[images], task.spec)), work.folder(task.ref)
-            np.save(folder / LIKENESS_FILE, embedder.embed(pictures))
-            if embedder.copies is not None:
-                np.save(folder / COPIES_FILE, embedder.copies(pictures))
-            yield Made(task.ref, {"embedder": embedder.name, "images": images.key})
+    for task in work.missing:
+        (images,) = task.inputs
+        pictures, folder = load_pictures(image_files(work.folders[images], task.spec)), work.folder(task.ref)
+        np.save(folder / LIKENESS_FILE, embedder.embed(pictures))
+        if embedder.copies is not None:
+            np.save(folder / COPIES_FILE, embedder.copies(pictures))
+        yield Made(task.ref, {"embedder": embedder.name, "images": images.key})
 
 
 def embedder_of(place: Place, shared: FeatureSlice) -> Embedder:

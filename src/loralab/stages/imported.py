@@ -14,13 +14,12 @@ from loralab.work.task import Made, Message, Work
 
 def make_copies(work: Work, place: Place) -> Iterator[Message]:
     """Copy files; raises LabError("model") where one does not fit the base."""
-    for task in work.tasks:
-        if task.ref in work.wanted:
-            folder = work.folder(task.ref)
-            load_adapter(task.spec.file, place.bases[work.group.base], follow_links=True)
-            shutil.copyfile(task.spec.file, folder / ADAPTER_FILE)
-            if config := config_of(task.spec.file):
-                shutil.copyfile(config, folder / CONFIG)
-            (folder / LOSSES_FILE).write_bytes(b"")
-            data = task.inputs[0].key if task.inputs else None
-            yield Made(task.ref, {"run_id": task.spec.name, "file": task.spec.file.name, "failed": None, "data": data})
+    for task in work.missing:
+        folder = work.folder(task.ref)
+        load_adapter(task.spec.file, place.bases[work.group.base], follow_links=True)
+        shutil.copyfile(task.spec.file, folder / ADAPTER_FILE)
+        if config := config_of(task.spec.file):
+            shutil.copyfile(config, folder / CONFIG)
+        (folder / LOSSES_FILE).write_bytes(b"")
+        data = task.inputs[0].key if task.inputs else None
+        yield Made(task.ref, {"run_id": task.spec.name, "file": task.spec.file.name, "failed": None, "data": data})

@@ -22,14 +22,13 @@ from loralab.work.task import Made, Message, Work
 def make_checks(work: Work, place: Place) -> Iterator[Message]:
     """Check adapters: all there is to keep stands in the manifest."""
     base = place.bases[work.group.base]
-    for task in work.tasks:
-        if task.ref in work.wanted:
-            its: CheckSlice = task.spec
-            inputs = zip(its.sources, task.inputs, strict=True)
-            adapters = {source: load_from(work.folders[ref], base) for source, ref in inputs if ref in work.folders}
-            told = compare(base, its.drawing.sample, adapters, its.prompt, text_of(place, base, its.drawing))
-            work.folder(task.ref)
-            yield Made(task.ref, {name: {str(source): value for source, value in by.items()} for name, by in told.items()})
+    for task in work.missing:
+        its: CheckSlice = task.spec
+        inputs = zip(its.sources, task.inputs, strict=True)
+        adapters = {source: load_from(work.folders[ref], base) for source, ref in inputs if ref in work.folders}
+        told = compare(base, its.drawing.sample, adapters, its.prompt, text_of(place, base, its.drawing))
+        work.folder(task.ref)
+        yield Made(task.ref, {name: {str(source): value for source, value in by.items()} for name, by in told.items()})
 
 
 def compare(

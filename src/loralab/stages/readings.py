@@ -45,7 +45,7 @@ def make_readings(work: Work, place: Place) -> Iterator[Message]:
     asked = [(plain_measure(measure), data_of(measure), concept_of(measure)) for measure in shared.measures]
     training = {data: load_dataset(work.folders[shared.datasets[data]], shared.size_px).images for _, data, _ in asked if data}
     concepts = {name: bound for m in shared.measures if (name := concept_of(m)) and (bound := bound_concept(companion, m)) is not None}
-    missing = [task for task in work.tasks if task.ref in work.wanted]
+    missing = work.missing
     own = any(measure in own_instruments() for measure in shared.measures)  # other processes do not know them
     used = place.crew if not own and (place.crew.started or len(missing) >= LEAST_CALLS * place.crew.n) else ALONE
     given = used.lend(training), used.lend(concepts)

@@ -23,6 +23,8 @@ from loralab.store import read_lines, write_atomically
 from loralab.study.measures import card_name, plain_measure, qualified_experiments, study_measures
 from loralab.study.result import LEDGER_FILE, VERDICTS_FILE, StudyResult
 
+GATE_CODES = {"supported": 0, "contradicted": 10, "leaning": 11, "open": 11, "not_measurable": 12}
+
 
 def judge_result(result: StudyResult, last_look: int | None = None) -> list[Verdict]:
     """Return the verdict on every claim and curve of the study, in the order of the file.
@@ -42,6 +44,11 @@ def judge_result(result: StudyResult, last_look: int | None = None) -> list[Verd
         verdicts = decided_before(_judged(result, readings, planned), settled)
         settled |= {verdict.question: verdict for verdict in verdicts if state_of(verdict) != "open"}
     return verdicts
+
+
+def gate_code(verdicts: Sequence[Verdict]) -> int:
+    """Return the exit code for `--gate`: the worst verdict's on what was asked before the first run, 0 if all is as claimed."""
+    return max((GATE_CODES[verdict.verdict] for verdict in verdicts if not verdict.exploratory), default=0)
 
 
 def looks_made(records: Sequence[Mapping[str, Any]], sha256: str) -> list[Mapping[str, Any]]:

@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loralab.data.dataset import folder_of, load_dataset_file
-from loralab.errors import lab_error
+from loralab.data.content import folder_path, folder_sha256, sources_sha256
 from loralab.measure import TABLE
 from loralab.spec import AdapterSource, ArmSpec, FolderData, ImagesOfData, SampleSpec, StudySpec, TrainSpec, slice_of
-from loralab.spec.elsewhere import config_of, named_path
+from loralab.spec.elsewhere import config_of
 from loralab.spec.sources import spelled
 from loralab.store import Ref, artefact_key
 from loralab.study.facts import BaseFacts
@@ -51,45 +50,9 @@ def dataset_ref(base: BaseFacts, spec: StudySpec, arm: ArmSpec, study_folder: Pa
 def _folder_slice(data: FolderData, study_folder: Path, base: BaseFacts) -> dict[str, Any]:
     """Return what a folder's data set follows from: its bytes, and its options where it has any."""
     if not data.has_showings:
-        return {"content": _folder_sha256(folder_path(data, study_folder))}
+        return {"content": folder_sha256(folder_path(data, study_folder))}
     options = slice_of(data, exclude={"folder", "masks", "regularisation"})
-    return {"content": _sources_sha256(data, study_folder), "options": options, "unit_px": base.unit_px}
-
-
-def folder_path(data: FolderData, study_folder: Path) -> Path:
-    """Return the folder that a study names, relative to the study file."""
-    return named_path(data.folder, study_folder).resolve()
-
-
-def _folder_sha256(folder: Path) -> str:
-    """Return the hash of every file name and byte in ``folder``: an edited caption or image is another data set."""
-    if not folder.is_dir():
-        raise lab_error(
-            "data",
-            f"there is no folder at {folder}",
-            "a folder of training images",
-            "check `folder:` in the study (relative to the study file)",
-        )
-    digest = hashlib.sha256()
-    for file in sorted((item for item in folder.rglob("*") if item.is_file()), key=lambda item: item.relative_to(folder).parts):
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-def _sources_sha256(data: FolderData, study_folder: Path) -> str:
-    """Return the hash of everything that a prepared data set is made from: its file, its folders, its masks."""
-    path = (study_folder / data.folder).resolve()
-    digest = hashlib.sha256()
-    if data.is_file:
-        subsets = load_dataset_file(path)
-        digest.update(path.read_bytes())
-        folders = [folder_of(path.parent, name) for subset in subsets for name in (subset.image_dir, subset.conditioning_data_dir) if name]
-    else:
-        folders = [path, *((study_folder / name).resolve() for name in (data.masks, data.regularisation) if name)]
-    for folder in folders:
-        digest.update(_folder_sha256(folder).encode())
-    return digest.hexdigest()
+    return {"content": sources_sha256(data, study_folder), "options": options, "unit_px": base.unit_px}
 
 
 # --- adapters -----------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from loralab.infer.pairs import with_sources
 from loralab.infer.verdict import Verdict, verdict_from_json
 from loralab.measure import Card
 from loralab.spec import BASE, AdapterSource, BaseSource, Cell, LoadSpec, StudySpec, base_of
-from loralab.spec.load import Loaded, resolved_again
+from loralab.spec.load import Loaded, preset_of, resolved_again
 from loralab.spec.questions import QuestionId
 from loralab.spec.sources import spelled, whose
 from loralab.store import MANIFEST, Ref, canonical_json, read_lines, write_atomically
@@ -84,14 +84,24 @@ class StudyResult:
     def verdicts(self) -> tuple[Verdict, ...]:
         """What was judged; empty where the preset prints no verdicts."""
         file = self.folder / VERDICTS_FILE
-        if not file.is_file():
+        if not file.is_file() or not preset_of(self.loaded).verdicts:  # those of an earlier run with another preset are not this one's
             return ()
         return tuple(verdict_from_json(row) for row in json.loads(file.read_text(encoding="utf-8"))["verdicts"])
 
     @cached_property
     def records(self) -> list[dict[str, Any]]:
         """The ledger: what was attempted, and how long it took."""
-        return read_lines(self.folder / "ledger.jsonl")
+        return read_lines(self.folder / LEDGER_FILE)
+
+    @property
+    def finished(self) -> Mapping[str, Any]:
+        """What the ledger says of the last attempt that was finished: times, versions, device; empty while there is none."""
+        return next((record for record in reversed(self.records) if record["event"] == "finished"), {})
+
+    @property
+    def page(self) -> Path:
+        """The report's page."""
+        return self.folder / "report" / "index.html"
 
     def path(self, ref: Ref) -> Path:
         """Return the folder of an artefact."""

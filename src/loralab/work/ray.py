@@ -24,6 +24,7 @@ from loralab.crew import ALONE, THREAD_VARIABLES
 from loralab.errors import LabError, lab_error
 from loralab.measure import Instrument, own_instruments, with_instruments
 from loralab.portable import move
+from loralab.quiet import VARIABLES, quiet_libraries
 from loralab.store import Ref
 from loralab.work.inline import RunStage
 from loralab.work.place import Place
@@ -180,7 +181,7 @@ def _carry_out(
     for fingerprint, (reference,) in bases.items():
         if fingerprint not in _UNPACKED:
             _UNPACKED[fingerprint] = _ray().get(reference)
-    with with_instruments(*own), TemporaryDirectory(prefix="loralab-") as folder:
+    with quiet_libraries(), with_instruments(*own), TemporaryDirectory(prefix="loralab-") as folder:
         there = work if carried is None else _laid_out(work, carried, Path(folder))
         for message in _thinned(run_stage(there, _PLACE)):
             carries = carried is not None and isinstance(message, Made)
@@ -237,7 +238,7 @@ def join(address: str | None) -> bool:
     if ray.is_initialized():
         return False
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
-    settings["runtime_env"] = {"env_vars": dict.fromkeys(THREAD_VARIABLES, "1")}
+    settings["runtime_env"] = {"env_vars": dict.fromkeys(THREAD_VARIABLES, "1") | VARIABLES}
     try:
         ray.init(**settings, **({"include_dashboard": False} if address is None else {"address": address}))
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -66,6 +66,11 @@ class Work:
         """The tasks that are not void, made already or not."""
         return tuple(task for task in self.group.tasks if task.is_made_of(self.folders))
 
+    @property
+    def missing(self) -> tuple[Task, ...]:
+        """The tasks that are to be made, their company left out."""
+        return tuple(task for task in self.tasks if task.ref in self.wanted)
+
     def folder(self, ref: Ref) -> Path:
         """Return the new folder in which an artefact is to be written."""
         folder = self.scratch / ref.key

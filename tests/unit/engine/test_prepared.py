@@ -12,10 +12,12 @@ from PIL import Image
 from loralab.bases import unit_px
 from loralab.errors import LabError
 from loralab.spec import BASE, StudySpec
+from loralab.spec.load import Loaded
 from loralab.stages.cards import facts_of
 from loralab.stages.data import Dataset, load_dataset
-from loralab.store import Store
-from loralab.study.plan import make_plan, stacks_of
+from loralab.store import Ref, Store
+from loralab.study.plan import Sizes, make_plan, stacks_of
+from loralab.study.result import StudyResult
 from loralab.study.rounds import plan_round
 from tests.carrying import carry
 
@@ -73,6 +75,9 @@ def test_pictures_keep_their_aspect_repeats_masks_and_captions(tiny_base: Any, f
     assert all(have >= need for p in dataset.pictures for have, need in zip(p.image.shape[1::-1], p.bucket, strict=True))
     assert dataset.images.shape == (3, 16, 16, 3)
     assert dataset.prior_loss_weight == 0.5
+    images, captions, _ = result_of(tiny_base, folder, dataset).training_set("mine")
+    assert np.array_equal(np.stack(images), dataset.images)  # what keeps the base in place is no part of what is taught
+    assert list(captions) == ["zok"] * 3
     again = made(tiny_base, folder, enable_bucket=True, masks="masks", regularisation="reg", trigger="wow", prior_loss_weight=0.5)
     assert again.key == dataset.key
     assert all(np.array_equal(one.image, other.image) for one, other in zip(dataset.pictures, again.pictures or (), strict=True))
@@ -114,3 +119,8 @@ def test_only_what_may_differ_in_resolution_is_trained_alone():
     plan = make_plan(study(enable_bucket=True))
     assert [len(stack) for stack in stacks_of(plan)] == [1, 1, 1]
     assert "arm 'mine' may train on several resolutions, so its LoRAs are trained one at a time" in plan.notes
+
+
+def result_of(base: Any, lab: Path, dataset: Dataset) -> StudyResult:
+    loaded = Loaded(study(), "", lab, None, {}, (), "")
+    return StudyResult(lab, loaded, Sizes(), {BASE: facts_of(base)}, {"mine": Ref("data", dataset.key)}, {}, {}, {}, {}, {}, {}, {})

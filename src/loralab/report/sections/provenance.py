@@ -31,7 +31,7 @@ def provenance_of(result: StudyResult) -> Provenance:
     """Return from what, with what and when the study was made; of the last attempt that was finished."""
     records, loaded, n_seeds = result.records, result.loaded, result.spec.sample.seeds
     started = [record for record in records if record["event"] == "started"]
-    last: Mapping[str, Any] = next((record for record in reversed(records) if record["event"] == "finished"), {})
+    last = result.finished
     asked = preset_of(loaded).verdicts
     return Provenance(
         study_sha256=loaded.sha256, preset=loaded.preset or "none", base=base_names(result), base_sha256=result.bases_sha256,
