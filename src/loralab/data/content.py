@@ -19,12 +19,8 @@ def folder_path(data: FolderData, study_folder: Path) -> Path:
 def folder_sha256(folder: Path) -> str:
     """Return the hash of every file name and byte in ``folder``: an edited caption or image is another data set."""
     if not folder.is_dir():
-        raise lab_error(
-            "data",
-            f"there is no folder at {folder}",
-            "a folder of training images",
-            "check `folder:` in the study (relative to the study file)",
-        )
+        do = "check `folder:` in the study (relative to the study file)"
+        raise lab_error("data", f"there is no folder at {folder}", "a folder of training images", do)
     digest = hashlib.sha256()
     for file in sorted((item for item in folder.rglob("*") if item.is_file()), key=lambda item: item.relative_to(folder).parts):
         digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
