@@ -63,9 +63,10 @@ def test_everything_at_once_in_the_order_of_the_lines(study: Path):
     (study.parent / "out" / "a.safetensors").write_bytes(b"not a file of that kind")
     said = said_of(study)
     wanted = [
-        "own.yaml, line 2: no base at 'nowhere/model'", "own.yaml, line 4: data mine, 1_mine/half.png: not a picture that can be read",
-        "own.yaml, line 4: data mine: no folder at", "own.yaml, line 5: data toml, sets.toml", "unknown key 'flips'",
-        "own.yaml, line 9: arm 'grey': the caption template '{filling} thing' asks for {filling}",
+        "own.yaml, line 2: there is no base at 'nowhere/model'",
+        "own.yaml, line 4: data mine, 1_mine/half.png: not a picture that can be read",
+        "own.yaml, line 4: data mine: there is no folder at", "own.yaml, line 5: data toml, sets.toml", "unknown key 'flips'",
+        "own.yaml, line 9: arm 'grey': the caption template '{filling} thing' uses {filling}",
         "own.yaml, line 10: arm files: a.safetensors",
         "own.yaml, line 15: experiment one, claim 'it changes': unknown instrument 'chanje'", "did you mean `change`?",
         "own.yaml, line 16: experiment one, claim 'it stays', `expect`: found 'up'",
