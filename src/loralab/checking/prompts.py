@@ -21,6 +21,8 @@ UNRELATED: Mapping[str, tuple[str, ...]] = {
     "other": ("a photo of a cat on a sofa", "a house by a lake", "portrait of an old fisherman", "a bowl of fruit on a table"),
 }
 SMALL_WORDS = {"a", "of", "on", "by", "the", "and", "in", "with", "background"}
+#: a bracket that a caption escapes
+ESCAPED = re.compile(r"(\\[()\[\]{}])")
 #: how sd-scripts' prompt files set what is one setting here
 TRAINER_OPTION = re.compile(r"(?<!\S)--([a-z]{1,3})(?!\S)")
 
@@ -45,8 +47,11 @@ class Prompts:
 
 
 def as_prompt(text: str) -> str:
-    """Return a caption or a tag as a prompt that is read letter by letter: `name (series)` weighs nothing."""
-    return text if "\\" in text else escape_prompt(text)
+    """Return a caption or a tag as a prompt that is read letter by letter: `name (series)` weighs nothing, BREAK and AND are words.
+
+    Brackets that a caption escapes, as people write them for their tools, stay as they are.
+    """
+    return "".join(part if number % 2 else escape_prompt(part) for number, part in enumerate(ESCAPED.split(text)))
 
 
 def make_prompts(trigger: str, captions: Sequence[str], family: str) -> Prompts:

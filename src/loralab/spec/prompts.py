@@ -1,8 +1,9 @@
 r"""Reads a prompt as ComfyUI does: text in, weighted pieces in chunks out; whatever only another tool understands is refused.
 
 `(words)` weighs 1.1 times, `(words:1.3)` weighs 1.3, nested brackets as in ComfyUI (comfy/sd1_clip.py: an inner number stands, it is not
-multiplied); `\(` and `\)` are brackets of the text. `BREAK`, A1111's word, begins a new chunk wherever it stands as a word. Captions of
-training sets are never read this way: there a bracket is a bracket, as trainers have it.
+multiplied); `\(` and `\)` are brackets of the text. `BREAK`, A1111's word, begins a new chunk wherever it stands as a word. A backslash
+before a word that would be obeyed or refused, as in `black \AND white`, makes it text. Captions of training sets are never read this way:
+there a bracket is a bracket, as trainers have it.
 """
 
 from __future__ import annotations
@@ -15,23 +16,36 @@ from dataclasses import dataclass
 EMPHASIS = 1.1
 MOST_WEIGHT = 10.0
 COMPOSED = (
-    "in A1111, AND in capitals composes several prompts, which this version cannot do; write `and` (text encoders read both the same way)"
+    "in A1111, AND in capitals composes several prompts, which this version cannot do; write `and` (text encoders read both the same way),"
+    " or \\AND for the letters"
 )
 #: what other tools would not take as text, and would not be drawn here -> what to write. Words are told at word boundaries, as A1111 tells
-#: them (modules/prompt_parser.py): a comma or a bracket beside one does not make it text
+#: them (modules/prompt_parser.py): a comma or a bracket beside one does not make it text, a backslash before it does
 REFUSED = (
-    (re.compile(r"<\s*(?:lora|lyco|lycoris|hypernet)\s*:[^>]*>?", re.IGNORECASE), "a LoRA is an arm of the study, not a part of a prompt"),
-    (re.compile(r"<\s*\w+\s*:[^<>]*>"), "<...:...> belongs to another tool's extension"),
-    (re.compile(r"(?<!\w)embedding:[^\s,()]+", re.IGNORECASE), "this version does not load textual inversions"),
-    (re.compile(r"\bAND(?:_(?:PERP|SALT|TOPK))?\b"), COMPOSED),
-    (re.compile(r"\b(?:ADDCOL|ADDROW|ADDCOMM|ADDBASE|ADDP)\b"), "this version does not split pictures into regions (Regional Prompter)"),
+    (
+        re.compile(r"(?<!\\)<\s*(?:lora|lyco|lycoris|hypernet)\s*:[^>]*>?", re.IGNORECASE),
+        "a LoRA is an arm of the study, not a part of a prompt",
+    ),
+    (re.compile(r"(?<!\\)<\s*\w+\s*:[^<>]*>"), "<...:...> belongs to another tool's extension"),
+    (re.compile(r"(?<![\w\\])embedding:[^\s,()]+", re.IGNORECASE), "this version does not load textual inversions"),
+    (re.compile(r"(?<![\w\\])AND(?:_(?:PERP|SALT|TOPK))?\b"), COMPOSED),
+    (
+        re.compile(r"(?<![\w\\])(?:ADDCOL|ADDROW|ADDCOMM|ADDBASE|ADDP)\b"),
+        "this version does not split pictures into regions (Regional Prompter)",
+    ),
     (re.compile(r"(?<!\\)[\[\]]"), r"to weaken words, write (words:0.9); for a literal bracket, write \[ or \]"),
     (re.compile(r"(?<!\\)[{}]"), r"wildcards are not expanded here; for a literal brace, write \{ or \}"),
-    (re.compile(r"(?<!\w)__[\w*][\w/*.-]*?__(?!\w)"), "wildcards are not expanded here; write the words themselves"),
-    (re.compile(r"(?<=\))(?:\+{1,}|-{2,})(?!\w)"), "write weights as (words:1.1), like ComfyUI and A1111, not with + and -"),
-    (re.compile(r"\)\s*\.(?:and|blend|swap)\s*\("), "this version does not draw compositions"),
+    (re.compile(r"(?<![\w\\])__[\w*][\w/*.-]*?__(?!\w)"), "wildcards are not expanded here; write the words themselves"),
+    (
+        re.compile(r"(?<=\))(?<!\\\))(?:\+{1,}|-{2,})(?!\w)"),
+        "write weights as (words:1.1), like ComfyUI and A1111, not with + and -",
+    ),
+    (re.compile(r"(?<!\\)\)\s*\.(?:and|blend|swap)\s*\("), "this version does not draw compositions"),
 )
-BREAK = re.compile(r"\bBREAK\b")
+BREAK = re.compile(r"(?<![\w\\])BREAK\b")
+#: where a text that is to be read letter by letter gets a backslash, beside its brackets
+WORDS = (BREAK, *(pattern for pattern, _ in REFUSED[:5]), REFUSED[7][0])
+ESCAPED_WORD = re.compile(r"\\(?=(?:AND|BREAK|ADD(?:COL|ROW|COMM|BASE|P))|(?i:embedding:)|<|__)")
 ESCAPABLE = "()[]{}"
 
 
@@ -61,8 +75,9 @@ def parse_prompt(text: str) -> list[list[Piece]]:
 
 
 def escape_prompt(text: str) -> str:
-    """Return a prompt that is read as ``text``, letter by letter: brackets that would weigh or be refused are escaped."""
-    return "".join("\\" + letter if letter in ESCAPABLE else letter for letter in text)
+    """Return a prompt that is read as ``text``, letter by letter: brackets and words that would be obeyed or refused are escaped."""
+    words = {found.start() for pattern in WORDS for found in pattern.finditer(text)}
+    return "".join("\\" + letter if letter in ESCAPABLE or index in words else letter for index, letter in enumerate(text))
 
 
 def _mask(text: str, whole: str) -> str:
@@ -75,7 +90,7 @@ def _mask(text: str, whole: str) -> str:
 
 
 def _unmask(text: str) -> str:
-    return text.translate({0xE000 + index: letter for index, letter in enumerate(ESCAPABLE)})
+    return ESCAPED_WORD.sub("", text).translate({0xE000 + index: letter for index, letter in enumerate(ESCAPABLE)})
 
 
 def _weighted(text: str, weight: float, whole: str) -> Iterator[Piece]:

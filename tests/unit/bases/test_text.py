@@ -94,8 +94,16 @@ def test_break_is_obeyed_wherever_it_stands_as_a_word(prompt: str, chunks: list[
 
 
 def test_escaping_gives_every_text_back():
-    for text in ("a (b:1.2) [c] {d}", "saber (fate)", ":)", "plain"):
+    for text in (
+        "a (b:1.2) [c] {d}", "saber (fate)", ":)", "plain", "JACK AND JILL, BREAK, a", "a,AND,b AND_PERP c", "embedding:x, Embedding:y",
+        "<lora:a:1> < b : c>", "__colour__ ADDCOL ADDP", "a\\(b\\)", '("cat", "dog").blend(1, 1)', "AND", "BREAK", "(BREAK AND [x])",
+        "a <b> c", "(cat)++",
+    ):  # fmt: skip
         assert flat(escape_prompt(text)) == [(text, 1)]
+
+
+def test_a_backslash_makes_a_word_text():
+    assert flat(r"black \AND white, \BREAK, \embedding:x") == [("black AND white, BREAK, embedding:x", 1)]
 
 
 def indices(base: Base, prompt: str) -> list[list[int]]:
