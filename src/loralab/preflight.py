@@ -20,7 +20,7 @@ from loralab.errors import LabError, Problem
 from loralab.generators import generator_of
 from loralab.spec import FolderData, ImagesOfData, StudySpec
 from loralab.spec.datasets import SubsetSpec
-from loralab.spec.elsewhere import adapter_files
+from loralab.spec.elsewhere import adapter_files, named_path
 from loralab.spec.load import Draft, Loaded, draft_study
 from loralab.spec.mistakes import place_words
 from loralab.spec.tree import Location
@@ -136,7 +136,7 @@ def _check_adapters(draft: Draft, spec: StudySpec) -> None:
             continue
         for file in files:
             try:
-                read_header(file)
+                read_header(file.resolve())  # a link that the study names is followed
             except LabError as error:
                 draft.problems += [_beneath(problem, draft.where(place), f"arm {place[1]}") for problem in error.problems]
 
@@ -146,8 +146,8 @@ def _check_bases(draft: Draft, spec: StudySpec) -> None:
     references += [(("arms", name, "base"), arm.base) for name, arm in spec.arms.items() if arm.base is not None]
     told = set[str]()
     for place, reference in references:
-        beside = draft.folder / reference
-        path = beside if beside.exists() else Path(reference)
+        beside = named_path(reference, draft.folder)
+        path = beside if beside.exists() else named_path(reference, Path())
         if reference == "petri" or reference in told or path.is_file() or (path / "model_index.json").is_file():
             continue
         told.add(reference)

@@ -1,10 +1,24 @@
-"""The manner of every model of the study file: frozen, and an unknown key is an error."""
+"""The manner of every model of the study file: frozen, an unknown key is an error, and a path is one."""
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
+
+#: no path of a person's holds these: `"C:\new"` is a line break behind `C:`
+NO_PATH = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def _without_control(path: str) -> str:
+    if NO_PATH.search(path):
+        why = 'inside "..." a backslash begins an escape: write the path in single quotes, or with / in place of each backslash'
+        raise ValueError(f"{path[:80]!r} holds a line break, a tab or the like; {why}")
+    return path
+
+
+PathText = Annotated[str, AfterValidator(_without_control)]
 
 
 class Strict(BaseModel):

@@ -99,14 +99,68 @@ experiments:
 """
 
 
+#: short ones are read several times as fast, and a change in one more often leaves it whole
+SHORT = (
+    """
+study: crossed
+data: {grey: {generate: shapes, shapes: [circle], fill: grey, background: white}}
+train: {rank: 2, steps: 8, replicates: 3, optimiser: lion, min_snr_gamma: 5, noise_offset: 0.05, schedule: cosine, warmup: 2}
+sample: {steps: 4, seeds: 2, negative: "", sampler: euler, schedule: karras, clip_skip: 1}
+arms: {grey: {data: grey, captions: myshape, factors: {rank: [2, 4], lr: [1e-3, 4e-3]}}}
+experiments:
+  dose: {question: what, claims: [{say: more, measure: chroma, cell: grey @ "myshape", expect: lower, effect: rank x lr, margin: 0.3}]}
+""",
+    """
+study: two
+seed: 7
+load: {precision: fp32, side_by_side: false}
+data:
+  one: {folder: mine, shuffle_caption: true, keep_tokens: 1, caption_dropout_rate: 0.1}
+  two: {generate: grids, sizes: [2x2], line: red}
+arms:
+  a: {data: one, trigger: zok, train: {text_encoder_lr: 1e-4, alpha: 1}}
+  b: {data: two, captions: "a {cells} grid"}
+experiments:
+  e:
+    question: q
+    claims:
+    - {say: s, measure: "hue[magenta]", cell: 'a @ "zok, cat", strength 0.8', versus: 'b @ "x", step 8', expect: higher, margin: 3}
+""",
+    """
+study: words
+data: {s: {generate: shapes, shapes: [star, hexagon], fill: [magenta, grey], outline: black, background: white, size: 0.5}}
+sample: {seeds: 2, steps: 3}
+presets: {quick: {train: {steps: 4}, alpha: 0.1, null_of: [x]}}
+arms: {x: {data: s, captions: "{shape}, {fill}"}}
+experiments:
+  e:
+    question: q
+    claims: [{say: s, measure: "shape[hexagon]", cell: x @ "hexagon BREAK (black:1.2)", expect: higher, needs_trigger: true, anyway: true}]
+    curves: [{say: c, measure: chroma, cell: x @ "star", over: step, at: [2, 4], more: {quick: [1]}, expect: higher, damage: change}]
+""",
+)
+
+
 def study(rng: random.Random, place: Path) -> bool:
     (place / "mine").mkdir()
     folders._write(place / "mine" / "a.png", rng.choice(folders.pictures()))
+    good = STUDY if rng.random() < 0.2 else rng.choice(SHORT)
+    if rng.random() < 0.5:
+        written = mutate.text(rng, good)
+    else:
+        written = json.dumps(mutate.tree(rng, _tree_of(good)), ensure_ascii=False)  # JSON is YAML
     file = place / "study.yaml"
-    file.write_bytes(mutate.text(rng, STUDY).encode("utf-8", "surrogatepass"))
-    loaded = checked_study(file, rng.choice((None, None, "smoke", "quick")))
+    file.write_bytes(written.encode("utf-8", "surrogatepass"))
+    loaded = checked_study(file, rng.choice((None, None, None, "smoke", "quick")))
     "\n".join(make_plan(loaded.spec).notes).encode("utf-8")
     return True
+
+
+@cache
+def _tree_of(text: str) -> Any:
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def metadata(rng: random.Random, _: Path) -> bool:

@@ -13,7 +13,7 @@ from loralab.generators.grids import GridsData
 from loralab.generators.shapes import SHAPES, ShapesData
 from loralab.generators.table import TABLE
 from loralab.spec.datasets import CaptionSpec, PictureSpec
-from loralab.strict import Strict
+from loralab.strict import PathText, Strict
 
 __all__ = ["COLOURS", "KINDS", "SHAPES", "DataSpec", "FolderData", "Generated", "GridsData", "ImagesOfData", "ShapesData"]
 
@@ -32,9 +32,9 @@ class ImagesOfData(Strict):
 class FolderData(CaptionSpec, PictureSpec):
     """The user's own images: a folder (kohya layout, sidecar captions, or metadata.jsonl), or a kohya dataset file (.toml)."""
 
-    folder: str = Field(description="Path to the folder or dataset file; a relative path starts from the study file.")
-    masks: str = Field("", description="Folder of masks with the same names as the pictures: white where the loss should count.")
-    regularisation: str = Field("", description="Folder of regularisation pictures; they are shown as often as the training pictures.")
+    folder: PathText = Field(description="Path to the folder or dataset file; a relative path starts from the study file.")
+    masks: PathText = Field("", description="Folder of masks with the same names as the pictures: white where the loss should count.")
+    regularisation: PathText = Field("", description="Folder of regularisation pictures; they are shown as often as the training pictures.")
     prior_loss_weight: float = Field(1.0, ge=0, le=10, description="Weight of the loss on regularisation pictures.")
 
     @model_validator(mode="after")

@@ -5,7 +5,8 @@ What the models refuse is taken out and they are asked again, so that one mistak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,14 +15,27 @@ from ruamel.yaml.comments import CommentedMap
 
 from loralab.errors import Problem
 from loralab.spec.data_kinds import KINDS
+from loralab.spec.factorial import families_of
 from loralab.spec.mistakes import problem_of
 from loralab.spec.models import StudySpec
 from loralab.spec.tree import Location, plain
 
 #: each turn takes out at least one thing; a file with more mistakes than this tells enough
 MAX_TURNS = 200
-#: what stands in for a text that is missing or refused, so that the rest of its entry is still checked
-STAND_INS = {"say": "-", "question": "-", "expect": "no change", "measure": ""}
+#: kinds of errors that say that no list may stand there
+ONE_VALUE = ("literal_error", "string_type", "float_type", "int_type")
+#: what an entry is called that stands in for all that were refused; no one else's is
+STAND_IN = "stands-in-for-what-was-refused"
+CLAIM = {"say": "-", "measure": "change", "cell": 'base @ "-"', "expect": "no change"}
+#: what stands in for a value that is missing or refused, so that the rest of its entry is still checked
+STAND_INS: Mapping[str, Any] = {"say": "-", "question": "-", "expect": "no change", "measure": "", "claims": [CLAIM]}
+#: and for a whole part of the study, so that the others are
+WHOLE: Mapping[Location, Any] = {
+    ("study",): "-",
+    ("data",): {STAND_IN: {"images_of": "base", "prompts": ["-"]}},
+    ("arms",): {STAND_IN: {"data": STAND_IN, "captions": "-"}},
+    ("experiments",): {STAND_IN: {"question": "-", "claims": [CLAIM]}},
+}
 
 
 class Rest:
@@ -30,6 +44,7 @@ class Rest:
     def __init__(self, value: dict[str, Any]) -> None:
         self.value = value
         self.removed: set[Location] = set()
+        self._stood: set[Location] = set()
         self._indices: dict[Location, list[int]] = {}
 
     def place(self, location: Sequence[str | int]) -> Location:
@@ -45,9 +60,20 @@ class Rest:
                 found, node = (*found, self._indices.get(found, range(len(node)))[part]), node[part]
             elif isinstance(node, dict) and part in node:
                 found, node = (*found, part), node[part]
+            elif location[0] == "arms" and isinstance(node, dict) and (own := self._crossed(found, str(part))):
+                found, node = own, self._inside(own)
             elif isinstance(node, dict) and number == len(location) - 1 and part != "[key]":
                 found, node = (*found, part), None  # a key that is missing
         return found
+
+    def _crossed(self, found: Location, part: str) -> Location:
+        """Return where in the file stands what the models call ``part``, of an arm that `factors` spanned; () for anything else."""
+        if len(found) == 1:
+            family = families_of(self.value.get("arms")).get(part)
+            return () if family is None else ("arms", family)
+        factors = self._inside((*found[:2], "factors"))
+        is_factor = isinstance(factors, dict) and part in factors and found[2:] in ((), ("train",))
+        return (*found[:2], "factors", part) if is_factor else ()
 
     def remove(self, location: Location) -> bool:
         """Take out what stands at ``location`` in the file; returns whether it was there."""
@@ -66,11 +92,13 @@ class Rest:
         return True
 
     def stand_in(self, location: Location) -> bool:
-        """Put something in the place of a text that is missing or refused; returns whether that could be done, and was not before."""
-        node = self._inside(location[:-1]) if location and location[-1] in STAND_INS and location not in self.removed else None
+        """Put something in the place of what is missing or refused; returns whether that could be done, and was not before."""
+        value = WHOLE.get(location, STAND_INS.get(str(location[-1])) if location else None)
+        node = self._inside(location[:-1]) if value is not None and location not in self._stood else None
         if not isinstance(node, dict):
             return False
-        node[location[-1]] = STAND_INS[str(location[-1])]
+        node[location[-1]] = copy.deepcopy(value)
+        self._stood.add(location)
         self.removed.add(location)
         return True
 
@@ -104,7 +132,7 @@ def read_draft(tree: CommentedMap, name: str) -> tuple[StudySpec | None, list[Pr
                     problems.append(problem_of(found, tree, place, name))
                 told.add(place)
                 # what is required and was refused leaves nothing to be checked of the entry that holds it
-                gone = place if found[0]["type"] != "missing" and not caused else place[:-1]
+                gone = place[:-1] if found[0]["type"] == "missing" or place in rest.removed else place
                 progress = rest.stand_in(place) or rest.remove(gone) or progress
             if not progress:
                 break
@@ -116,7 +144,12 @@ def _by_place(error: ValidationError, rest: Rest) -> list[tuple[Location, list[E
     grouped: dict[Location, list[ErrorDetails]] = {}
     for item in error.errors():
         grouped.setdefault(rest.place(item["loc"]), []).append(item)
-    # entries that are refused are not counted: what is too short for that reason alone may be long enough
-    short = [place for place, found in grouped.items() if found[0]["type"] == "too_short"]
-    beneath = [place for place in short if any(other != place and other[: len(place)] == place for other in grouped)]
+    # entries that are refused are not counted: what is too short for that reason alone may be long enough; and where one of a list may
+    # stand too (`fill: red`, `fill: [red, blue]`), what is wrong with a list is wrong with its entries
+    secondary = [place for place, found in grouped.items() if found[0]["type"] == "too_short" or _is_list_for_one(found)]
+    beneath = [place for place in secondary if any(other != place and other[: len(place)] == place for other in grouped)]
     return [(place, found) for place, found in grouped.items() if place not in beneath]
+
+
+def _is_list_for_one(found: Sequence[ErrorDetails]) -> bool:
+    return all(isinstance(item["input"], list | tuple) and item["type"] in ONE_VALUE for item in found)

@@ -51,11 +51,7 @@ def spanned(study: Any) -> Any:
     arms = study.get("arms") if isinstance(study, Mapping) else None
     if not isinstance(arms, Mapping):
         return study
-    families = {
-        name: combinations(name, arm["factors"])
-        for name, arm in arms.items()
-        if isinstance(arm, Mapping) and "factors" in arm and factors_problem(arm["factors"]) is None
-    }
+    families = {name: combinations(name, arm["factors"]) for name, arm in arms.items() if _is_crossed(arm)}
     if not families:
         return study
     wide: dict[str, Any] = {}
@@ -65,6 +61,16 @@ def spanned(study: Any) -> Any:
         for own, levels in families.get(name, {}).items():
             wide[own] = _combined(name, arm, levels)
     return {**study, "arms": wide, "experiments": _tied(study.get("experiments"), families)}
+
+
+def families_of(arms: Any) -> dict[str, str]:
+    """Return which arm of the file spans each arm that `factors` make."""
+    crossed = {name: arm["factors"] for name, arm in arms.items() if _is_crossed(arm)} if isinstance(arms, Mapping) else {}
+    return {own: name for name, factors in crossed.items() for own in combinations(name, factors)}
+
+
+def _is_crossed(arm: Any) -> bool:
+    return isinstance(arm, Mapping) and "factors" in arm and factors_problem(arm["factors"]) is None
 
 
 def combinations(name: str, factors: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

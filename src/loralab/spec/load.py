@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from ruamel.yaml.comments import CommentedMap
 
 from loralab.errors import LabError, Problem, lab_error
-from loralab.spec.draft import Rest, read_draft
+from loralab.spec.draft import STAND_IN, Rest, read_draft
 from loralab.spec.elsewhere import adapter_files
 from loralab.spec.mistakes import problem_of
 from loralab.spec.models import ArmSpec, ExperimentSpec, LoadSpec, PresetSpec, SampleSpec, StudySpec, TrainSpec
@@ -77,7 +77,7 @@ class Draft:
     def finished(self) -> Loaded:
         """Return the study; raises LabError("spec") that lists every problem in the order of the file's lines."""
         if self.problems or self.loaded is None:
-            raise LabError("spec", sorted(self.problems, key=lambda problem: _line_in(problem.where)))
+            raise LabError("spec", sorted(dict.fromkeys(self.problems), key=lambda problem: _line_in(problem.where)))
         return self.loaded
 
 
@@ -114,7 +114,7 @@ def draft_text(text: str, folder: Path, preset: str | None = None, *, name: str 
     if spec is None:
         return draft
     families = {arm.family for arm in spec.arms.values()}
-    names = Names(_names_of(tree, "data"), _names_of(tree, "arms") - families | spec.arms.keys())
+    names = Names(_names_of(tree, "data"), _names_of(tree, "arms") - families | spec.arms.keys() - {STAND_IN})
     for finding in find_mistakes(with_origins(spec), names):
         draft.add(finding.place, finding.found, finding.expected, finding.do)
     draft.spec = spec = with_origins(_with_sound_changes(draft, spec))
@@ -122,7 +122,7 @@ def draft_text(text: str, folder: Path, preset: str | None = None, *, name: str 
         draft.add(("presets",), f"the study has no preset {preset!r}", f"one of {', '.join(spec.presets) or '(none)'}")
         preset = None
     draft.spec = resolved = _with_files(draft, apply_preset(spec, preset))
-    if preset is None or spec.presets[preset].verdicts:  # type: ignore[index]
+    if (preset is None or spec.presets[preset].verdicts) and not rest.caused(("train",)):  # type: ignore[index]
         steps = {name: train_spec_of(resolved, arm).steps for name, arm in resolved.arms.items()}
         for finding in step_findings(resolved, steps):
             draft.add(finding.place, finding.found, finding.expected, finding.do)

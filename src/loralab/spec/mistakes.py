@@ -70,6 +70,8 @@ def unknown_key(tree: CommentedBase, location: Location, known: Sequence[str], n
     do = f"did you mean `{near[0]}`?" if near else "check the spelling and the indentation"
     if key.startswith(("step ", "strength ")) and key not in known:  # a cell whose comma ended it
         do = f"put the whole cell in quotes: cell: 'ARM @ \"PROMPT\", {key}'"
+    if key.isdecimal():  # steps: 1,000
+        do = "a comma ends an entry: write a number without it (1000; 0.5)"
     found = f"{place_words(tree, location[:-1])}: unknown key {key!r}"
     return Problem(found, f"one of {', '.join(known)}" if known else "", do, where(tree, location, name))
 

@@ -11,10 +11,10 @@ from pydantic import Field, field_validator, model_validator
 from loralab.portable import DEVICE_NAMES
 from loralab.spec.cells import Cell, parse_cell, with_base_as_arm
 from loralab.spec.data_kinds import COLOURS, SHAPES, DataSpec, FolderData, GridsData, ImagesOfData, ShapesData
-from loralab.spec.factorial import effect_factors, factors_problem, spanned
+from loralab.spec.factorial import factors_problem, spanned
 from loralab.spec.recipes import LoadSpec, SampleSpec, TrainSpec
 from loralab.spec.sources import BASE
-from loralab.strict import Strict
+from loralab.strict import PathText, Strict
 
 #: what other packages find here; data and recipes have files of their own
 __all__ = [
@@ -37,7 +37,7 @@ class StackedLora(Strict):
     """One of several LoRAs that an arm applies together."""
 
     arm: str | None = Field(None, description="An arm of this study; its training r is used in training r.")
-    adapters: str | None = Field(
+    adapters: PathText | None = Field(
         None, description="Or existing LoRA files: a path with `*`, relative to the study file; one file for each training, or one for all."
     )
     strength: float = Field(1.0, ge=-MAX_STRENGTH, le=MAX_STRENGTH, description="Its strength inside the arm.")
@@ -80,7 +80,7 @@ class ArmSpec(Strict):
         description="The words that trigger it; they are removed from prompts for the control. Default: guessed from its captions.",
     )
     train: dict[str, Any] = Field(default_factory=dict, description="Settings of this arm that differ from the study's `train`.")
-    adapters: str | None = Field(
+    adapters: PathText | None = Field(
         None, description="LoRA files trained elsewhere on `data`: a path with `*`, relative to the study file; one file for each training."
     )
     stack: tuple[StackedLora, ...] = Field(
@@ -88,7 +88,7 @@ class ArmSpec(Strict):
         description="Several LoRAs applied together, each at its own strength, instead of a training. Or just one, to draw it on "
         "another base.",
     )
-    base: str | None = Field(
+    base: PathText | None = Field(
         None, description="A base for this arm alone, on which it is trained, drawn and compared. Default: the study's base."
     )
     factors: dict[str, tuple[Any, ...]] = Field(
@@ -255,7 +255,7 @@ class StudySpec(Strict):
 
     study: str = Field(description="Name of the study.")
     about: str = Field("", description="One sentence on what the study is for.")
-    base: str = Field("petri", description="`petri`, or the path to a diffusers folder or a .safetensors checkpoint (SD1 or SDXL).")
+    base: PathText = Field("petri", description="`petri`, or the path to a diffusers folder or a .safetensors checkpoint (SD1 or SDXL).")
     load: LoadSpec = Field(default_factory=lambda: LoadSpec(), description="How the base is loaded: precision, prediction, size, memory.")
     seed: int = Field(0, ge=0, description="Root seed of all trainings.")
     data: dict[str, DataSpec] = Field(min_length=1, description="The data sets, by name.")
@@ -278,15 +278,3 @@ class StudySpec(Strict):
     def _crossed_arms(cls, value: Any) -> Any:
         """Span the arms whose settings are crossed."""
         return spanned(value)
-
-    @model_validator(mode="after")
-    def _effects_are_known(self) -> StudySpec:
-        for name, experiment in self.experiments.items():
-            for claim in experiment.claims:
-                arm = self.arms.get(str(claim.cell.arm))
-                if claim.effect and arm is not None:
-                    unknown = [factor for factor in effect_factors(claim.effect) if factor not in arm.levels]
-                    if unknown:
-                        known = ", ".join(arm.levels) or "none: the arm has no `factors`"
-                        raise ValueError(f"{name}: the effect of {unknown[0]!r} is claimed for {claim.cell.arm}, whose factors are {known}")
-        return self

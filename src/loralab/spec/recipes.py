@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_serializer, field_validator, model_validator
 
 from loralab.spec.knobs import FIND_THEIR_RATE, LossKnobs, NoiseKnobs, OptimiserKnobs, whole_or_share
-from loralab.strict import Strict
+from loralab.strict import PathText, Strict
 
 
 class PlainRecipe(Strict):
@@ -133,7 +133,7 @@ class LoadSpec(Strict):
     zero_terminal_snr: bool | None = Field(
         None, description="Noise schedule that ends in pure noise (rescale_betas_zero_snr). Default: as the base's files say."
     )
-    vae: str | None = Field(
+    vae: PathText | None = Field(
         None, description="A VAE to use instead of the base's own: a .safetensors file or a diffusers folder, relative to the study file."
     )
     size_px: int | None = Field(

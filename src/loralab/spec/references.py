@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from loralab.spec.cells import Cell
+from loralab.spec.factorial import effect_factors
 from loralab.spec.models import NAME, RESERVED_NAMES, ArmSpec, FolderData, ImagesOfData, StudySpec
 from loralab.spec.own_bases import base_of
 from loralab.spec.prompts import parse_prompt
@@ -41,6 +42,7 @@ def find_mistakes(spec: StudySpec, names: Names) -> Iterator[Finding]:
     yield from _arm_findings(spec, names)
     yield from _placebo_findings(spec)
     yield from _cell_findings(spec, names)
+    yield from _effect_findings(spec)
     yield from _twin_findings(spec, names)
     yield from _prompt_findings(spec)
 
@@ -57,7 +59,7 @@ def _arm_findings(spec: StudySpec, names: Names) -> Iterator[Finding]:
     for name, arm in spec.arms.items():
         yield from _stack_findings(spec, names, name, arm)
         data = spec.data.get(arm.data)
-        if arm.data and arm.data not in names.data:
+        if arm.data and names.data and arm.data not in {*names.data, *spec.data}:
             yield Finding(("arms", name, "data"), f"arm {name!r} uses unknown data {arm.data!r}", f"one of {', '.join(sorted(names.data))}")
         elif data is not None and arm.captions is None and not isinstance(data, FolderData):
             found = f"arm {name!r} has no captions, and generated data has none of its own"
@@ -95,18 +97,29 @@ def _placebo_findings(spec: StudySpec) -> Iterator[Finding]:
 def _cell_findings(spec: StudySpec, names: Names) -> Iterator[Finding]:
     told: set[tuple[Location, str]] = set()
     for place, cell in claim_cells(spec):
-        if not cell.is_base and cell.arm not in names.arms and (place[:-1], str(cell.arm)) not in told:
+        if not cell.is_base and names.arms and cell.arm not in names.arms and (place[:-1], str(cell.arm)) not in told:
             told.add((place[:-1], str(cell.arm)))  # `versus: base` repeats the cell
             yield Finding(place, f"unknown arm {cell.arm!r} in {cell}", f"one of base, {', '.join(sorted(names.arms))}")
         elif cell.is_base and (cell.strength != 1.0 or cell.step is not None):
             yield Finding(place, f"the base has no strength or step: {cell}", 'base @ "prompt"')
 
 
+def _effect_findings(spec: StudySpec) -> Iterator[Finding]:
+    for name, experiment in spec.experiments.items():
+        for index, claim in enumerate(experiment.claims):
+            arm = spec.arms.get(str(claim.cell.arm))
+            unknown = [factor for factor in effect_factors(claim.effect) if factor not in arm.levels] if claim.effect and arm else []
+            if arm is not None and unknown:
+                found = f"the effect of {unknown[0]!r} is claimed for {claim.cell.arm}, whose factors are"
+                found += f" {', '.join(arm.levels)}" if arm.levels else " none: the arm has no `factors`"
+                yield Finding(("experiments", name, "claims", index, "effect"), found)
+
+
 def _twin_findings(spec: StudySpec, names: Names) -> Iterator[Finding]:
     for name, preset in spec.presets.items():
         place: Location = ("presets", name, "null_of")
         for twin in preset.null_of:
-            if twin not in names.arms:
+            if names.arms and twin not in names.arms:
                 yield Finding(place, f"unknown arm {twin!r}", f"one of {', '.join(sorted(names.arms))}")
             elif twin in spec.arms and spec.arms[twin].stack:
                 found = f"{twin!r} consists of several LoRAs"

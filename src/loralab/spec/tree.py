@@ -31,7 +31,8 @@ SYNTAX: tuple[tuple[str, str, str], ...] = (
     ("scanning an alias", "a text that starts with `*`", QUOTE),
     ("scanning a block scalar", "a text that starts with `|` or `>`", QUOTE),
     ("end of stream", "a quote that is opened here but never closed", "close it"),
-    ("unknown escape", "a backslash inside double quotes", "use single quotes or write \\\\"),
+    ("escape", "a backslash inside double quotes, where it begins an escape",
+     "write a path in single quotes, or with / in place of each backslash"),
     ("another document", "a second document after `---`", "one study per file"),
     ("expected ',' or '}'", "`{...}` that YAML cannot read", f"{QUOTE} if it contains `: `, `,`, `[` or `{{`; close every brace"),
     ("expected ',' or ']'", "`[...]` that YAML cannot read", f"{QUOTE} if it contains `: `, `,`, `[` or `{{`; close every bracket"),
@@ -41,6 +42,7 @@ SYNTAX: tuple[tuple[str, str, str], ...] = (
     ("could not find expected ':'", "a line without `key:`", "write `key: value`"),
 )  # fmt: skip
 _START = re.compile(r"found character '(.+)' that cannot start")
+_DOUBLE_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _LINE = re.compile(r"^(\s*(?:- )?[\w-]+:\s+)(\S.*?)\s*$")
 
 
@@ -72,8 +74,9 @@ def parse_yaml(text: str, name: str) -> tuple[CommentedMap, list[Problem]]:
             return _loaded(text, name, problems), problems
         except MarkedYAMLError as error:
             line = _line_of_error(error)
-            problems.append(_syntax_problem(error, text, line, name))
-            repaired = None if line in seen or len(seen) >= MAX_REPAIRS else _quoted(text, line)
+            if line not in seen:  # else a line that was repaired in vain
+                problems.append(_syntax_problem(error, text, line, name))
+            repaired = None if line in seen or len(seen) >= MAX_REPAIRS else _repaired(text, line, error)
             if repaired is None:
                 raise LabError("spec", problems) from error
             seen.add(line)
@@ -161,6 +164,15 @@ def _syntax_problem(error: MarkedYAMLError, text: str, line: int, name: str) -> 
     if letter := _START.search(said):
         found, do = f"a text that starts with `{letter[1]}`", QUOTE
     return Problem(f"not valid YAML: {found}: {shown}", "", do, f"{name}, line {line}")
+
+
+def _repaired(text: str, line: int, error: MarkedYAMLError) -> str | None:
+    """Return the text with a line that can be read; None where no repair is known."""
+    if "escape" not in f"{error.context or ''} {error.problem or ''}":
+        return _quoted(text, line)
+    lines = text.split("\n")
+    lines[line - 1] = _DOUBLE_QUOTED.sub(lambda found: re.sub(r"\\(?![\"\\])", r"\\\\", found.group()), lines[line - 1])
+    return "\n".join(lines)
 
 
 def _quoted(text: str, line: int) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from loralab.engine.preflight import checked_study
 from loralab.errors import LabError
 from loralab.spec.load import draft_study, load_study
 
@@ -157,6 +158,84 @@ def test_one_mistake_hides_no_other(tmp_path: Path):
         "line 18: '<lora:a:1>'", "line 19: experiment one, claim 'it stays', `expect`",
     ]  # fmt: skip
     assert [next((text for text in said if f"own.yaml, {words}" in text), words) for words in wanted] == said
+
+
+def problems_of(folder: Path, text: str) -> list[str]:
+    """Return every mistake of a study, folders and instruments included, a problem a line."""
+    (folder / "own.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(LabError) as caught:
+        checked_study(folder / "own.yaml")
+    return [str(problem).replace("\n", " ") for problem in caught.value.problems]
+
+
+def test_what_stands_alone_in_its_part_hides_nothing_when_it_is_refused(tmp_path: Path):
+    said = problems_of(
+        tmp_path,
+        """\
+study: own
+data: {grey: {generate: shapes, shapes: [circle, square], fill: [red, nocolour], background: white}}
+arms: {one: {captions: thing}}
+experiments:
+  one: {question: q, claims: [{say: a, measure: chromaa, cell: one @ "(thing", expect: higher}, {say: b, measure: chroma}]}
+sample: {steps: 0, negative: "a AND b"}
+""",
+    )
+    assert [line.split(": ", 1)[0].removeprefix("own.yaml, line ") for line in said] == [*"2355556", "6"]
+    assert "`fill[2]`: found 'nocolour'" in said[0]
+    assert "`data` is missing" in said[1]
+    assert {"unknown instrument 'chromaa'" in line for line in said[2:6]} == {True, False}
+    assert not any("stands-in" in line for line in said)
+
+
+def test_two_data_sets_that_cannot_be_read_leave_the_third_to_be_checked(tmp_path: Path):
+    """A path in double quotes with a backslash is what people of Windows write: told, and read as it was meant for the rest."""
+    said = problems_of(
+        tmp_path,
+        """\
+study: own
+data:
+  a: {folder: "C:\\new\\tom"}
+  b: {folder: "x\\0y"}
+  c: {folder: "C:\\Users\\me"}
+  d: {folder: no, masks: no}
+  e: {folder: own.yaml}
+arms: {one: {data: c}, two: {data: d, base: "~/no.safetensors"}}
+experiments:
+  one: {question: q, claims: [{say: a, measure: change, cell: one @ "thing", versus: two @ "thing", expect: higher}]}
+train: {steps: 1,000}
+""",
+    )
+    text = "\n".join(said)
+    assert text.count("holds a line break, a tab or the like") == 2
+    assert "a backslash inside double quotes" in text
+    assert "no folder at" in text
+    assert "own.yaml, line 7: data e" in text
+    assert "no base at '~/no.safetensors'" in text
+    assert "write a number without it (1000; 0.5)" in text
+
+
+def test_mistakes_of_crossed_arms_are_told_where_the_file_has_them(tmp_path: Path):
+    said = problems_of(
+        tmp_path,
+        """\
+study: own
+data: {grey: {generate: shapes, shapes: [circle], fill: grey, background: white}}
+arms:
+  grey:
+    data: grey
+    captions: thing
+    foo: 1
+    train: {stepz: 4}
+    factors:
+      rank: [2, x]
+      lr: [1e-3, -1]
+experiments:
+  one: {question: q, claims: [{say: a, measure: change, cell: grey @ "thing", expect: higher, effect: rank x lrr}]}
+""",
+    )
+    lines = [line.split(": ")[0].removeprefix("own.yaml, line ") for line in said]
+    assert lines == ["7", "8", "10", "11", "13"]
+    assert all(key in line for line, key in zip(said, ("'foo'", "'stepz'", "`factors.rank`", "`factors.lr`", "'lrr'"), strict=True))
 
 
 def test_files_that_match_nothing_are_found_with_the_rest(tmp_path: Path):
