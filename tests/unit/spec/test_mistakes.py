@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from loralab.engine.preflight import checked_study
 from loralab.errors import LabError
+from loralab.preflight import checked_study
 from loralab.spec.load import draft_study, load_study
 
 ARTICLE = Path(__file__).parents[3] / "studies" / "article.yaml"
