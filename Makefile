@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test install lint types unit docs organism clean
+.PHONY: demo test install lint types unit docs organism results results-check clean
 
 install: $(VENV)/.installed
 
@@ -46,6 +46,13 @@ docs: install
 organism: install
 	$(BIN)/python -W ignore -m organism.benchmarks.questions --lab lab --out docs/results/petri-organism.md
 	$(BIN)/python -W ignore -m organism card
+
+# which pages of docs/results are stale and why, in seconds; and those pages made again, hours (docs/results/index.md)
+results-check: install
+	$(BIN)/python -W ignore -m organism.results check
+
+results: install
+	OMP_NUM_THREADS=2 $(BIN)/python -W ignore -m organism.results make
 
 clean:
 	rm -rf lab build dist

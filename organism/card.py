@@ -13,6 +13,7 @@ from pathlib import Path
 from loralab.store import write_atomically
 
 MARKED = re.compile(r"<!-- (?P<name>[a-z-]+) -->\n(?P<old>.*?)<!-- /(?P=name) -->", re.DOTALL)
+RESTS = re.compile(r"^Rests on: .*$", re.MULTILINE)  # the last line of a page (`organism.results`), which the card does not need
 WEIGHTS = re.compile(r"weights `(?P<hash>[0-9a-f]{12})`")
 
 
@@ -38,7 +39,7 @@ def fill_card(card: str, results: Path, fingerprint: str) -> str:
 
 
 def _content(path: Path, fingerprint: str) -> str:
-    body = path.read_text(encoding="utf-8").split("\n", 1)[1].strip()
+    body = RESTS.sub("", path.read_text(encoding="utf-8").split("\n", 1)[1]).strip()
     measured_on = WEIGHTS.search(body)
     if measured_on is not None and measured_on["hash"] != fingerprint[:12]:
         return f"**Measured on other weights than these.**\n\n{body}"

@@ -11,12 +11,12 @@ import shutil
 import torch
 
 from loralab.bases import load_base
-from loralab.bases.load import fingerprint_of
 from loralab.bases.round_trip import round_trip_of
 from loralab.petri.concept_names import NAMES
 from loralab.petri.encoder import load_encoder, make_encoder, save_encoder
 from loralab.petri.sprites import load_sprites
 from loralab.petri.text import load_tokenizer, tokenize
+from loralab.store.keys import fingerprint_of
 from organism.card import write_result
 from organism.encoder_train import EncoderRecipe, EncoderState, count_right, make_pool, train_encoder, write_counts
 from organism.fidelity import RoundTrip

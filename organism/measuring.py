@@ -13,7 +13,6 @@ import numpy as np
 from diffusers import AutoencoderKL
 
 from loralab.bases import Base, load_base
-from loralab.bases.load import fingerprint_of
 from loralab.bases.round_trip import round_trip_of
 from loralab.petri import petri_folder
 from loralab.petri.draw import make_picture
@@ -22,6 +21,7 @@ from loralab.petri.sprites import Sprites, load_sprites
 from loralab.petri.text import load_tokenizer
 from loralab.petri.words import CONCEPTS
 from loralab.stages.cards import SHIPPED
+from loralab.store.keys import fingerprint_of
 from organism.card import fill_card, write_result
 from organism.diversity import Ratio, compare_diversity
 from organism.encoder_train import read_names

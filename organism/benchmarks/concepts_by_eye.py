@@ -22,12 +22,12 @@ from PIL import Image, ImageDraw
 from scipy.ndimage import gaussian_filter
 from skimage.feature import hog
 
-from loralab.bases.load import fingerprint_of
 from loralab.petri import petri_folder
 from loralab.petri.draw import make_picture
 from loralab.petri.encoder import encoder_folder, load_encoder
 from loralab.petri.sprites import load_sprites
 from loralab.petri.words import CONCEPTS, HELD_OUT_CONCEPTS
+from loralab.store.keys import fingerprint_of
 from organism.card import write_result
 from organism.encoder_train import read_names
 from organism.fidelity import ask_concept

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from scipy.spatial.distance import pdist
 
-from loralab.bases.load import fingerprint_of
 from loralab.petri import petri_folder
 from loralab.petri.draw import make_picture
 from loralab.petri.text import load_tokenizer
 from loralab.petri.words import HELD_OUT
+from loralab.store.keys import fingerprint_of
 from organism.card import fill_card, write_result
 from organism.diversity import Ratio, compare_diversity, mean_distance
 from organism.fidelity import (

@@ -22,6 +22,7 @@ from loralab.petri import petri_folder
 from loralab.quiet import quiet_libraries
 from loralab.spec.elsewhere import named_path
 from loralab.spec.models import LoadSpec
+from loralab.store.keys import fingerprint_of
 
 
 @dataclass(frozen=True)
@@ -182,15 +183,3 @@ def sha256_of(path: Path) -> str:
     """Return the sha256 (hex) of a file's bytes: what other tools show the first ten digits of."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def fingerprint_of(folder: Path) -> str:
-    """Return the sha256 (hex) over the names and bytes of every file of a pipeline that shapes its pictures."""
-    digest = hashlib.sha256()
-    shaping = (item for item in folder.rglob("*") if item.is_file() and item.suffix in (".safetensors", ".json", ".txt"))
-    for file in sorted(shaping, key=lambda item: item.relative_to(folder).parts):  # paths themselves sort without case on Windows
-        digest.update(f"{file.relative_to(folder).as_posix()}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from loralab.bases import Base, load_base
-from loralab.bases.load import fingerprint_of
 from loralab.errors import LabError
+from loralab.store.keys import fingerprint_of
 
 
 @pytest.fixture
