@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,3 +38,29 @@ def until(told: Callable[[], object], seconds: float = 8.0) -> object:
             return found
         time.sleep(0.05)
     raise AssertionError("it did not come to pass in time")
+
+
+def asked_for(browser) -> list[str]:
+    """Return every address that the browser asked for since this was last called, as its own log of the network has it."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+
+
+def beyond(addresses: list[str]) -> list[str]:
+    """Return those addresses that are neither a file nor text in a page."""
+    return [address for address in addresses if not address.startswith(("file:", "data:", "blob:", "about:"))]
+
+
+def serious(browser) -> list[tuple[str, str, list[str]]]:
+    """Return what axe-core calls serious or critical in the page as it stands: the rule, what it asks, and where."""
+    if not browser.execute_script("return typeof axe === 'object'"):
+        browser.execute_script((files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8"))
+    found: dict[str, Any] = browser.execute_async_script(
+        "const told = arguments[0]; axe.run(document, { resultTypes: ['violations'] }).then(told, e => told({ error: String(e) }))"
+    )
+    assert "error" not in found, found
+    return [
+        (rule["id"], rule["help"], [node["html"][:160] for node in rule["nodes"][:4]])
+        for rule in found["violations"]
+        if rule["impact"] in ("serious", "critical")
+    ]

@@ -25,7 +25,7 @@ def browser() -> Iterator[object]:
     options.binary_location = find("chromium", "chromium-browser", "google-chrome", "chrome")
     for switch in SWITCHES:
         options.add_argument(switch)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(find("chromedriver")))
     yield driver
     driver.quit()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from browsers import show, until
+from browsers import asked_for, beyond, show, until
+from factory import make_verdict
 from PIL import Image
 from test_explorer import make_explored
 
 from loralab.report.explorer import Explored, write_explorer
+from loralab.report.explorer.records import training_address
 
 pytestmark = pytest.mark.browser
 
@@ -55,10 +58,9 @@ def test_it_opens_from_disk_without_a_complaint_and_without_sideways_scrolling(b
     until(lambda: painted(browser) > 5)
     assert browser.get_log("browser") == []
     assert browser.execute_script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    asked = browser.execute_script(
-        "return performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith('file:') && !n.startsWith('blob:'))"
-    )
-    assert asked == []
+    asked = asked_for(browser)
+    assert any(address.endswith("explore/s0.js") for address in asked)
+    assert beyond(asked) == []
 
 
 def test_pictures_are_arranged_by_what_is_chosen(browser, page: Path) -> None:
@@ -140,24 +142,83 @@ def test_a_claim_leads_to_its_pictures(browser, page: Path) -> None:
     show(browser, page, 1280, "light")
     browser.get(page.as_uri() + "#claim=q%3Aclaim%3A0")
     until(lambda: tiles(browser) == 10)
+    assert browser.execute_script("return document.querySelector('.chip').textContent") == "yes"
     assert "Grey is learned" in browser.execute_script("return document.getElementById('told').textContent")
     assert browser.execute_script("return document.querySelector('.claim').getAttribute('aria-pressed')") == "true"
 
 
-def test_what_is_shown_can_be_saved_as_picture_and_as_table(browser, page: Path) -> None:
+def test_a_dot_of_the_report_leads_to_the_pictures_of_its_training(browser, tmp_path: Path) -> None:
+    """A claim, and of that one training: its own pictures and the base's beside it, nobody else's."""
+    pictures = make_explored(tmp_path, seeds=4)
+    twice = [replace(p, training=t, seed=p.seed + 4 * (t - 1)) for t in (1, 2) for p in pictures.pictures]
+    page = write_explorer(replace(pictures, pictures=tuple(twice)), tmp_path / "twice")
+    verdict = make_verdict(None, None, experiment="q", say="Grey is learned")
+    show(browser, page, 1280, "light")
+    browser.get((page.parent / "index.html").as_uri().replace("index.html", training_address(verdict, 2)))
+    until(lambda: tiles(browser) == 4)
+    labels = browser.execute_script("return [...document.querySelectorAll('.tile')].map(t => t.getAttribute('aria-label'))")
+    assert all("training 2, seed " in label for label in labels)
+    browser.execute_script("document.querySelector('.claim').click()")
+    until(lambda: tiles(browser) == 8)  # as it is begun: one training of both arms
+
+
+def test_claims_are_sorted_by_outcome(browser, tmp_path: Path) -> None:
+    explored = make_explored(tmp_path, seeds=1)
+    kinds = ["open", "contradicted", "not_measurable", "supported", "leaning"]
+    claims = tuple(replace(explored.claims[0], key=f"q:claim:{n}", say=kind, kind=kind) for n, kind in enumerate(kinds))
+    show(browser, write_explorer(replace(explored, claims=claims), tmp_path / "sorted"), 1280, "light")
+    said = browser.execute_script("return [...document.querySelectorAll('.claim > span:first-child')].map(s => s.textContent)")
+    assert said == ["supported", "leaning", "contradicted", "open", "not_measurable"]
+
+
+def test_both_pictures_are_enlarged_together_by_button_key_and_wheel(browser, page: Path) -> None:
+    from selenium.webdriver import ActionChains, Keys
+
     show(browser, page, 1280, "light")
     until(lambda: painted(browser) == 20)
-    browser.execute_script(
-        "window.saved = {}; save = (name, blob) => { const r = new FileReader(); "
-        "r.onload = () => { window.saved[name] = r.result; }; r.readAsDataURL(blob); }"
-    )
+    browser.execute_script("document.querySelectorAll('.tile')[15].click(); document.getElementById('zoomIn').click()")
+    sizes = "return [...document.querySelectorAll('.large')].map(l => l.getBoundingClientRect().width / l.parentElement.clientWidth)"
+    assert browser.execute_script(sizes) == pytest.approx([2, 2])
+    ActionChains(browser).send_keys("+").perform()
+    assert browser.execute_script(sizes) == pytest.approx([4, 4])
+    places = "return [...document.querySelectorAll('.window')].map(w => [Math.round(w.scrollLeft), Math.round(w.scrollTop)])"
+    browser.execute_script("document.querySelector('.window').focus()")
+    before = browser.execute_script(places)
+    ActionChains(browser).send_keys(Keys.ARROW_RIGHT).send_keys(Keys.ARROW_DOWN).perform()
+    until(lambda: browser.execute_script(places)[0] != before[0])
+    until(lambda: len({tuple(place) for place in browser.execute_script(places)}) == 1)  # the other moves with it
+    assert "seed 5" in browser.execute_script("return document.getElementById('ownSays').textContent")  # the picture is still the same
+    browser.execute_script("document.querySelector('.window').dispatchEvent(new WheelEvent('wheel', { deltaY: 9, cancelable: true }))")
+    assert browser.execute_script(sizes)[0] == pytest.approx(3.2, abs=1e-3)
+    ActionChains(browser).send_keys("0").perform()
+    assert browser.execute_script(sizes) == pytest.approx([1, 1])
+    ActionChains(browser).send_keys(Keys.ESCAPE).perform()
+
+
+def test_where_nothing_is_left_it_says_so_and_saves_nothing(browser, page: Path) -> None:
+    show(browser, page, 1280, "light")
+    browser.get(page.as_uri() + "#arm=%3Dgrey&strength=%3D9")
+    until(lambda: tiles(browser) == 0)
+    assert "No picture" in browser.execute_script("return document.getElementById('told').textContent")
+    assert browser.execute_script("return [document.getElementById('png').disabled, document.getElementById('csv').disabled]") == [
+        True,
+        True,
+    ]
+    browser.execute_script("document.getElementById('reset').click()")
+    assert tiles(browser) == 20
+
+
+def test_what_is_shown_is_saved_as_picture_and_as_table(browser, page: Path, tmp_path: Path) -> None:
+    show(browser, page, 1280, "light")
+    until(lambda: painted(browser) == 20)
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
     browser.execute_script("document.getElementById('csv').click(); document.getElementById('png').click()")
-    found = until(lambda: (s := browser.execute_script("return window.saved")) and len(s) == 2 and s)
-    table = base64.b64decode(found["study-readings.csv"].split(",", 1)[1]).decode("utf-8-sig").splitlines()  # type: ignore[index]
+    until(lambda: sorted(file.name for file in tmp_path.iterdir()) == ["study-pictures.png", "study-readings.csv"])
+    table = (tmp_path / "study-readings.csv").read_text(encoding="utf-8-sig").splitlines()
     assert table[0] == "arm,prompt,training,seed,strength,step,chroma"
-    assert table[11] == "grey,cat,0,0,1,,0"
+    assert table[11] == "grey,cat,1,0,1,,0"
     assert len(table) == 21
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(found["study-pictures.png"].split(",", 1)[1]))).convert("RGB")).astype(int)  # type: ignore[index]
+    picture = np.asarray(Image.open(tmp_path / "study-pictures.png").convert("RGB")).astype(int)
     greys = {int(v) for v in picture[..., 0].ravel()}
     assert all(min(abs(grey - (20 * s + add)) for grey in greys) <= 3 for s in range(10) for add in (0, 10))
 

@@ -18,10 +18,14 @@ CARD = Card(
 )  # fmt: skip
 
 
-@pytest.fixture
-def sheet() -> CardSheet:
+def make_sheet() -> CardSheet:
     grey = np.full((1, 64, 64, 3), 128, np.uint8)
     return sheet_of(CARD, {"passes": grey, "failures": grey[:0]})
+
+
+@pytest.fixture
+def sheet() -> CardSheet:
+    return make_sheet()
 
 
 def test_limits_are_the_levels_that_are_clearly_worse():

@@ -27,7 +27,7 @@ def make_explored(folder: Path, size: tuple[int, int] = (64, 64), seeds: int = 1
     """Base and one arm, one training; the picture at seed s is grey 20 s for the base, 20 s + 10 for the arm."""
     shown = [
         Shown(
-            save_grey(folder / f"{arm}{s}.png", 20 * s + add, size), arm, prompt, 0, s, strength, None, base,
+            save_grey(folder / f"{arm}{s}.png", 20 * s + add, size), arm, prompt, 1, s, strength, None, base,
             {"chroma": None if s == 3 else s / 3},
         )
         for arm, add, strength, base in (("base", 0, 0.0, ""), ("grey", 10, 1.0, "base"))

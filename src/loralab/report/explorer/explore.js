@@ -49,11 +49,11 @@ function toHash() {
 function fromHash() {
   const said = new URLSearchParams(location.hash.slice(1));
   state = begun();
+  if (said.has("claim")) chooseClaim(said.get("claim")); // first: what else is said narrows the claim's pictures
   for (const name of ["cols", "rows", "colGroups", "rowGroups", "below"]) if (said.has(name)) state[name] = said.get(name);
   if (said.has("size")) state.size = Math.min(256, Math.max(32, Number(said.get("size")) || 64));
   for (const d of DIMENSIONS) if (said.has(d)) state.pins[d] = said.get(d);
   state.based = said.get("based") === "1";
-  if (said.has("claim")) chooseClaim(said.get("claim"));
   if (said.has("find")) { const [measure, end, most] = said.get("find").split("|"); if (DATA.measures.includes(measure)) state.find = { measure, end, most: Number(most) || 10 }; }
 }
 
@@ -144,6 +144,7 @@ function draw() {
   box.replaceChildren(table);
   order_ = [...box.querySelectorAll(".tile")];
   const n = found.length, all = PICTURES.length;
+  byId("png").disabled = byId("csv").disabled = n === 0;
   byId("told").textContent = n === 0 ? "No picture of the study is all of this. Take something back under “Only”." : tellWhat(n, all);
   drawTraining();
   drawControls();
@@ -260,10 +261,31 @@ function flicker(on) {
 }
 byId("table").addEventListener("click", event => { const tile = event.target.closest(".tile"); if (tile) lookAt(Number(tile.dataset.number)); });
 byId("close").addEventListener("click", () => byId("closer").close());
-byId("closer").addEventListener("close", () => { flicker(false); const tile = order_.find(t => Number(t.dataset.number) === close_); if (tile) tile.focus(); });
+byId("closer").addEventListener("close", () => { flicker(false); zoom(1); const tile = order_.find(t => Number(t.dataset.number) === close_); if (tile) tile.focus(); });
 byId("before").addEventListener("click", () => { flicker(false); move(-1); });
 byId("after").addEventListener("click", () => { flicker(false); move(1); });
 byId("flicker").addEventListener("click", () => flicker(byId("flicker").getAttribute("aria-pressed") !== "true"));
+
+// --- zoom: both pictures at once, moved together ---------------------------------------------------------------------------
+const MOST_ZOOM = 8, windows = [...document.querySelectorAll(".window")];
+let zoomed = 1;
+function zoom(to) {
+  const times = Math.min(MOST_ZOOM, Math.max(1, to)) / zoomed;
+  const middles = windows.map(w => [w.scrollLeft + w.clientWidth / 2, w.scrollTop + w.clientHeight / 2]);
+  zoomed *= times;
+  byId("closer").style.setProperty("--zoom", zoomed);
+  windows.forEach((w, n) => { w.scrollLeft = middles[n][0] * times - w.clientWidth / 2; w.scrollTop = middles[n][1] * times - w.clientHeight / 2; });
+  byId("zoomed").textContent = `${Number(zoomed.toFixed(1))} ×`;
+}
+for (const own of windows) {
+  own.addEventListener("scroll", () => windows.forEach(other => { if (other !== own && other.clientWidth) { other.scrollLeft = own.scrollLeft; other.scrollTop = own.scrollTop; } }));
+  own.addEventListener("wheel", event => { event.preventDefault(); zoom(zoomed * (event.deltaY < 0 ? 1.25 : 0.8)); }, { passive: false });
+  own.addEventListener("pointerdown", event => { if (zoomed > 1 && event.pointerType === "mouse") { own.setPointerCapture(event.pointerId); event.preventDefault(); } });
+  own.addEventListener("pointermove", event => { if (own.hasPointerCapture(event.pointerId)) { own.scrollLeft -= event.movementX; own.scrollTop -= event.movementY; } });
+}
+byId("zoomIn").addEventListener("click", () => zoom(zoomed * 2));
+byId("zoomOut").addEventListener("click", () => zoom(zoomed / 2));
+const ZOOM_KEYS = { "+": () => zoom(zoomed * 2), "=": () => zoom(zoomed * 2), "-": () => zoom(zoomed / 2), 0: () => zoom(1) };
 
 // --- keys ----------------------------------------------------------------------------------------------------------------
 function neighbour(tile, key) {
@@ -280,6 +302,8 @@ function neighbour(tile, key) {
 document.addEventListener("keydown", event => {
   const typing = event.target.closest("input, select, textarea");
   if (event.key.toLowerCase() === "b" && !typing && !event.ctrlKey && !event.metaKey && !event.repeat) { if (byId("closer").open) { flicker(!beat); return; } state.based = true; repaint(); return; }
+  if (byId("closer").open && ZOOM_KEYS[event.key] && !event.ctrlKey && !event.metaKey) { ZOOM_KEYS[event.key](); event.preventDefault(); return; }
+  if (byId("closer").open && zoomed > 1 && event.target.closest(".window")) return; // the arrows move the enlarged picture
   if (byId("closer").open) { if (event.key === "ArrowRight" || event.key === "ArrowLeft") { flicker(false); move(event.key === "ArrowRight" ? 1 : -1); event.preventDefault(); } return; }
   const tile = event.target.closest(".tile");
   if (tile && event.key.startsWith("Arrow")) { const next = neighbour(tile, event.key); if (next) { next.focus(); next.scrollIntoView({ block: "nearest", inline: "nearest" }); } event.preventDefault(); }

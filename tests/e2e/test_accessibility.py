@@ -1,0 +1,93 @@
+"""Every page that the lab writes, under axe-core: nothing serious, light and dark, small and wide, folded and open; nothing goes out."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from browsers import asked_for, beyond, serious, show
+from factory import make_input
+from test_cards_page import make_sheet
+from test_check_page import page_input
+from test_explorer import make_explored
+
+from loralab.auditing import run_audit
+from loralab.report import write_report
+from loralab.report.cards_page import render_cards
+from loralab.report.check_page import render_check
+from loralab.report.explorer import write_explorer
+from loralab.report.shell import write_page
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+from auditing.test_balance import save_nine_to_one
+
+pytestmark = pytest.mark.browser
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def report(folder: Path) -> Path:
+    return write_report(replace(make_input(), has_explorer=True), folder / "index.html")
+
+
+def explorer(folder: Path) -> Path:
+    return write_explorer(make_explored(folder), folder / "report")
+
+
+def check(folder: Path) -> Path:
+    return write_page(render_check(page_input()), folder / "check.html")
+
+
+def audit(folder: Path) -> Path:
+    return run_audit(save_nine_to_one(folder / "mine"), out=folder / "audit.html")[1]
+
+
+def cards(folder: Path) -> Path:
+    return write_page(render_cards([make_sheet()], "petri", "ab" * 32, 64), folder / "cards.html")
+
+
+def docs(folder: Path) -> Path:
+    """The tutorial, with the theme and the settings of the site."""
+    (folder / "source").mkdir()
+    shutil.copyfile(DOCS / "tutorial.md", folder / "source" / "index.md")
+    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-c", str(DOCS), str(folder / "source"), str(folder / "site")]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "site" / "index.html"
+
+
+PAGES = {page.__name__: page for page in (report, explorer, check, audit, cards, docs)}
+OPEN = "document.querySelectorAll('details').forEach(d => d.open = true)"
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return PAGES[request.param](tmp_path_factory.mktemp(request.param))
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (768, "dark"), (1280, "light"), (1920, "dark")])
+def test_no_serious_finding_and_no_request_beyond_this_machine(browser, page: Path, width: int, scheme: str) -> None:
+    asked_for(browser)
+    show(browser, page, width, scheme)
+    assert beyond(asked_for(browser)) == []
+    assert serious(browser) == []
+    browser.execute_script(OPEN)
+    assert serious(browser) == []
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_explorers_dialog_has_no_serious_finding(browser, tmp_path: Path, scheme: str) -> None:
+    show(browser, explorer(tmp_path), 1280, scheme)
+    browser.execute_script("document.querySelectorAll('.tile')[15].click(); document.getElementById('zoomIn').click()")
+    assert serious(browser) == []
+
+
+def test_the_engine_finds_what_is_wrong(browser, tmp_path: Path) -> None:
+    """A page that nobody could use is not passed: the check itself works."""
+    text = '<!doctype html><html><title>x</title><img src="data:,"><p style="color:#ccc;background:#fff">pale</p><button></button></html>'
+    show(browser, write_page(text, tmp_path / "bad.html"), 1280, "light")
+    assert {"image-alt", "color-contrast", "button-name", "html-has-lang"} <= {rule for rule, _, _ in serious(browser)}
