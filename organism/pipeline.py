@@ -39,7 +39,7 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 #: channels of the two levels, and layers a block. What other sizes draw after the same time, and cost: docs/results/petri-unets.md
-#: (decision 52: (64, 128) draws as well after fifty minutes and 1.4 times as fast; petri's own size has the hours behind it)
+#: (docs/decisions-petri.md: (64, 128) draws as well after fifty minutes and 1.4 times as fast; petri's own size has the hours behind it)
 UNET_CHANNELS, UNET_LAYERS = (96, 160), 1
 
 
