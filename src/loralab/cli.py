@@ -39,7 +39,7 @@ from loralab.quiet import quiet_libraries
 
 app = typer.Typer(
     name="loralab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="The laboratory for LoRA training: a study in, measured verdicts out.",
+    help="The laboratory for LoRA training: give it a study, get measured answers.",
 )  # fmt: skip
 
 
@@ -54,40 +54,54 @@ def demo(
 
 @app.command()
 def run(
-    study: Annotated[Path, typer.Argument(help="Study file (.yaml), or the name of a study that ships: article.")],
+    study: Annotated[Path, typer.Argument(help="Study file (.yaml), or the name of a study that ships with loralab: article.")],
     lab: LabOption = None,
     smoke: SmokeOption = False,
     quick: QuickOption = False,
     full: FullOption = False,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Say what would be done, what it costs and what it can decide; train nothing.")
+        bool,
+        typer.Option("--plan", help="Show what would be done, what it would cost and what it could decide, without training anything."),
     ] = False,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="With --plan: measure this machine's speed again, in place of what is known of it.")
+        bool, typer.Option("--calibrate", help="With --plan: measure this machine's speed again instead of using the speed on record.")
     ] = False,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Run although the plan says that some claims cannot be decided.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Run even if the plan says that some claims cannot be decided.")] = False,
     gate: Annotated[
-        bool, typer.Option("--gate", help="Exit with 10 (contradicted), 11 (open) or 12 (not measurable); the worst wins.")
+        bool,
+        typer.Option(
+            "--gate",
+            help="Set the exit code: 10 if any claim is contradicted, 11 if any is still open, 12 if any "
+            "cannot be measured; the highest one applies.",
+        ),
     ] = False,
     minutes: Annotated[
         float | None,
-        typer.Option("--minutes", min=0.1, help="Look after 8, 16 and 32 trainings, go on with what is open, begin no round beyond this."),
+        typer.Option(
+            "--minutes",
+            min=0.1,
+            help="Look at the results after 8, 16 and 32 trainings and continue with what is still "
+            "open, but start no round that would end later than this.",
+        ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option("--until", help="`decided`: look after 8, 16 and 32 trainings, and go on as long as anything is open.")
+        str | None,
+        typer.Option(
+            "--until", help="`decided`: look at the results after 8, 16 and 32 trainings and continue as long as anything is open."
+        ),
     ] = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     on: OnOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Train every arm of a study, draw, measure and judge; the same command goes on where it was cut off."""
+    """Train every arm of a study, draw pictures, measure and judge; if interrupted, run the same command to continue."""
     chosen = [name for name, given in (("smoke", smoke), ("quick", quick), ("full", full)) if given]
     if len(chosen) > 1:
         raise lab_error("spec", f"--{' and --'.join(chosen)} together", "one preset")
     path = shipped_study(study.name) if not study.suffix and not study.exists() else study
     if calibrate and not plan:
-        raise lab_error("spec", "--calibrate without --plan", "both", "a run measures its own speed as it goes")
+        raise lab_error("spec", "--calibrate without --plan", "both", "without --plan, the speed is measured as the study runs")
     if until not in (None, "decided"):
         raise lab_error("spec", f"--until {until}", "--until decided")
     if smoke and (until or minutes):
@@ -100,9 +114,9 @@ def run(
 
 @app.command()
 def report(
-    study: Annotated[str, typer.Argument(help="Name of a study in the lab.")], lab: LabOption = None, as_json: JsonOption = False
+    study: Annotated[str, typer.Argument(help="Name of a finished study in the lab.")], lab: LabOption = None, as_json: JsonOption = False
 ) -> None:
-    """Judge a finished study and write its report again from what lies in the lab; print its verdicts and where the report lies."""
+    """Judge a finished study again from the data in the lab, rewrite its report, and print the verdicts and the report's path."""
     from loralab.report.again import judge_and_report
     from loralab.screen import print_verdicts, print_verdicts_json
 
@@ -117,7 +131,7 @@ def check(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="LoRA files, folders of them or patterns: epochs of one training, one file a seed, or different LoRAs to compare.",
+            help="LoRA files, folders or patterns: epochs of one training, one file per training seed, or different LoRAs to compare.",
             metavar="FILES_OR_DIR",
         ),
     ],
@@ -126,13 +140,16 @@ def check(
     trigger: TriggerOption = None,
     embedder: EmbedderOption = None,
     minutes: Annotated[
-        float, typer.Option("--minutes", min=0.1, help="How long it may take: more minutes, more seeds, finer answers.")
+        float, typer.Option("--minutes", min=0.1, help="How long it may take. More minutes mean more seeds and finer answers.")
     ] = 10.0,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=4, max=1000, help="Seeds a prompt, instead of what the minutes afford.")
+        int | None, typer.Option("--seeds", min=4, max=1000, help="Seeds per prompt, instead of as many as the minutes allow.")
     ] = None,
     order: Annotated[
-        str, typer.Option("--order", help="Epochs of one training from the first to the last, FILE,FILE,...; or `given`: as written here.")
+        str,
+        typer.Option(
+            "--order", help="Epochs of one training from first to last, as FILE,FILE,...; or `given`, for the order on the command line."
+        ),
     ] = "",
     prompts: PromptsOption = None,
     negative: NegativeOption = None,
@@ -143,13 +160,13 @@ def check(
     clip_skip: ClipSkipOption = None,
     prediction: PredictionOption = None,
     size: SizeOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the page. Default: checks/NAME in the lab.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the page. Default: checks/NAME in the lab.")] = None,
     device: DeviceOption = None,
-    precision: Annotated[str, typer.Option("--precision", help="How the base is held: fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option("--precision", help="Precision of the base: fp32, bf16 or fp16.")] = "fp32",
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what LoRA files do: which to keep and at which strength, whether they fire without their trigger, what they damage and copy."""
+    """Find out what LoRA files do: which to keep, at what strength, whether they fire without their trigger, what they damage and copy."""
     from loralab.checking import CheckRequest, check_files, load_spec, sample_spec
     from loralab.screen import Screen, print_check
 
@@ -171,12 +188,14 @@ def audit(
     dataset: Annotated[
         Path, typer.Argument(help="A folder of training pictures (kohya's or with metadata.jsonl), or a kohya dataset .toml.")
     ],
-    base: Annotated[str, typer.Option("--base", help="Also hold sizes and captions against this base: petri, or a folder.")] = "",
-    trigger: Annotated[str, typer.Option("--trigger", help="The trigger word. Default: what most captions begin with.")] = "",
-    out: Annotated[Path | None, typer.Option("--out", help="The page to write. Default: NAME-audit.html here.", metavar="FILE")] = None,
+    base: Annotated[str, typer.Option("--base", help="Also check sizes and captions against this base: petri, or a folder.")] = "",
+    trigger: Annotated[str, typer.Option("--trigger", help="The trigger word. Default: the word that most captions start with.")] = "",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page to write. Default: NAME-audit.html in this folder.", metavar="FILE")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at a training set before anyone trains: captions, trigger, twins, balance, and what the pictures share in silence."""
+    """Look at a training set before training: captions, trigger, duplicates, balance, and what the pictures share but no caption says."""
     from loralab.auditing import run_audit
     from loralab.screen import print_audit
 
@@ -185,16 +204,16 @@ def audit(
 
 @app.command()
 def export(
-    study: Annotated[Path, typer.Argument(help="Study file (.yaml), or the name of a study that ships: article.")],
+    study: Annotated[Path, typer.Argument(help="Study file (.yaml), or the name of a study that ships with loralab: article.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write, new or empty. Default: export-STUDY here.", metavar="DIR")
+        Path | None, typer.Option("--out", help="Folder to write to, new or empty. Default: export-STUDY in this folder.", metavar="DIR")
     ] = None,
     preset: Annotated[str | None, typer.Option("--preset", help="A preset of the study: smoke, quick, full.")] = None,
     precision: PrecisionOption = None,
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write each arm for another trainer: kohya data folder, dataset TOML and the commands for sd-scripts; train nothing."""
+    """Write each arm out for another trainer, without training: a kohya data folder, a dataset TOML and sd-scripts commands."""
     from loralab.exporting.study import export_study
     from loralab.preflight import checked_study
     from loralab.spec.load import held_as
@@ -205,7 +224,7 @@ def export(
     if as_json:
         typer.echo(json.dumps({"folder": str(done.folder), "arms": done.arms, "n_runs": done.n_runs, "notes": done.notes}, indent=1))
     else:
-        typer.echo(f"{len(done.arms)} arms, {done.n_runs} trainings; each arm's train.sh, or train.ps1 in PowerShell, runs sd-scripts")
+        typer.echo(f"{len(done.arms)} arms, {done.n_runs} trainings; train an arm with its train.sh, or train.ps1 in PowerShell")
         for note in done.notes:
             typer.echo(f"note: {note}")
         typer.echo(done.folder)
@@ -216,7 +235,7 @@ def cards(
     base: Annotated[str, typer.Option("--base", help="petri, or the folder of a diffusers pipeline.", metavar="BASE")] = "petri",
     out: Annotated[Path, typer.Option("--out", help="Folder for the page and the JSON of each card.", metavar="DIR")] = Path("cards"),
 ) -> None:
-    """Try every instrument on pictures of known truth, through a base's own encoder and decoder; print the path of the page."""
+    """Test every instrument on pictures with known content, through a base's own encoder and decoder; print the path of the page."""
     from loralab.bases import load_base
     from loralab.engine.card_files import write_cards
 
@@ -225,7 +244,7 @@ def cards(
 
 @app.command()
 def instruments(as_json: JsonOption = False) -> None:
-    """List what can be measured: the names that a study may use, their units, and what they read."""
+    """List what can be measured: the names to use in a study, their units, and what they measure."""
     from loralab.screen import print_instruments
 
     print_instruments(as_json)
@@ -233,7 +252,7 @@ def instruments(as_json: JsonOption = False) -> None:
 
 @app.command()
 def doctor(lab: LabOption = None, on: OnOption = "", as_json: JsonOption = False) -> None:
-    """Say what this machine has, or with --on what a cluster has, and check that the embedded base loads and draws."""
+    """Show what this machine has (or a cluster, with --on), and check that the embedded base loads and draws."""
     from loralab.doctor import examine, examine_places
     from loralab.screen import print_facts
 
@@ -255,7 +274,11 @@ def shipped_study(name: str) -> Path:
     if (found := shipped_file(name)) is not None:
         return found
     known = sorted({file.stem for file in (Path(__file__).parent / "studies").glob("*.yaml")})
-    raise lab_error("spec", f"no study file and no shipped study {name!r}", f"the path of a .yaml file, or one of {', '.join(known)}")
+    raise lab_error(
+        "spec",
+        f"there is no study file, and no study that ships with loralab, called {name!r}",
+        f"the path to a .yaml file, or one of {', '.join(known)}",
+    )
 
 
 def _lab_folder(lab: Path | None) -> Path:
@@ -323,7 +346,7 @@ def main(argv: list[str] | None = None) -> None:
         _print_error(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; the same command goes on from here\n")
+        sys.stderr.write("\nstopped; run the same command again to continue\n")
         sys.exit(130)
 
 

@@ -17,6 +17,7 @@ from loralab.terminal import console as console_for_output
 
 if TYPE_CHECKING:
     from loralab.auditing import Audit
+    from loralab.infer.verdict import Verdict
     from loralab.study.result import StudyResult
 
 WORDS = {
@@ -31,7 +32,7 @@ FILES_A_REMARK = 6
 #: the share of the cores by which a machine is busier now than when its speed was measured, before the plan says so.
 BUSIER = 0.25
 #: behind a claim that was written after something could be seen: it suggests what to test next, and answers nothing.
-AFTERTHOUGHT = " [dim](afterthought: written after the first run)[/]"
+AFTERTHOUGHT = " [dim](afterthought: written after results had been seen)[/]"
 
 
 def print_result(result: StudyResult, as_json: bool) -> None:
@@ -49,10 +50,25 @@ def print_result(result: StudyResult, as_json: bool) -> None:
     console = console_for_output()
     if verdicts:
         _show_verdicts(console, verdicts)
+        _show_answers(console, result.verdicts)
     else:
-        console.print("This preset prints no verdicts: it only shows that everything runs.")
+        console.print("This preset gives no verdicts: it only shows that everything works.")
     console.print(f"\n{len(plan.runs)} LoRAs, {plan.n_images} pictures, {times['wall_seconds'] / 60:.1f} minutes. The report:")
     print(result.page)
+
+
+def _show_answers(console: Console, verdicts: Sequence[Verdict]) -> None:
+    """Print the most important answers in words, and what the units in them mean."""
+    from loralab.infer.words import unit_notes
+    from loralab.report.sentences import most_important, one_answer
+    from loralab.report.words import unit_of
+
+    told = most_important(verdicts)
+    console.print("\n[bold]In short[/]")
+    for verdict in told:
+        console.print(Padding(escape(one_answer(verdict)), (0, 0, 0, 2), expand=False))
+    for note in unit_notes(unit_of(verdict.measure) for verdict in told):
+        console.print(Padding(f"[dim]{escape(note)}[/]", (0, 0, 0, 2), expand=False))
 
 
 def print_verdicts(document: Mapping[str, Any], page: Path) -> None:
@@ -93,7 +109,7 @@ def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
     )
     if plan["looks"]:
         told = ", ".join(f"{look['trainings']}: {look['minutes']:.1f} minutes" for look in plan["looks"])
-        console.print(f"by trainings of each arm, if every claim goes on: {told}")
+        console.print(f"time by number of trainings per arm, if every claim stays open: {told}")
     console.print(speed_line(cost))
     console.print(_memory_line(plan["memory"], plan["device"]))
     arms = Table("arm", "training set", "captions", "trigger", "LoRAs", "recipe", title="Arms")
@@ -105,8 +121,8 @@ def print_plan(plan: Mapping[str, Any], as_json: bool) -> None:
         claims.add_row(*(escape(str(claim[key])) for key in ("experiment", "say", "decidable", "note")), chances(claim))
     console.print(claims)
     console.print(
-        "[dim]answered by: the chance of an answer by 8, 16 and 32 trainings of each arm, if the change is twice the smallest that counts "
-        "(or none, where none is claimed)[/]"
+        "[dim]answered by: the chance of an answer after 8, 16 and 32 trainings of each arm, if the change is twice the smallest that "
+        "counts (or zero, where no change is claimed)[/]"
     )
     for pair in plan["pairs"]:
         console.print(f"{escape(pair['arms'])} differ in: {escape(pair['differ'])}")
@@ -123,7 +139,7 @@ def chances(claim: Mapping[str, Any]) -> str:
 def speed_line(cost: Mapping[str, Any]) -> str:
     """Return on which day the machine's speed was measured, what else it had to do then, and what it has to do now."""
     then, now, cores = cost["busy_then"], cost["busy_now"], cost["cores"]
-    told = "" if then is None else f", with {then:.1f} of its {cores} cores busy otherwise"
+    told = "" if then is None else f", with {then:.1f} of its {cores} cores busy with other work"
     line = f"at this machine's speed of {cost['rates_measured']}{told} (--calibrate measures it again)"
     busier = now - (then or 0.0)
     if busier >= BUSIER * cores:
@@ -149,14 +165,14 @@ def print_check(document: Mapping[str, Any], page: Path, card: Path, as_json: bo
         table.add_row(escape(file["label"]), *cells, escape(word))
     console.print(table)
     console.print(
-        f"Trigger {escape(document['trigger'])}; {document['n_seeds']} seeds a prompt; {document['time']}. To share: {escape(str(card))}",
+        f"Trigger {escape(document['trigger'])}; {document['n_seeds']} seeds per prompt; {document['time']}. To share: {escape(str(card))}",
         soft_wrap=True,
     )
     print(page)
 
 
 def _estimate(found: Mapping[str, float] | None) -> str:
-    return "can't be told" if found is None else f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+    return "can't tell" if found is None else f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
 
 
 def print_audit(audit: Audit, page: Path, as_json: bool) -> None:
@@ -192,10 +208,10 @@ def _some_files(files: Sequence[str]) -> str:
 def _memory_line(sizes: Mapping[str, Any], device: str) -> str:
     """Return in words what is trained and drawn together, and the memory that this is predicted to take."""
     weights, train, draw, room = (sizes[key] / 2**30 for key in ("weights_bytes", "train_bytes", "draw_bytes", "room_bytes"))
-    again = ", activations computed again" if sizes["checkpointing"] else ""
+    again = ", recomputing activations" if sizes["checkpointing"] else ""
     return (
         f"on {device}: at most {sizes['stack']} LoRAs and {sizes['images']} pictures together; the base takes {weights:.2f} GiB, "
-        f"training {train:.2f} more{again}, drawing {draw:.2f} more, of {room:.1f} GiB that may be taken"
+        f"training {train:.2f} more{again}, drawing {draw:.2f} more, of {room:.1f} GiB available"
     )
 
 

@@ -123,7 +123,7 @@ def test_verdicts_and_report_name_the_bases_and_nothing_is_made_twice(made: Path
     page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "applied together: shape at strength 0.8; colour at strength 0.5; style.safetensors at strength -0.25" in page
     assert "base of far: sibling" in page
-    assert "LoRA at strength 0 must be the base" in page
+    assert "LoRA at strength 0 must give the base's picture" in page
     assert "for 5 of 5 LoRAs" in page
     keys = [path.name for path in (made / "lab" / "store" / "adapters").iterdir()]
     assert len(keys) == 4 * 3 + 1 + 3  # shape, colour, both, far; the file; moved

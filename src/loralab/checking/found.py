@@ -83,7 +83,7 @@ def placed(path: Path, error: LabError) -> list[Problem]:
 
 def passed(problem: Problem) -> str:
     """Return the note about a file that was passed over."""
-    return f"Passed over, {problem.where}: {problem.found}."
+    return f"Skipped: {problem.where}: {problem.found}."
 
 
 def relate(files: Sequence[CheckedFile], order: str = "") -> Found:
@@ -111,8 +111,8 @@ def relate(files: Sequence[CheckedFile], order: str = "") -> Found:
 
 
 def _order_unknown(why: str) -> str:
-    why = why or "Nothing in names and metadata says that the files are moments of one training and in which order they were saved."
-    return f"{why} They are compared side by side; if they are epochs of one training, say which came first: --order FIRST,SECOND,..."
+    why = why or "Neither names nor metadata say that the files are epochs of one training, or in which order they were saved."
+    return f"{why} They are compared side by side; if they are epochs of one training, give their order: --order FIRST,SECOND,..."
 
 
 def _are_seeds(

@@ -23,7 +23,7 @@ SHOWN_SEEDS = 6
 MOST_TRAINING = 8
 MOST_FILES_SHOWN = 12
 MOST_VALUE = 60  # letters of a recipe's value that are shown
-DAMAGE_SAYS = "0 = the base's picture, 1 = as different as another seed's."
+DAMAGE_SAYS = "0 = the same as the base's picture, 1 = as different as a picture from another seed."
 PARTS = ("trigger", "without", "unrelated")  # of a file's prompts
 CURVES = (("firing", "the same without its trigger"), ("damage", "damage to unrelated prompts"))
 
@@ -39,7 +39,8 @@ def make_input(check: Checked, result: Result, sentences: Sequence[str], refresh
         title=title_of(check), headline=sentences[0], sentences=tuple(sentences[1:]), notes=check.notes, effect_word=word,
         effect_says=says,
         files=tuple(_row(check, result, index) for index in check.drawn), charts=tuple(_charts(check, result, word, says)),
-        trails=tuple(_trails(result)), trails_say=f"Up: {word}. Across: damage to unrelated prompts. Best is top left.",
+        trails=tuple(_trails(result)), trails_say=f"Upwards: {word}. To the right: damage to unrelated prompts. The best place is "
+            "top left.",
         pictures=tuple(_picture_rows(check)), training=tuple(_training(training)),
         training_says=f"training set, the first {min(MOST_TRAINING, len(training))} of {len(training)} pictures",
         limits=tuple(limits_of(check, result)), facts=tuple(facts_of(check, result.seconds).items()), differences=_differences(check),

@@ -43,7 +43,9 @@ def list_files(written: Sequence[Path]) -> tuple[list[Listed], list[str]]:
                 listed = [Listed(path, named=True)]
             _add(files, listed, notes)
     if not files:
-        raise lab_error("model", _nothing(written, notes), "LoRA files (.safetensors)", "give their paths, or the folder they lie in")
+        raise lab_error(
+            "model", _nothing(written, notes), "LoRA files (.safetensors)", "give their paths, or the folder that contains them"
+        )
     return list(files.values()), notes
 
 
@@ -52,10 +54,10 @@ def _expanded(text: Path) -> list[Path]:
         found = expand(str(text), Path())
     except (ValueError, NotImplementedError) as error:
         raise lab_error(
-            "model", f"{text} is no path and no pattern ({error})", "a LoRA file (.safetensors), or a folder of them"
+            "model", f"{text} is neither a path nor a valid pattern ({error})", "a LoRA file (.safetensors), or a folder of them"
         ) from error
     if not found:
-        raise lab_error("model", f"no file or folder at {text}", WANTED)
+        raise lab_error("model", f"there is no file or folder at {text}", WANTED)
     return found
 
 
@@ -69,7 +71,9 @@ def _scanned(folder: Path, notes: list[str]) -> Iterator[Listed]:
     yield from (Listed(file, named=False) for file in found)
     for item in folders if found else ():
         if item not in below and (n := sum(_has_ending(file) for file in _inside(item))):
-            notes.append(f"The folder {item.name} holds {n} {'file' if n == 1 else 'files'} more, not checked here; name it to check it.")
+            notes.append(
+                f"The folder {item.name} holds {n} {'file' if n == 1 else 'files'} more, not checked here; give that folder to check them."
+            )
 
 
 def _of_pattern(path: Path, notes: list[str]) -> Iterator[Listed]:
@@ -93,10 +97,10 @@ def _is_lora(file: Path, folder: Path, notes: list[str]) -> bool:
     if file.suffix.lower() != ENDING or file.is_dir():
         return False
     if file.name.startswith("."):
-        notes.append(f"{file.name} was passed over: a hidden file{', which macOS writes' if file.name.startswith('._') else ''}.")
+        notes.append(f"{file.name} was skipped: a hidden file{', which macOS writes' if file.name.startswith('._') else ''}.")
         return False
     if leaves(file, folder):
-        notes.append(f"{file.name} was passed over: a link that leaves its folder; name the file itself to follow it.")
+        notes.append(f"{file.name} was skipped: a link that leads out of its folder; give the file itself to follow it.")
         return False
     return True
 
@@ -106,13 +110,13 @@ def _add(files: dict[Path, Listed], listed: Sequence[Listed], notes: list[str]) 
     for item in listed:
         real = item.path.resolve()
         if real in files and files[real].path != item.path:
-            notes.append(f"{item.path.name} and {files[real].path.name} are one file (a link): it is checked once.")
+            notes.append(f"{item.path.name} and {files[real].path.name} are the same file (a link), which is checked once.")
         earlier = files.get(real)
         files[real] = item if earlier is None or item.named or earlier.path.is_symlink() else earlier
 
 
 def _nothing(written: Sequence[Path], notes: Sequence[str]) -> str:
     if notes:
-        return f"no file left to check: {' '.join(notes)}"
+        return f"there is no file left to check: {' '.join(notes)}"
     others = sorted(item.name for path in written if path.is_dir() for item in path.iterdir())[:MOST_NAMED]
     return f"no {ENDING} file in {', '.join(map(str, written))}" + (f" (there are {', '.join(others)})" if others else "")

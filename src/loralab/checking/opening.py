@@ -203,7 +203,7 @@ def training_set(path: Path | None, size_px: int) -> tuple[list[Example], tuple[
     contents = read_dataset(path, lambda _: partial(ImageOps.fit, size=(size_px, size_px), method=Image.Resampling.LANCZOS))
     examples = [example for subset in contents.subsets if not subset.options.is_reg for example in subset.examples]
     if not examples:
-        raise lab_error("data", f"{path.name} holds regularisation pictures alone", "pictures that the LoRA was trained on")
+        raise lab_error("data", f"{path.name} contains only regularisation pictures", "pictures that the LoRA was trained on")
     return examples, contents.notes
 
 
@@ -255,9 +255,9 @@ def _without_twins(found: Found, weights: Mapping[str, str]) -> tuple[list[Check
         by_weights.setdefault(sha256, []).append(label)
     alike = [labels for labels in by_weights.values() if len(labels) > 1]
     if found.role != "epochs" or len(by_weights) == 1:
-        return found.files, [f"{' and '.join(labels)} hold the same weights." for labels in alike]
+        return found.files, [f"{' and '.join(labels)} contain the same weights." for labels in alike]
     again = {label for labels in alike for label in labels[1:]}
-    notes = [f"{' and '.join(labels)} hold the same weights: shown once, as {labels[0]}." for labels in alike]
+    notes = [f"{' and '.join(labels)} contain the same weights and are shown once, as {labels[0]}." for labels in alike]
     return [file for file in found.files if file.label not in again], notes
 
 
@@ -272,7 +272,7 @@ def find_triggers(request: CheckRequest, found: Found, captions: Sequence[str], 
         given = given * n
     if len(given) != n:
         listed = ", ".join(file.label for file in found.files)
-        raise lab_error("spec", f"{len(given)} triggers for {n} files", f"one --trigger for all, or one for each of {listed}")
+        raise lab_error("spec", f"{len(given)} triggers for {n} files", f"one --trigger for all of them, or one each for {listed}")
     if found.role != "files":
         metadata = [found.files[-1].metadata] * n
     else:

@@ -115,7 +115,7 @@ def places_of(marks: Sequence[Mark], moments: Sequence[Moment]) -> tuple[list[Pl
     if told and named and not resumed and _sorted(told) != _sorted(named):
         return None, "Their names and the steps in their metadata give different orders."
     if told and resumed:
-        return told, "The training was resumed: its parts follow one another as they were started, and their steps are added up."
+        return told, "The training was resumed: its parts are put in the order in which they were started, and their steps are added up."
     return told or named or by_epochs(moments), ""
 
 

@@ -81,19 +81,19 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     """
     try:
         if path.stat().st_size > MOST_FILE_BYTES:
-            raise lab_error("spec", f"{path.name} is larger than a MiB", "a text file of prompts, one a line")
+            raise lab_error("spec", f"{path.name} is larger than a MiB", "a text file of prompts, one per line")
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text in UTF-8"
-        raise lab_error("spec", f"--prompts {path}: {why}", "a text file of prompts, one a line") from error
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise lab_error("spec", f"--prompts {path}: {why}", "a text file of prompts, one per line") from error
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
     told = [(number, line) for number, line in lines if line and not line.startswith("#")]
     for number, line in told:
         if found := TRAINER_OPTION.search(line):
-            do = "leave it out; --negative, --steps, --guidance, --size and --sampler hold for all prompts"
-            raise lab_error("spec", f"--{found[1]} in a prompt", "the words of a prompt alone", do, f"{path.name}, line {number}")
+            do = "remove it; --negative, --steps, --guidance, --size and --sampler apply to all prompts"
+            raise lab_error("spec", f"--{found[1]} in a prompt", "just the words of a prompt", do, f"{path.name}, line {number}")
     if not 0 < len(told) <= MOST_PROMPTS:
-        raise lab_error("spec", f"{path.name} holds {len(told)} prompts", f"1 to {MOST_PROMPTS}, one a line")
+        raise lab_error("spec", f"{path.name} contains {len(told)} prompts", f"1 to {MOST_PROMPTS}, one per line")
     return tuple(dict.fromkeys(line for _, line in told))
 
 
@@ -108,7 +108,7 @@ def sort_prompts(lines: Sequence[str], trigger: str | None, family: str, of_othe
         return Prompts(tuple(lines), (), unrelated_to(lines, family))
     own = tuple(line for line in lines if says(line, trigger))
     if not own:
-        do = "write it into at least one, or name another with --trigger"
-        raise lab_error("spec", f"none of the {len(lines)} prompts says the trigger {trigger!r}", "prompts with it and without it", do)
+        do = "add it to at least one prompt, or give another one with --trigger"
+        raise lab_error("spec", f"none of the {len(lines)} prompts contains the trigger {trigger!r}", "prompts with it and without it", do)
     others = tuple(line for line in lines if line not in own and not any(says(line, other) for other in of_others))
     return Prompts(own, tuple(without_words(line, trigger) or "" for line in own), others or unrelated_to(own, family))

@@ -76,10 +76,10 @@ FIELDS: dict[str, Callable[[Metadata], Known]] = {
     "alpha": _plain("ss_network_alpha"),
     "network arguments": _plain("ss_network_args"),
     "learning rate": _plain("ss_learning_rate"),
-    "learning rate of the UNet": _plain("ss_unet_lr"),
-    "learning rate of the text encoder": _plain("ss_text_encoder_lr"),
+    "UNet learning rate": _plain("ss_unet_lr"),
+    "text encoder learning rate": _plain("ss_text_encoder_lr"),
     "optimiser": _plain("ss_optimizer"),
-    "schedule of the learning rate": _plain("ss_lr_scheduler"),
+    "learning-rate schedule": _plain("ss_lr_scheduler"),
     "warm-up steps": _plain("ss_lr_warmup_steps"),
     "batch": _plain("ss_total_batch_size", "ss_batch_size_per_device"),
     "resolution": _plain("ss_resolution"),
@@ -90,8 +90,8 @@ FIELDS: dict[str, Callable[[Metadata], Known]] = {
 }
 #: the length of a training: a resumed one may be given another, seeds of one recipe may not
 LENGTH: dict[str, Callable[[Metadata], Known]] = {
-    "steps asked for": _plain("ss_max_train_steps"),
-    "epochs asked for": _plain("ss_num_epochs"),
+    "steps requested": _plain("ss_max_train_steps"),
+    "epochs requested": _plain("ss_num_epochs"),
     "steps trained": _plain("ss_steps"),
 }
 

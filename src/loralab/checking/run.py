@@ -72,11 +72,14 @@ def given_up(check: Checked, strengths: Mapping[str, Mapping[float, Scores]]) ->
         left_out = [file.label for index, file in enumerate(check.files) if index not in check.drawn]
         yield f"{n} of {len(check.files)} files ({', '.join(left_out)})"
     whole, drawn = check.all_prompts[0], check.prompts[0]
-    for what, all_of, some in (("at the trigger", whole.trigger, drawn.trigger), ("that are unrelated", whole.unrelated, drawn.unrelated)):
+    for what, all_of, some in (
+        ("prompts with the trigger", whole.trigger, drawn.trigger),
+        ("unrelated prompts", whole.unrelated, drawn.unrelated),
+    ):
         if n := len(all_of) - len(some):
-            yield f"{n} of {len(all_of)} prompts {what}"
+            yield f"{n} of {len(all_of)} {what}"
     if check.n_seeds < USEFUL_SEEDS:
-        yield f"more than {check.n_seeds} seeds a prompt, so that the intervals are wide"
+        yield f"more than {check.n_seeds} seeds per prompt, so the intervals are wide"
     for label, at in strengths.items():
         if missing := [f"{strength:g}" for strength in sorted(STRENGTHS) if strength not in at]:
             yield f"the strengths {', '.join(missing)} of {label}"

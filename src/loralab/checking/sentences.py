@@ -25,7 +25,7 @@ def sentences_of(check: Checked, result: Result) -> list[str]:
     """Return what was found, the most important first."""
     if check.training is not None:
         return _found(check, result)
-    more = "What it does without its trigger, how much it resembles its training set and what it copies need that set: --dataset DIR."
+    more = "Give the training set with --dataset DIR to see resemblance to it, copies, and whether it fires without its trigger."
     return [*_found(check, result), more]
 
 
@@ -62,14 +62,14 @@ def _verb(check: Checked, use: Choice) -> str:
 def _stay(check: Checked, result: Result, use: Choice) -> str:
     """Return the advice where nothing does better than full strength of what has the most effect."""
     damage = estimate_mean(result.scores[use.label].damage)
-    little = f"it changes unrelated pictures by {percent(damage.value)} only"
+    little = f"it changes unrelated pictures by only {percent(damage.value)}"
     if check.role == "file":
         n_strengths = len(result.strengths.get(use.label, {}))
         if damage.high < LITTLE_DAMAGE:
             return f"Use it at full strength: {little}."
-        tried = "none of the lower strengths keeps most of its effect at clearly less damage"
+        tried = "no lower strength keeps most of its effect with clearly less damage"
         return f"Use it at full strength: {tried}." if n_strengths > 1 else _effect_alone(check, result, use)
-    why = little if damage.high < LITTLE_DAMAGE else "nothing earlier or weaker keeps most of its effect at clearly less damage"
+    why = little if damage.high < LITTLE_DAMAGE else "nothing earlier or weaker keeps most of its effect with clearly less damage"
     return f"Keep {use.label}, at full strength: it has the most effect, and {why}."
 
 
@@ -79,10 +79,10 @@ def _effect_alone(check: Checked, result: Result, use: Choice) -> str:
 
 def _nothing(check: Checked, scores: Mapping[str, Scores], index: int) -> str:
     if all(not own.change.any() and not own.damage.any() for own in scores.values()):
-        return f"{'Its' if len(check.drawn) == 1 else 'Their'} pictures are the base\u2019s own: nothing is changed at all."
+        return f"{'Its' if len(check.drawn) == 1 else 'Their'} pictures are identical to the base\u2019s: nothing changes at all."
     what = "This file shows no effect" if len(check.drawn) == 1 else "None of the files shows an effect"
-    more = "the same command with more --minutes goes on from here"
-    return f"{what} at {_at(check, index)} that {check.n_seeds} seeds a prompt can tell from none; {more}."
+    more = "run the same command with more --minutes to continue from here"
+    return f"{what} at {_at(check, index)} that can be told from none with {check.n_seeds} seeds per prompt; {more}."
 
 
 def details(advice: Advice) -> list[str]:
@@ -90,7 +90,7 @@ def details(advice: Advice) -> list[str]:
     if advice.effect is None or advice.damage is None:
         return []
     return [
-        f"In figures, against {_named(advice.yardstick)}: {percent(advice.effect.value)} ({_range(advice.effect)}) of the effect, "
+        f"In figures, compared with {_named(advice.yardstick)}: {percent(advice.effect.value)} ({_range(advice.effect)}) of the effect, "
         f"{percent(advice.damage.value)} ({_range(advice.damage)}) of the damage."
     ]
 
@@ -104,14 +104,14 @@ def too_early(scores: Mapping[str, Scores]) -> list[str]:
     idle = [label for label, own in scores.items() if estimate_mean(own.effect).low <= 0]
     if not idle or len(idle) == len(scores):
         return []
-    return [f"No effect can be told yet in {', '.join(idle)}."]
+    return [f"No effect can be seen yet in {', '.join(idle)}."]
 
 
 def _beaten(result: Result) -> list[str]:
     if not result.beaten:
         return []
     gone = ", ".join(f"{name} (by {by})" for name, by in result.beaten.items())
-    return [f"Less effect at no less damage, or more damage at no more effect: {gone}."]
+    return [f"Beaten (no more effect for more damage, or less effect for no less damage): {gone}."]
 
 
 # --- files side by side -------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def _side_by_side(check: Checked, result: Result) -> list[str]:
             lines.append(headline(check, result, advice))
             lines += details(advice)
         elif advice is None and label:
-            lines.append(f"{_upper(label)} shows no effect that {check.n_seeds} seeds a prompt can tell from none.")
+            lines.append(f"{_upper(label)} shows no effect that can be told from none with {check.n_seeds} seeds per prompt.")
     for label, own in scores.items():
         lines += [line for line in (_firing_line(own, estimate_mean(own.effect), label), _copy_line(check, own, label)) if line]
     return lines
@@ -140,10 +140,10 @@ def _leader(check: Checked, scores: Mapping[str, Scores]) -> str:
     surely_most = all(_surely_more(scores[most].effect, own.effect) for label, own in scores.items() if label != most)
     surely_mild = all(_surely_more(own.damage, scores[mildest].damage) for label, own in scores.items() if label != mildest)
     at = _at(check, 0)
-    first = f"{most} does the most at {at}" if surely_most else f"Which does the most at {at} cannot be told"
+    first = f"{most} does the most at {at}" if surely_most else f"It cannot be told which does the most at {at}"
     if most == mildest and surely_most and surely_mild:
         return f"{first}, and changes unrelated pictures the least."
-    return f"{first}; " + (f"{mildest} changes unrelated pictures the least." if surely_mild else "no difference in damage can be told.")
+    return f"{first}; " + (f"{mildest} changes unrelated pictures the least." if surely_mild else "no difference in damage can be seen.")
 
 
 def _each(check: Checked, scores: Mapping[str, Scores]) -> str:
@@ -194,11 +194,12 @@ def _effect_line(check: Checked, index: int, scores: Scores, effect: Estimate, s
     if scores.resemblance is None:
         return f"{subject} changes the pictures at {at} by {how_far} of the way to another picture ({range_})."
     if effect.low > 0:
-        return f"{subject} goes {how_far} of the way from the base to the training set at {at} ({range_})."
+        return f"{subject} moves {at} {how_far} of the way from the base to the training set ({range_})."
     if effect.high < 0:
         return f"{subject} draws {at} less like the training set than the base does ({range_} of the way)."
     return (
-        f"{subject}: can\u2019t tell whether {at} looks more like the training set than the base\u2019s pictures do ({range_} of the way)."
+        f"{subject}: it can\u2019t be told whether {at} looks more like the training set than the base\u2019s pictures do ({range_} "
+        "of the way)."
     )
 
 
@@ -209,15 +210,19 @@ def _firing_line(scores: Scores, effect: Estimate, subject: str) -> str:
     who = _upper(subject)
     if firing.low > 0:
         share = percent(firing.value / effect.value)
-        return f"{who} fires without its trigger: {share} of the effect stays when the trigger is taken out."
+        return f"{who} fires without its trigger: {share} of the effect remains when the trigger is removed."
     if firing.high < 0.25 * effect.value:
-        return f"{who} does not fire without its trigger: less than a quarter of the effect stays."
-    return f"Whether {subject} fires without its trigger can\u2019t be told: between {_range(firing)} of the way."
+        return f"{who} does not fire without its trigger: less than a quarter of the effect remains."
+    return f"Whether {subject} fires without its trigger can\u2019t be told: somewhere from {_range(firing)} of the way."
 
 
 def _damage_line(scores: Scores) -> str:
     damage = estimate_mean(scores.damage)
-    known = ((damage.high < SMALL_DAMAGE, " little"), (damage.low > LARGE_DAMAGE, " much"), (damage.low > SMALL_DAMAGE, " somewhat"))
+    known = (
+        (damage.high < SMALL_DAMAGE, " only a little"),
+        (damage.low > LARGE_DAMAGE, " a lot"),
+        (damage.low > SMALL_DAMAGE, " somewhat"),
+    )
     how = next((word for is_so, word in known if is_so), "")
     return f"It changes unrelated pictures{how}: {percent(damage.value)} of the difference between two seeds ({_range(damage)})."
 
@@ -228,7 +233,7 @@ def _copy_line(check: Checked, scores: Scores, subject: str) -> str:
     share = estimate_share(scores.copies)
     whose = f"{subject}: " if subject else ""
     if share.value:
-        return f"{whose}{percent(share.value)} of the pictures at the trigger are as near to a training picture as a copy of it."
+        return f"{whose}{percent(share.value)} of the pictures with the trigger are as close to a training picture as a copy would be."
     return f"{whose}None of its pictures is a copy of a training picture." if not subject else ""
 
 
@@ -240,24 +245,27 @@ def limits_of(check: Checked, result: Result) -> list[str]:
     recipe = check.role == "seeds" and len(result.scores) >= LEAST_FILES
     lines = [
         f"Likeness is measured by {check.embedder.name}: {check.embedder.says}.",
-        f"Intervals are 95 % each, over {'trainings' if recipe else 'image seeds'}; with many files side by side some will miss.",
+        f"Each interval is a 95 % interval over {'trainings' if recipe else 'image seeds'}; with many files side by side, some will "
+        "miss the truth.",
     ]
     if not recipe:
-        lines.append("This is about these files only. What a recipe does needs three trainings of it or more, each with its own seed.")
+        lines.append(
+            "This is about these files only. To learn what a recipe does, train it at least three times, each time with its own seed."
+        )
     if check.role != "seeds":
-        lines.append("The advice is chosen on the pictures that its figures come from, so they flatter it a little.")
+        lines.append("The advice was chosen using the same pictures that its figures come from, so the figures flatter it a little.")
     if check.role == "epochs" and len(result.scores) > 1:
         lines.append(_resolution(check, result))
     if check.training is not None and check.threshold is None:
-        lines.append("Copies cannot be told here: the base\u2019s own pictures lie as near to the training set as a copy would.")
+        lines.append("Copies cannot be told here: the base\u2019s own pictures are as close to the training set as a copy would be.")
     if result.gave_up:
         lines.append(no_time(check.request.minutes, result.gave_up))
     return lines
 
 
 def no_time(minutes: float, gave_up: Sequence[str]) -> str:
-    """Return what was given up for the time."""
-    return f"In {minutes:g} minutes there was no time for {'; '.join(gave_up)}. The same command goes on from here."
+    """Return what was given up for lack of time."""
+    return f"In {minutes:g} minutes there was no time for: {'; '.join(gave_up)}. Run the same command again to continue from here."
 
 
 def _resolution(check: Checked, result: Result) -> str:
@@ -265,7 +273,7 @@ def _resolution(check: Checked, result: Result) -> str:
     apart = [estimate_mean(later.effect - sooner.effect) for sooner, later in itertools.pairwise(result.scores.values())]
     half = max((found.high - found.low) / 2 for found in apart)
     return (
-        f"With {check.n_seeds} seeds a prompt, neighbouring files that differ by less than about {percent(half)} cannot be told apart; "
+        f"With {check.n_seeds} seeds per prompt, neighbouring files that differ by less than about {percent(half)} cannot be told apart; "
         f"four times the seeds ({4 * check.n_seeds}) would halve that."
     )
 
@@ -305,4 +313,4 @@ def _upper(text: str) -> str:
 
 def shown_numbers(values: Sequence[str | None]) -> tuple[str, ...]:
     """Return values of a table's row; what a file does not say is said."""
-    return tuple("not told" if value is None else value for value in values)
+    return tuple("not given" if value is None else value for value in values)

@@ -13,7 +13,7 @@ from loralab.spec.models import TrainSpec
 #: what may differ: how often an arm is trained says nothing about one training of it.
 MAY_DIFFER = frozenset({"replicates", "seed"})
 _WORDS: Mapping[str, str] = {
-    "lr": "learning rate", "batch": "pictures a step", "text_encoder_lr": "learning rate of the text encoder", "schedule": "schedule",
+    "lr": "learning rate", "batch": "pictures per step", "text_encoder_lr": "learning rate of the text encoder", "schedule": "schedule",
     "weight_decay": "weight decay", "max_grad_norm": "gradient clipping", "targets": "adapted layers", "warmup": "warm-up",
 }  # fmt: skip
 

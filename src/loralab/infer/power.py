@@ -220,16 +220,16 @@ def _verdict(question: _Question, effect: float | None, smallest_gap: float | No
         return True, f"not known in advance: how much {claim.measure} spreads between trainings has not been measured"
     if margin is None:
         if smallest_gap is None or smallest_gap > facts.span:
-            return False, "even a gap as wide as the instrument's range would not do; give margin_absolute or more trainings"
-        told = f"decided if training set and base differ by {amount(smallest_gap, facts.unit)} or more"
-        return True, f"the gap is unknown before the run; {told}"
+            return False, "even a gap as wide as the instrument's range would not be enough; give margin_absolute or more trainings"
+        told = f"can be decided if the training set and the base differ by {amount(smallest_gap, facts.unit)} or more"
+        return True, f"the gap is not known in advance; {told}"
     assert effect is not None
     if gap is not None and claim.margin_absolute is None and abs(gap) <= facts.smallest_gap:
         return False, gap_too_small(gap, facts.smallest_gap, facts.unit)
     if claim.expect == "no change":
-        told = f"no change can be told inside {amount(effect, facts.unit)}, and the margin is {amount(margin, facts.unit)}"
-        return effect <= margin, told if effect <= margin else told + "; more trainings or a wider margin would do"
+        told = f"it can be shown that the change stays below {amount(effect, facts.unit)}; the margin is {amount(margin, facts.unit)}"
+        return effect <= margin, told if effect <= margin else told + "; more trainings or a wider margin would help"
     largest = facts.span if gap is None else abs(gap)
     limit = "the instrument's range is" if gap is None else "the training set and the base differ by"
-    told = f"a change of {amount(effect, facts.unit)} is found"
-    return effect <= largest, told if effect <= largest else f"{told}, but {limit} {amount(largest, facts.unit)}; more trainings would do"
+    told = f"a change of {amount(effect, facts.unit)} would be found"
+    return effect <= largest, told if effect <= largest else f"{told}, but {limit} {amount(largest, facts.unit)}; more trainings would help"

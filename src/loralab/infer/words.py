@@ -5,7 +5,7 @@ In: numbers that are already decided. Out: one sentence each, without a full sto
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from loralab.infer.future import LIKELY, Outlook
 from loralab.infer.verdict import Contrast, ControlCheck, ControlName, Finding
@@ -13,22 +13,22 @@ from loralab.infer.verdict import Contrast, ControlCheck, ControlName, Finding
 CONTROL_SAYS: Mapping[ControlName, str] = {
     "placebo": "more than the placebo",
     "trigger": "more than without its trigger",
-    "null": "more than a random change of the same size",
+    "null": "more than its random twin",
 }
 _CONTROL_DOES: Mapping[ControlName, str] = {
     "placebo": "training on the base's own pictures may do as much",
     "trigger": "the pictures may change as much without the trigger",
-    "null": "a random change of the same size may do as much",
+    "null": "its random twin may do as much",
 }
 _CONTROL_MISSING: Mapping[ControlName, str] = {
-    "placebo": "there is no placebo to hold it against (training on the base's own pictures, in 3 trainings or more)",
-    "trigger": "there are no pictures without the trigger to hold it against, in 3 trainings or more",
-    "null": "there are no random adapters to hold it against, in 3 trainings or more",
+    "placebo": "there is no placebo to compare it with (at least 3 trainings on the base's own pictures)",
+    "trigger": "there are no pictures without the trigger to compare it with, from at least 3 trainings",
+    "null": "there is no random twin to compare it with, from at least 3 trainings",
 }
 _CONTROL_UNMEASURED: Mapping[ControlName, str] = {
     "placebo": "too few of the placebo's pictures could be measured",
     "trigger": "too few of the pictures without the trigger could be measured",
-    "null": "too few of the random adapters' pictures could be measured",
+    "null": "too few of the random twin's pictures could be measured",
 }
 
 
@@ -60,6 +60,21 @@ def span(low: float, high: float, unit: str) -> str:
     return f"{number(100 * low if unit == 'share' else low)} to {amount(high, unit)}"
 
 
+#: what the units of readings mean, for whoever meets them for the first time
+UNIT_SAYS: Mapping[str, str] = {
+    "share": "shares are compared in points: 22 points more means 22 more of every 100 pictures, or 22 % more of the subject",
+    "deltaE": "deltaE is how different two colours look: about 1 is just visible side by side, 10 is obvious, 100 is black against white",
+    "C*": "C* is how colourful something is: 0 is grey, 20 is pale, above 60 is vivid",
+    "L*": "L* is lightness: 0 is black, 100 is white",
+}
+
+
+def unit_notes(units: Iterable[str]) -> list[str]:
+    """Return what the given units mean, each once, in the order of the table; nothing for units that explain themselves."""
+    met = set(units)
+    return [says for unit, says in UNIT_SAYS.items() if unit in met]
+
+
 def margin_source(share: float) -> str:
     """Return where the margin comes from."""
     part = "a quarter" if share == 0.25 else f"{number(100 * share)} %"
@@ -69,19 +84,19 @@ def margin_source(share: float) -> str:
 def no_gap(training_missing: bool) -> str:
     """Return why there is no gap to take a share of."""
     side = "the training set has no reading" if training_missing else "the base has no picture that could be measured at this prompt"
-    return f"{side}, so no smallest change that counts follows from it; give margin_absolute"
+    return f"{side}, so no smallest change that counts can be derived; give margin_absolute"
 
 
 def each_on_its_own() -> str:
     """Return the clause behind a reason where the two arms have different bases."""
-    return "; each is taken as its difference from its own base at the same seeds"
+    return "; each is compared as its difference from its own base at the same seeds"
 
 
 def gap_too_small(gap: float, error: float, unit: str) -> str:
     """Return why the gap is as good as none."""
     return (
-        f"the training set and the base differ by only {amount(abs(gap), unit)}, within the instrument's error of {amount(error, unit)}, "
-        "so no smallest change that counts follows from it; give margin_absolute"
+        f"the training set and the base differ by only {amount(abs(gap), unit)}, within the instrument's error of "
+        f"{amount(error, unit)}, so no smallest change that counts can be derived; give margin_absolute"
     )
 
 
@@ -92,7 +107,7 @@ def not_carried(name: str, note: str) -> str:
 
 def too_few_measurable(cell: str, share: float, needed: float) -> str:
     """Return which side could not be measured often enough."""
-    return f"too few pictures could be measured: {share:.0%} of {cell}, where {needed:.0%} are needed"
+    return f"too few pictures could be measured: {share:.0%} of {cell}; {needed:.0%} are needed"
 
 
 def too_few_runs(n_runs: int, needed: int) -> str:
@@ -114,7 +129,7 @@ def same_trainings(one: str, other: str) -> str:
 
 def other_recipe(differing: Sequence[str]) -> str:
     """Return why a placebo does not count."""
-    return f"the placebo was trained by another recipe: {', '.join(differing)}"
+    return f"the placebo was trained with a different recipe: {', '.join(differing)}"
 
 
 def _between(contrast: Contrast, unit: str) -> str:
@@ -148,7 +163,7 @@ def found(finding: Finding, contrast: Contrast, margin: float, unit: str) -> str
 def held_back(check: ControlCheck) -> str:
     """Return the finding of a change that a control does not let count, as it stands in tables."""
     if check.contrast is None:
-        return "a change, with nothing to hold it against"
+        return "a change, with nothing to compare it with"
     return f"a change, but {_CONTROL_DOES[check.name]}"
 
 
@@ -165,10 +180,10 @@ def would_tell(ahead: Outlook, contrast: Contrast, margin: float, minutes: float
     more = ahead.more_runs
     if more is None:
         close = abs(abs(contrast.effect) - margin) <= (contrast.high - contrast.low) / 2
-        return "more trainings would hardly tell" + (", as the change is about as large as the smallest that counts" if close else "")
+        return "more trainings would hardly settle it" + (", as the change is about as large as the smallest that counts" if close else "")
     chance = ahead.chances[ahead.trainings.index(more)]
     cost = "" if minutes is None else f", {duration(minutes)},"
-    would = "would probably tell" if chance >= LIKELY else f"may tell (chance {chance:.0%})"
+    would = "would probably settle it" if chance >= LIKELY else f"may settle it (chance {chance:.0%})"
     return f"{more - contrast.n_runs} more trainings{cost} {would}"
 
 
@@ -176,18 +191,18 @@ def undecided(finding: Finding, contrast: Contrast, margin: float, unit: str, hi
     """Return what is known of a question that is open, and what would settle it."""
     between, counts = _between(contrast, unit), amount(margin, unit)
     if finding in ("some higher", "some lower"):
-        return f"surely {finding.removeprefix('some ')} ({between}); whether by more than {counts} can't be told yet: {hint}"
+        return f"certainly {finding.removeprefix('some ')} ({between}); whether by more than {counts} can't be told yet: {hint}"
     if finding in ("no drop", "no rise"):
         way, other = ("drop", "rise") if finding == "no drop" else ("rise", "drop")
         return f"no {way} that counts ({between}); whether there is a {other} of {counts} can't be told yet: {hint}"
-    return f"can't tell yet: the change is {between}, and the smallest that counts is {counts}; {hint}"
+    return f"can't tell yet: the change is somewhere from {between}, and the smallest that counts is {counts}; {hint}"
 
 
 def control_failed(contrast: Contrast, check: ControlCheck, unit: str, hint: str) -> str:
     """Return why a change is not counted as learned."""
     change = f"the pictures change ({_between(contrast, unit)})"
     if check.status == "other_recipe":
-        return f"can't tell yet: {change}, but {check.says}, so it is no control here"
+        return f"can't tell yet: {change}, but {check.says}, so it is not a valid control here"
     if check.contrast is None:
         told = _CONTROL_MISSING if check.status == "not_run" else _CONTROL_UNMEASURED
         return f"can't tell yet: {change}, but {told[check.name]}"
@@ -214,7 +229,7 @@ def decided(finding: Finding, contrast: Contrast, margin: float, unit: str, chec
 
 def measured_unequally(cell: float, versus: float, *, counts_as_no: bool) -> str:
     """Return a clause to put behind a reason: one side could be measured less often."""
-    treated = ", and counts as no where it could not" if counts_as_no else ""
+    treated = ", and counts as a no where it could not" if counts_as_no else ""
     return f"; note that {cell:.0%} of the pictures could be measured against {versus:.0%}{treated}"
 
 
@@ -255,12 +270,12 @@ def bent(
 
 def half_dose(over: str, dose: float, low: float, high: float, reference: float) -> str:
     """Return where half of the effect is reached."""
-    return f"half of what {dose_name(over, reference)} does is reached at {over} {number(dose)} ({number(low)} to {number(high)})"
+    return f"half of the effect of {dose_name(over, reference)} is reached at {over} {number(dose)} ({number(low)} to {number(high)})"
 
 
 def no_half_dose(over: str, reference: float) -> str:
     """Return why there is no half-effect dose."""
-    return f"the effect at {dose_name(over, reference)} cannot be told from none, so there is no dose of half of it"
+    return f"the effect at {dose_name(over, reference)} cannot be told from none, so there is no half-effect dose"
 
 
 def overshoot(over: str, doses: Sequence[float]) -> str:

@@ -36,7 +36,7 @@ def measure_from_white(picture: Picture, _: Context) -> Reading:
 TABLE = table_of(
     Instrument(
         "background_from_white", "deltaE", 0, 150, "continuous", "how far the background is from white; 0 is white", 0, measure_from_white,
-        lower="nearer to a white background", higher="further from a white background", twin=negated, follows=(),
+        lower="closer to a white background", higher="further from a white background", twin=negated, follows=(),
     ),
     Instrument(
         "background_white", "share", 0, 1, "share", "is the background white? (border L* above 92, C* below 8)", 0, measure_white,

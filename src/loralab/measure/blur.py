@@ -115,7 +115,7 @@ TABLE = table_of(
         lower="less depth of field", higher="more depth of field", twin=negated, follows=(),
     ),
     Instrument(
-        "local_contrast", "L*", 0, 50, "continuous", "light and dark side by side; haze lowers it", 0, measure_local_contrast,
+        "local_contrast", "L*", 0, 50, "continuous", "local contrast between light and dark; haze lowers it", 0, measure_local_contrast,
         lower="softer contrast", higher="stronger contrast", twin=negated,
     ),
 )  # fmt: skip

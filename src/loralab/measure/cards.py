@@ -23,7 +23,7 @@ from loralab.measure.specimen import Specimen
 from loralab.measure.table import TABLE, measure_picture
 from loralab.measure.truth import make_nuisances, make_specimens
 
-UNTRIED = "not calibrated: it was tried on no picture of known truth"
+UNTRIED = "not calibrated: it was not tested on any picture with known content"
 RoundTrip = Callable[[np.ndarray], np.ndarray]
 
 #: a share instrument is carried where it tells the two classes apart this well, a continuous one where it follows the truth this well
@@ -286,25 +286,27 @@ def _confusion(name: str, specimens: Sequence[Specimen], seen: Sequence[Picture]
 
 
 def _no_reading_note() -> str:
-    return "this base does not carry it: not one test picture could be measured"
+    return "does not work on this base: not a single test picture could be measured"
 
 
 def _moved_note(moved: Mapping[str, float], truth_range: float) -> str:
     """Return what else moves the instrument, in words; "" where nothing does by more than a tenth of the truth's range."""
     # not held against the card's error: what moves the readings raises the error, and would hide behind it
     named = [f"{factor} (by {amount:.2g})" for factor, amount in moved.items() if amount > MOST_MOVED_SHARE * truth_range]
-    return f"; it is also moved by {' and '.join(named)}" if named else ""
+    return f"; it is also affected by {' and '.join(named)}" if named else ""
 
 
 def _note(card: Card, share: bool) -> str:
     """Return in plain words what this base carries of what the instrument measures."""
     if card.not_measurable > MOST_MISSING:
-        return f"this base does not carry it: {card.not_measurable:.0%} of the test pictures could not be measured"
+        return f"does not work on this base: {card.not_measurable:.0%} of the test pictures could not be measured"
     if share:
         told = f"right on {1 - card.error:.0%} of {card.n_images} test pictures drawn through this base's own encoder"
-        return told if card.carried else f"this base does not carry it: only {told}"
+        return told if card.carried else f"does not work on this base: only {told}"
     told = f"typical error {card.error:.2g}, mean error {card.bias:+.2g}, on {card.n_images} test pictures through this base's own encoder"
-    return told if card.carried else f"this base does not carry it: it follows the truth too loosely ({card.sensitivity:.2f} of 1); {told}"
+    return (
+        told if card.carried else f"does not work on this base: it follows the true value too loosely ({card.sensitivity:.2f} of 1); {told}"
+    )
 
 
 def card_as_dict(card: Card) -> dict[str, Any]:

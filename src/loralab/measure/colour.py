@@ -141,17 +141,18 @@ def colour_row(word: str) -> Instrument | None:
     colour = colour_of(word)
     if colour is None:
         return None
-    return _row(f"colour[{word}]", f"share of the subject that is nearer to {word} than to any other named colour", word,
+    return _row(f"colour[{word}]", f"share of the subject that is closer to {word} than to any other named colour", word,
                 lambda lab: is_colour(lab, colour))  # fmt: skip
 
 
 HUE = Taking(
     "hue", "COLOUR",
-    f"one of {', '.join(name for name in COLOURS if has_hue(COLOURS[name]))}, or #rrggbb; what is grey has no hue: `colour[grey]`",
+    f"one of {', '.join(name for name in COLOURS if has_hue(COLOURS[name]))}, or #rrggbb; grey has no hue, so use `colour[grey]`",
     "share of the subject that has the hue of a colour", hue_row, ("magenta", "cyan", "brown", "#ff00ff"),
 )  # fmt: skip
 COLOUR = Taking(
-    "colour", "COLOUR", f"one of {', '.join(COLOURS)}, or #rrggbb", "share of the subject that is a colour, lightness and all", colour_row,
+    "colour", "COLOUR", f"one of {', '.join(COLOURS)}, "
+    "or #rrggbb", "share of the subject that is this colour, including its lightness", colour_row,
     ("magenta", "grey", "#336699"),
 )  # fmt: skip
 

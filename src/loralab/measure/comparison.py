@@ -33,7 +33,7 @@ def measure_diversity(picture: Picture, context: Context) -> Reading:
     Over a run the mean of these readings is the mean distance of all its pairs.
     """
     if not context.peer_labs:
-        return not_measurable("there is no other picture of the same run in this cell")
+        return not_measurable("there is no other picture of the same training in this cell")
     own = coarse(picture.lab)
     # in order of size, so that the sum does not depend on the order of the pictures
     return measured(float(np.mean(sorted(float(lengths(own - coarse(other)).mean()) for other in context.peer_labs))))
@@ -76,9 +76,9 @@ def _shifted_distance(own: np.ndarray, other: np.ndarray) -> float:
 
 TABLE = table_of(
     Instrument(
-        "change", "deltaE", 0, 150, "continuous", "how far the picture moved from the base's at the same seed (CIEDE2000)", 0,
+        "change", "deltaE", 0, 150, "continuous", "how different the picture is from the base's at the same seed (CIEDE2000)", 0,
         measure_change,
-        needs="base_image", lower="moved less", higher="moved more", twin=negated,
+        needs="base_image", lower="changed less", higher="changed more", twin=negated,
     ),
     Instrument(
         "copy_distance", "deltaE", 0, 150, "continuous", "distance from the nearest training picture; 0 is a copy", 0,
@@ -87,7 +87,7 @@ TABLE = table_of(
     ),
     Instrument(
         "diversity", "deltaE", 0, 150, "continuous",
-        "mean distance from the same training's pictures at other seeds; 0: all are one picture", 0, measure_diversity,
+        "mean distance from the same training's pictures at other seeds; 0 means that all are the same picture", 0, measure_diversity,
         needs="peers", lower="more alike from seed to seed", higher="more varied from seed to seed", twin=negated,
     ),
 )  # fmt: skip

@@ -71,8 +71,8 @@ TABLE = table_of(
         lower="fewer objects", higher="more objects", twin=shifted, follows=(),
     ),
     Instrument(
-        "off_centre", "share", 0, 0.71, "continuous", "how far the subject lies from the middle", 8, measure_off_centre,
-        lower="nearer to the middle", higher="further from the middle", twin=negated, follows=("shape", "size"),
+        "off_centre", "share", 0, 0.71, "continuous", "how far the subject is from the centre", 8, measure_off_centre,
+        lower="closer to the centre", higher="further from the centre", twin=negated, follows=("shape", "size"),
     ),
     Instrument(
         "symmetry", "share", 0, 1, "continuous", "how alike the subject's left and right are; 1 is symmetric", 16, measure_symmetry,
@@ -81,7 +81,7 @@ TABLE = table_of(
     Instrument(
         "composition_kept", "share", 0, 1, "continuous", "overlap of the subject with that of the base's picture at the same seed", 16,
         measure_composition_kept,
-        needs="base_image", lower="another composition", higher="more of the base's composition", twin=inverted,
+        needs="base_image", lower="a different composition", higher="more of the base's composition", twin=inverted,
     ),
     Instrument(
         "foreground_share", "share", 0, 1, "continuous", "share of the picture that the subject fills", 8, measure_foreground_share, 2,

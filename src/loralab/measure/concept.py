@@ -11,7 +11,7 @@ from loralab.measure.picture import Context, Picture
 from loralab.measure.reading import Instrument, Reading, inverted, measured, not_measurable, table_of
 from loralab.measure.specimen import Specimen
 
-NO_ENCODER = "needs an image-text encoder, and none is known for this base"
+NO_ENCODER = "needs an image-text encoder, but this base has none that loralab knows"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def measure_concept(picture: Picture, context: Context) -> Reading:
 
 TABLE = table_of(
     Instrument(
-        "concept", "share", 0, 1, "continuous", "how sure the base's image-text encoder is that the picture shows the concept", 32,
+        "concept", "share", 0, 1, "continuous", "how certain the base's image-text encoder is that the picture shows the concept", 32,
         measure_concept,
         needs="concept", lower="less like the concept", higher="more like the concept", twin=inverted,
     ),

@@ -60,7 +60,7 @@ def embed_layout(images: np.ndarray) -> np.ndarray:
 LAYOUT = Embedder(
     "colours and layout",
     f"mean CIELAB of {LAYOUT_PX} x {LAYOUT_PX} cells",
-    f"mean colours of {LAYOUT_PX} x {LAYOUT_PX} cells; give --embedder DIR for likeness as people see it",
+    f"mean colours of {LAYOUT_PX} x {LAYOUT_PX} cells; use --embedder DIR to judge likeness more as people do",
     embed_layout,
 )
 
@@ -114,7 +114,9 @@ def _load_folder(folder: Path) -> Embedder:
     if kind not in ENCODERS:
         raise lab_error("model", f"an image encoder of type {kind!r} in {folder.name}", f"one of {', '.join(ENCODERS)}")
     if not any(folder.glob("*.safetensors")):
-        raise lab_error("model", f"no .safetensors weights in {folder.name}", "safetensors", "convert them: pickles are never opened")
+        raise lab_error(
+            "model", f"no .safetensors weights in {folder.name}", "safetensors", "convert them: loralab never opens pickle files"
+        )
     class_name, read = ENCODERS[kind]
     try:
         model = getattr(transformers, class_name).from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()

@@ -69,7 +69,7 @@ def with_instruments(*own: Instrument) -> Iterator[None]:
     """
     for instrument in own:
         if instrument.name in ROWS or instrument.name in TAKING:
-            raise lab_error("measurement", f"an instrument called {instrument.name!r} is there already", "a name of its own")
+            raise lab_error("measurement", f"there is already an instrument called {instrument.name!r}", "a name that is not taken")
         if not OWN_NAME.match(instrument.name):
             raise lab_error("measurement", f"{instrument.name!r} cannot be the name of an instrument", "lower-case letters, digits and _")
     token = _OWN.set({**_OWN.get(), **{instrument.name: _with_origin(instrument) for instrument in own}})

@@ -28,14 +28,14 @@ def limits_of(spec: StudySpec, cells: Sequence[Cell], arms: Sequence[str], bases
 
 def _bases(bases: Sequence[str]) -> str:
     used = f"Only {listed(bases)} {'was' if len(bases) == 1 else 'were'} used as a base."
-    return used + (" petri is small: on a full-size model the same study may come out otherwise." if "petri" in bases else "")
+    return used + (" petri is small: the same study may turn out differently on a full-size model." if "petri" in bases else "")
 
 
 def _prompts(prompts: Sequence[str]) -> str:
     if len(prompts) > MOST_PROMPTS:
-        return f"{len(prompts)} prompts were drawn; what other words would have done is not known."
+        return f"{len(prompts)} prompts were tested; what other words would do is not known."
     named = listed([f"“{prompt}”" if prompt else "the empty prompt" for prompt in prompts])
-    return f"Drawn {'was' if len(prompts) == 1 else 'were'} only {named}; what other words would have done is not known."
+    return f"Only {named} {'was' if len(prompts) == 1 else 'were'} drawn; what other words would do is not known."
 
 
 def _text_encoder(spec: StudySpec, trained: Sequence[str]) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from loralab.infer.verdict import Ruling, Verdict
 from loralab.report.words import directions_of
 
-NO_CLAIMS = "No claim was made here, so there are only pictures to look at."
-ONLY_AFTERTHOUGHTS = "No claim was written before the run; what stands below only suggests what to test next."
+NO_CLAIMS = "No claims were made here; there are only pictures to look at."
+ONLY_AFTERTHOUGHTS = "No claim was written in advance, so what follows only suggests what to test next."
 
 
 def answer(verdicts: Sequence[Verdict], base: str) -> str:
@@ -34,7 +34,7 @@ def answer(verdicts: Sequence[Verdict], base: str) -> str:
 _STARTS: Mapping[Ruling, tuple[str, str]] = {
     "supported": ("yes: {told}.", "{n} of {m} hold: {told}."),
     "leaning": ("in part: {told}.", "in part: {told}."),
-    "contradicted": ("no, not so: {told}.", "not so: {told}."),
+    "contradicted": ("no, this does not hold: {told}.", "this does not hold: {told}."),
     "open": ("it can’t be told yet whether {told}.", "it can’t be told yet whether {told}."),
     "not_measurable": ("it could not be measured whether {told}.", "it could not be measured whether {told}."),
 }
@@ -52,6 +52,39 @@ def _group(starts: tuple[str, str], verdicts: Sequence[Verdict], m: int) -> str:
         told = "; ".join(f"“{clause(verdict.say)}”" + (f" ({says})" if (says := _found(verdict)) else "") for verdict in verdicts)
     sentence = starts[m > 1].format(told=told, n=len(verdicts), m=m)
     return sentence.replace(f"1 of {m} hold:", f"1 of {m} holds:")
+
+
+def most_important(verdicts: Sequence[Verdict], most: int = 3) -> list[Verdict]:
+    """Return up to ``most`` verdicts to be told first: decided before open, then the largest change against the smallest that counts.
+
+    What was not written before the run comes in only where nothing else was asked.
+    """
+    planned = [verdict for verdict in verdicts if not verdict.exploratory] or list(verdicts)
+    return sorted(planned, key=lambda verdict: (_IMPORTANCE.index(verdict.verdict), -_size(verdict)))[:most]
+
+
+#: which outcomes are told first
+_IMPORTANCE: tuple[Ruling, ...] = ("supported", "contradicted", "leaning", "open", "not_measurable")
+
+
+def _size(verdict: Verdict) -> float:
+    if verdict.contrast is None:
+        return 0.0
+    return abs(verdict.contrast.effect) / verdict.margin if verdict.margin else abs(verdict.contrast.effect)
+
+
+def one_answer(verdict: Verdict) -> str:
+    """Return one verdict as a sentence that stands alone: "Yes: grey is learned (greyer, by 19 to 28 C*)."."""
+    told = clause(verdict.say)
+    start = {
+        "supported": f"Yes: {told}",
+        "contradicted": f"No, it does not hold that {told}",
+        "leaning": f"In part: {told}",
+        "open": f"Not settled yet: whether {told}",
+        "not_measurable": f"Not measurable: whether {told}",
+    }[verdict.verdict]
+    known = _found(verdict) if verdict.verdict in ("supported", "contradicted", "leaning") else verdict.reason.split("; ")[-1]
+    return start + (f" ({known})" if known else "") + "."
 
 
 def _found(verdict: Verdict) -> str:

@@ -56,7 +56,7 @@ def _head(input: ReportInput) -> Iterator[str]:
 def _section(section: ExperimentSection, input: ReportInput) -> Iterator[str]:
     yield from ("", f"## {plain(section.name)}: {plain(section.question)}", "")
     if section.article:
-        yield from (f"The article saw: {plain(section.article)}", "")
+        yield from (f"The article found: {plain(section.article)}", "")
     if section.verdicts:
         yield from (plain(answer(section.verdicts, base_name(input))), "")
         yield "| claim | the article | here | effect | interval over trainings | smallest that counts | why |"

@@ -25,14 +25,14 @@ CHIPS: Mapping[str, tuple[str, str]] = {
 }
 CHIP_MEANINGS: Mapping[str, str] = {
     "supported": "it holds here",
-    "leaning": "surely in this direction; whether by enough to count is not settled",
+    "leaning": "the direction is certain; whether the change is large enough to count is not settled",
     "contradicted": "it does not hold here",
-    "open": "what is known so far, and what would settle it, stands beside it",
-    "not_measurable": "no instrument could tell",
+    "open": "not settled; what is known so far, and what would settle it, is shown next to it",
+    "not_measurable": "no instrument could measure it",
 }
 COUNT_WORDS: Mapping[str, str] = {
     "supported": "hold here",
-    "leaning": "hold in part: the direction is sure, the size is not",
+    "leaning": "hold in part: the direction is certain, the size is not",
     "contradicted": "do not hold here",
     "open": "can’t be told yet",
     "not_measurable": "were not measured",
@@ -139,7 +139,7 @@ def would_tell(verdict: Verdict) -> str:
     if verdict.verdict not in ("open", "leaning"):
         return ""
     if verdict.more_runs is None:
-        return "more trainings would hardly tell"
+        return "more trainings would hardly settle it"
     done = verdict.contrast.n_runs if verdict.contrast else 0
     cost = "" if verdict.more_minutes is None else f", {minutes(verdict.more_minutes)}"
     return f"{verdict.more_runs - done} more trainings{cost}" if done else f"at least {verdict.more_runs} trainings"

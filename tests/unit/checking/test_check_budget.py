@@ -21,7 +21,7 @@ WANTED = Wanted(n_files=5, n_triggers=3, n_unrelated=4, n_strengths=4)
 
 
 def test_a_seed_takes_each_prompt_with_the_base_each_file_and_each_strength():
-    # 3 at the trigger, 3 without it, 4 unrelated; base + 5 files + 4 strengths of one
+    # 3 with the trigger, 3 without it, 4 unrelated; base + 5 files + 4 strengths of one
     assert pictures_a_seed(WANTED, 5, 2, 4, 4) == 10 * 10
     assert pictures_a_seed(Wanted(3, 1, 2, 4, bases_a_seed=3), 3, 0, 2, 0) == (2 + 2) * (3 + 3)
 
@@ -162,7 +162,7 @@ def test_people_s_prompts_are_sorted_by_the_trigger():
     assert (found.trigger, found.without, found.unrelated) == (("zor, red hat",), ("red hat",), ("a street",))
     assert sort_prompts(["zor"], "zor", "petri").unrelated[0] == "cat, white background"
     assert sort_prompts(["anything"], None, "petri").without == ()
-    with pytest.raises(LabError, match="none of the 1 prompts says the trigger 'zor'"):
+    with pytest.raises(LabError, match="none of the 1 prompts contains the trigger 'zor'"):
         sort_prompts(["a street"], "zor", "other")
 
 
@@ -185,7 +185,7 @@ def test_a_file_of_prompts_is_read_line_by_line(tmp_path: Path):
         (b"# nothing\n", "0 prompts"),
         ("\n".join(map(str, range(65))).encode(), "65 prompts"),
         (b"a cat --n dark --w 512", "line 1: --n in a prompt"),
-        (b"\xff\xfe\x00", "no text in UTF-8"),
+        (b"\xff\xfe\x00", "not UTF-8 text"),
         (None, "--prompts"),
     ],
 )

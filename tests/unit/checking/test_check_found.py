@@ -175,7 +175,7 @@ def test_the_labs_own_replicates_are_seeds_and_its_arms_are_not(tmp_path: Path):
         ("ss_network_dim", "32", "rank"),
         ("ss_network_alpha", "16", "alpha"),
         ("ss_network_module", "lycoris.kohya", "network"),
-        ("ss_max_train_steps", "2000", "steps asked for"),
+        ("ss_max_train_steps", "2000", "steps requested"),
         ("ss_dataset_dirs", json.dumps({"10_her": {"n_repeats": 10, "img_count": 9}}), "data"),
         ("ss_tag_frequency", json.dumps({"10_my": {"her": 9}}), "tags"),
     ],
@@ -259,7 +259,7 @@ def test_links_are_followed_where_they_are_named_and_refused_where_they_leave_a_
     assert stems(find_files([link])) == ["lora"]
     assert adapter_files("snapshots/lora.safetensors", tmp_path) == [link]
     assert adapter_files("blobs/0a1b2c", tmp_path) == [blob]
-    with pytest.raises(LabError, match="link that leaves"):
+    with pytest.raises(LabError, match="link that leads out"):
         find_files([tmp_path / "snapshots"])
     with pytest.raises(ValueError, match="give the link itself"):
         adapter_files("snapshots/*.safetensors", tmp_path)
@@ -270,7 +270,7 @@ def test_a_link_beside_its_target_is_one_file(tmp_path: Path):
     (tmp_path / "latest.safetensors").symlink_to("x.safetensors")
     found = find_files([tmp_path])
     assert len(found.files) == 1
-    assert "one file (a link)" in found.notes[0]
+    assert "the same file (a link)" in found.notes[0]
 
 
 def test_folders_that_were_not_looked_into_are_named(tmp_path: Path):
@@ -278,7 +278,7 @@ def test_folders_that_were_not_looked_into_are_named(tmp_path: Path):
         write_lora(tmp_path / f"{name}.safetensors")
     found = find_files([tmp_path])
     assert stems(found) == ["x"]
-    assert found.notes == ("The folder old holds 2 files more, not checked here; name it to check it.",)
+    assert found.notes == ("The folder old holds 2 files more, not checked here; give that folder to check them.",)
 
 
 @pytest.mark.parametrize("folder", ["LoRA [v1] (final)", "a*b", "what?", "a b", "[x]", "~home"])

@@ -72,7 +72,7 @@ def scores_of(effect: float, damage: float, noise: float = 0.01) -> Scores:
 
 def test_epochs_without_an_effect_yet_are_named_where_others_have_one():
     found = {"step 2": scores_of(0.0, 0.1), "step 64": scores_of(0.5, 0.1)}
-    assert too_early(found) == ["No effect can be told yet in step 2."]
+    assert too_early(found) == ["No effect can be seen yet in step 2."]
     assert too_early({"step 2": found["step 2"]}) == too_early({"step 64": found["step 64"]}) == []
 
 

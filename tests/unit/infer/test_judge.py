@@ -110,8 +110,8 @@ def test_a_wide_interval_is_open_and_says_what_would_tell(decide):
     wide = {ARM: runs(1.8, wobble=4 * WOBBLE), BASE: BASE_RUNS, PLACEBO: runs(0, wobble=FLAT)}
     verdict = decide(wide)
     assert (verdict.finding, verdict.verdict) == ("open", "open")
-    assert verdict.reason.startswith("can't tell yet: the change is -1.93 to 5.53 u, 8 trainings, and the smallest that counts is 1 u; ")
-    assert verdict.reason.endswith(f"24 more trainings may tell (chance {verdict.chance:.0%})")
+    assert verdict.reason.startswith("can't tell yet: the change is somewhere from -1.93 to 5.53 u, 8 trainings, and the smallest that counts is 1 u; ")
+    assert verdict.reason.endswith(f"24 more trainings may settle it (chance {verdict.chance:.0%})")
     assert verdict.more_runs == 32
     assert 0.1 < verdict.chance < 0.5
     assert verdict.found == "open (-1.93 to 5.53 u; 1 u counts)"
@@ -120,8 +120,8 @@ def test_a_wide_interval_is_open_and_says_what_would_tell(decide):
 def test_a_direction_is_told_before_its_size(decide):
     verdict = decide(cells(1.8))
     assert (verdict.finding, verdict.verdict) == ("some higher", "leaning")
-    assert verdict.reason.startswith("surely higher (0.868 to 2.73 u, 8 trainings); whether by more than 1 u can't be told yet: ")
-    assert verdict.reason.endswith("8 more trainings would probably tell")
+    assert verdict.reason.startswith("certainly higher (0.868 to 2.73 u, 8 trainings); whether by more than 1 u can't be told yet: ")
+    assert verdict.reason.endswith("8 more trainings would probably settle it")
     assert verdict.found == "higher, size not settled (0.868 to 2.73 u; 1 u counts)"
 
 
@@ -152,14 +152,14 @@ def test_an_effect_as_large_as_the_margin_is_hopeless(frame, experiment, facts):
     verdict = judge(claims, frame(cells(1.0)), training={}, instruments={"m": facts()}, controls=controls)[0]
     assert (verdict.more_runs, verdict.verdict) == (None, "open")
     assert verdict.chance < 0.1
-    assert "more trainings would hardly tell, as the change is about as large as the smallest that counts" in verdict.reason
+    assert "more trainings would hardly settle it, as the change is about as large as the smallest that counts" in verdict.reason
 
 
 def test_minutes_stand_beside_the_trainings_that_would_tell(frame, experiment, facts):
     args = {"training": {}, "instruments": {"m": facts()}, "controls": {QuestionId("exp", "claim", 0): ControlCells(PLACEBO_CELL, None)}}
     verdict = judge(experiment({}), frame(cells(1.8)), minutes={"arm": 0.4}, **args)[0]
     assert verdict.more_minutes == pytest.approx(8 * 0.4)
-    assert verdict.reason.endswith("8 more trainings, 3 minutes, would probably tell")
+    assert verdict.reason.endswith("8 more trainings, 3 minutes, would probably settle it")
     assert judge(experiment({}), frame(cells(1.8)), minutes={}, **args)[0].more_minutes is None
 
 
@@ -204,7 +204,7 @@ def test_without_a_placebo_nothing_is_called_learned(decide):
     assert (no_arm.controls[0].status, no_arm.controls[0].against, no_arm.controls[0].contrast) == ("not_run", "", None)
     no_pictures = decide(cells(5, placebo=None))
     assert (no_pictures.controls[0].status, no_pictures.controls[0].against, no_pictures.verdict) == ("not_run", PLACEBO, "open")
-    assert "there is no placebo to hold it against" in no_pictures.reason
+    assert "there is no placebo to compare it with" in no_pictures.reason
 
 
 def test_a_placebo_that_cannot_be_measured_blocks(decide):
@@ -334,7 +334,7 @@ def test_a_continuous_claim_needs_85_percent_on_both_sides(decide, side):
     given[side] = [[None, None], [None, given[side][1][1]], *given[side][2:]]  # 13 of 16 = 81 %
     verdict = decide(given)
     assert (verdict.verdict, verdict.contrast) == ("not_measurable", None)
-    assert f"too few pictures could be measured: 81% of {side}, where 85% are needed" in verdict.reason
+    assert f"too few pictures could be measured: 81% of {side}; 85% are needed" in verdict.reason
 
 
 def test_exactly_85_percent_is_enough(decide):
@@ -353,7 +353,7 @@ def test_a_share_counts_an_unmeasurable_picture_as_no(decide):
     assert (verdict.cell_mean, verdict.versus_mean, verdict.measurable_versus) == (1.0, 0.5, 0.5)
     assert verdict.contrast.effect == pytest.approx(0.5)
     assert verdict.verdict == "supported"
-    assert verdict.reason.endswith("; note that 100% of the pictures could be measured against 50%, and counts as no where it could not")
+    assert verdict.reason.endswith("; note that 100% of the pictures could be measured against 50%, and counts as a no where it could not")
 
 
 def test_shares_that_agree_everywhere_keep_a_width(decide):
@@ -501,7 +501,7 @@ def test_a_placebo_of_another_recipe_is_said_not_to_count(frame, experiment, fac
     controls = {QuestionId("exp", "claim", 0): ControlCells(PLACEBO_CELL, None, placebo_differs=("learning rate (0.016 against 0.002)",))}
     verdict = judge(experiment({}), frame(cells(5)), training={}, instruments={"m": facts()}, controls=controls)[0]
     assert (verdict.verdict, verdict.controls[0].status, verdict.controls[0].contrast) == ("open", "other_recipe", None)
-    assert "the placebo was trained by another recipe: learning rate (0.016 against 0.002), so it is no control here" in verdict.reason
+    assert "with a different recipe: learning rate (0.016 against 0.002), so it is not a valid control here" in verdict.reason
 
 
 def test_extra_base_pictures_fix_the_margin_and_narrow_the_interval(frame, experiment, facts):
@@ -558,7 +558,7 @@ def test_a_failed_control_says_what_would_tell(decide):
     # the placebo's difference is .9 with a half width of .9324; at 16 trainings it is about .64
     verdict = decide(cells(5, placebo=4.1))
     assert (verdict.finding, verdict.more_runs) == ("no drop", 16)
-    assert verdict.reason.endswith("8 more trainings would probably tell")
+    assert verdict.reason.endswith("8 more trainings would probably settle it")
 
 
 def test_the_gap_leaves_out_base_pictures_that_could_not_be_measured(decide):

@@ -22,7 +22,7 @@ RECIPE = TrainSpec(lr=2e-3, steps=64, rank=2)
         ({"lr": 1.6e-2}, ("learning rate (0.002 against 0.016)",)),
         ({"steps": 8}, ("steps (64 against 8)",)),
         ({"rank": 4}, ("rank (2 against 4)", "alpha (2 against 4)")),
-        ({"batch": 8, "schedule": "cosine"}, ("pictures a step (4 against 8)", "schedule (constant against cosine)")),
+        ({"batch": 8, "schedule": "cosine"}, ("pictures per step (4 against 8)", "schedule (constant against cosine)")),
     ],
 )
 def test_what_differs(changes, told):

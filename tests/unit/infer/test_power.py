@@ -52,7 +52,7 @@ def test_below_eight_trainings_the_plan_is_students(plan):
     assert row.effect_gap == pytest.approx(row.effect / 20)
     assert (row.decidable, row.sd_source, row.margin, row.gap) == (True, "assumed", 1.0, 20.0)
     assert row.sd_runs == pytest.approx(math.sqrt(8))
-    assert row.reason == f"a change of {row.effect:.3g} u is found"
+    assert row.reason == f"a change of {row.effect:.3g} u would be found"
 
 
 def test_controls_cost_something_and_no_change_has_none(plan):
@@ -67,7 +67,7 @@ def test_no_change(plan):
     row = plan({"expect": "no change", "margin_absolute": 1.0})
     assert not row.decidable
     assert row.effect > 1
-    assert row.reason.endswith("more trainings or a wider margin would do")
+    assert row.reason.endswith("more trainings or a wider margin would help")
 
 
 def test_a_gap_that_is_unknown_before_the_run_is_said_to_be(plan):
@@ -76,7 +76,7 @@ def test_a_gap_that_is_unknown_before_the_run_is_said_to_be(plan):
     own = plan({"versus": 'other @ "p"', "margin_absolute": 1e-9}).effect
     assert row.smallest_gap == pytest.approx(own / 0.75)
     assert (row.effect, row.effect_gap, row.margin, row.decidable, row.chances) == (None, None, None, True, ())
-    assert row.reason.startswith("the gap is unknown before the run; decided if training set and base differ by")
+    assert row.reason.startswith("the gap is not known in advance; can be decided if the training set and the base differ by")
     at_that_gap = plan({"versus": 'other @ "p"', "margin_absolute": None}, gap=-row.smallest_gap)
     assert at_that_gap.effect == pytest.approx(row.smallest_gap)
     assert not plan({"margin_absolute": None}, high=2.0).decidable  # wider than the instrument's range
@@ -85,8 +85,8 @@ def test_a_gap_that_is_unknown_before_the_run_is_said_to_be(plan):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"gap": 1.2}, "the training set and the base differ by 1.2 u; more trainings would do"),
-        ({"high": 2.0}, "the instrument's range is 2 u; more trainings would do"),
+        ({"gap": 1.2}, "the training set and the base differ by 1.2 u; more trainings would help"),
+        ({"high": 2.0}, "the instrument's range is 2 u; more trainings would help"),
         ({"replicates": {"arm": 2}}, "2 trainings; a verdict about the recipe needs at least 3"),
         ({"carried": False, "note": "too small"}, "does not work at this base's picture size: too small"),
         ({"claim": {"margin_absolute": None}, "gap": 1.0, "error": 2.0}, "differ by only 1 u, within the instrument's error of 2 u"),

@@ -98,7 +98,7 @@ def article_verdicts(rng: np.random.Generator) -> tuple[Verdict, ...]:
     circle, white, held = make_contrast(rng, 0.2, 0.25), make_contrast(rng, 0.31, 0.1), make_contrast(rng, 0.4, 0.08)
     share = {"cell_mean": 0.5, "versus_mean": 0.2, "training_mean": 1.0, "gap": 0.8}
     return (
-        make_verdict(grey, 10.25, controls=passed, reason="lower by 24 C* (−28 to −19 C*, retrained 8 times), and more than the placebo"),
+        make_verdict(grey, 10.25, controls=passed, reason="lower by 24 C* (−28 to −19 C*, 8 trainings), and more than the placebo"),
         make_verdict(circle, 0.12, "higher", index=1, say="the circle is learned", measure="circle_excess", training_mean=0.0,
                      cell_mean=0.2, versus_mean=0.02, gap=-0.02,
                      reason="can’t tell yet: the change is −0.1 to 0.5, and the smallest that counts is 0.12"),

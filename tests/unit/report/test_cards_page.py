@@ -13,7 +13,7 @@ from loralab.measure import Card
 from loralab.report.cards_page import CardSheet, render_cards, weak_levels
 
 CARD = Card(
-    "edge_sigma", 2, 64, 40, -0.1, 0.5, 0.05, 0.9, True, "typical error 0.5; it is also moved by fill (by 0.7)",
+    "edge_sigma", 2, 64, 40, -0.1, 0.5, 0.05, 0.9, True, "typical error 0.5; it is also affected by fill (by 0.7)",
     {"blur": {"0": 0.1, "1": 0.2, "3": 0.9}}, {}, {"fill": 0.7, "size": 0.1},
 )  # fmt: skip
 

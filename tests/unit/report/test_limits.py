@@ -34,8 +34,8 @@ def told(tmp_path: Path, text: str = STUDY, bases: tuple[str, ...] = ("petri",))
 
 def test_the_sentences_of_a_study(tmp_path: Path):
     assert told(tmp_path) == (
-        "Only petri was used as a base. petri is small: on a full-size model the same study may come out otherwise. "
-        "Drawn was only “a cat”; what other words would have done is not known. "
+        "Only petri was used as a base. petri is small: the same study may turn out differently on a full-size model. "
+        "Only “a cat” was drawn; what other words would do is not known. "
         "The text encoder was frozen in the trainings of one. "
         "Strengths other than 1 and earlier steps of the trainings were not drawn."
     )

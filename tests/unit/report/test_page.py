@@ -21,7 +21,7 @@ from loralab.report import ArmSummary, ExperimentSection, Picture, ReportInput, 
 from loralab.report.bars import make_bar, possible
 from loralab.report.lookup import card_name, unit_of
 from loralab.report.page import MOST_BYTES, render_report
-from loralab.report.sections.head import retrained
+from loralab.report.sections.head import trainings_of
 from loralab.report.sections.pictures import evenly
 from loralab.report.sprites import make_sprite
 from loralab.report.strips import aligned, view_training
@@ -173,7 +173,7 @@ def test_missing_things_still_give_a_page() -> None:
     sparse = replace(report, about="", experiments=(empty, section), arms=(arm,), cards=(), exclusions=(), not_measured=(), notes=())
     page = render_report(sparse)
     parsed(page)
-    assert "No claim was made here" in page
+    assert "No claims were made here" in page
     assert 'href="#claim-2-1"' in page
     assert "article saw" not in page
     parsed(render_report(replace(sparse, experiments=(), arms=())))
@@ -331,9 +331,9 @@ def test_the_chips_say_what_the_verdict_is() -> None:
 
 def test_the_head_does_not_claim_trainings_that_failed() -> None:
     report = make_input()  # 8 trainings, and 8 of which one failed
-    assert retrained(report) == ("LoRAs trained", "7 to 8 times")
-    assert retrained(replace(report, arms=report.arms[:1])) == ("every LoRA trained", "8 times")
-    assert retrained(replace(report, arms=())) is None
+    assert trainings_of(report) == ("LoRAs trained", "7 to 8 times")
+    assert trainings_of(replace(report, arms=report.arms[:1])) == ("every LoRA trained", "8 times")
+    assert trainings_of(replace(report, arms=())) is None
 
 
 def test_words() -> None:
@@ -346,7 +346,7 @@ def test_words() -> None:
     assert would_tell(open_claim) == "at least 9 trainings"
     seen = make_verdict(make_contrast(np.random.default_rng(0), 2, 4), 3.0, "higher", more_runs=16, more_minutes=2.6)
     assert would_tell(seen) == "8 more trainings, 3 minutes"
-    assert would_tell(replace(seen, more_runs=None)) == "more trainings would hardly tell"
+    assert would_tell(replace(seen, more_runs=None)) == "more trainings would hardly settle it"
     assert reason_sentence(open_claim) == "Only one run can be compared."
 
 

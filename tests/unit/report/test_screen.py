@@ -27,7 +27,7 @@ def test_a_claim_that_was_frozen_is_answered(capsys):
 
 
 def test_a_claim_written_after_the_first_run_is_called_an_afterthought(capsys):
-    assert "yes: grey is learned (afterthought: written after the first run)" in printed(capsys, exploratory=True)
+    assert "yes: grey is learned (afterthought: written after results had been seen)" in printed(capsys, exploratory=True)
 
 
 def test_verdicts_of_an_older_lab_without_the_field_are_printed(capsys):

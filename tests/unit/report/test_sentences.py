@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import pytest
-from factory import make_verdict
+from factory import make_contrast, make_verdict
 
 from loralab.infer.verdict import Verdict
-from loralab.report.sentences import NO_CLAIMS, ONLY_AFTERTHOUGHTS, answer, clause, joined
+from loralab.infer.words import unit_notes
+from loralab.report.sentences import NO_CLAIMS, ONLY_AFTERTHOUGHTS, answer, clause, joined, most_important, one_answer
 
 RULINGS = ("supported", "leaning", "contradicted", "open", "not_measurable")
 FINDING = {
@@ -27,8 +29,8 @@ def test_known_answers() -> None:
                    ruled("the white background is not learned", "contradicted", measure="background_from_white",
                          found="lower by 18 to 46 deltaE")], "petri")  # fmt: skip
     assert told == (
-        "On petri, 1 of 3 holds: grey is learned (greyer, by 32 to 48 C*). Not so: “the white background is not learned” (nearer to a "
-        "white background, by 18 to 46 deltaE). It can’t be told yet whether the circle is learned."
+        "On petri, 1 of 3 holds: grey is learned (greyer, by 32 to 48 C*). This does not hold: “the white background is not learned” "
+        "(closer to a white background, by 18 to 46 deltaE). It can’t be told yet whether the circle is learned."
     )
     part = ruled(
         "the dark outline is learned",
@@ -48,7 +50,7 @@ def test_every_combination_says_each_claim_once_under_its_verdict(n: int) -> Non
     starts = {
         "supported": ("yes:", "of"),
         "leaning": ("in part:",),
-        "contradicted": ("not so:", "no, not so:"),
+        "contradicted": ("this does not hold:", "no, this does not hold:"),
         "open": ("it can’t be told yet whether",),
         "not_measurable": ("it could not be measured whether",),
     }
@@ -76,3 +78,34 @@ def test_a_claims_own_stop_and_line_breaks_are_taken_off() -> None:
 
 def test_joined() -> None:
     assert [joined(list("abc"[:n])) for n in (1, 2, 3)] == ["a", "a and b", "a, b, and c"]
+
+
+def test_the_three_most_important_answers_are_decided_first_and_then_the_largest_against_what_counts() -> None:
+    """Effects 9, 2, 5 and 30 against margins of 3, 1, 1 and 3: 3, 2, 5 and 10 times what counts; the last is open."""
+    sized = [(9.0, 3.0, "supported"), (2.0, 1.0, "contradicted"), (5.0, 1.0, "supported"), (30.0, 3.0, "open")]
+    verdicts = [
+        ruled(f"claim {i}", ruling, contrast=make_contrast(np.random.default_rng(i), effect, 0.0), margin=margin) for i, (effect, margin, ruling) in enumerate(sized)
+    ]
+    assert [verdict.say for verdict in most_important(verdicts)] == ["claim 2", "claim 0", "claim 1"]
+    later = [ruled("afterthought", "supported", exploratory=True), verdicts[3]]
+    assert [verdict.say for verdict in most_important(later)] == ["claim 3"]
+    assert most_important(later[:1]) == later[:1]
+
+
+@pytest.mark.parametrize(
+    ("ruling", "said"),
+    [
+        ("supported", "Yes: grey is learned (greyer, by 32 to 48 C*)."),
+        ("contradicted", "No, it does not hold that grey is learned (greyer, by 32 to 48 C*)."),
+        ("leaning", "In part: grey is learned (greyer, by 32 to 48 C*)."),
+        ("open", "Not settled yet: whether grey is learned (8 more trainings would probably settle it)."),
+        ("not_measurable", "Not measurable: whether grey is learned (8 more trainings would probably settle it)."),
+    ],
+)
+def test_an_answer_stands_alone(ruling: str, said: str) -> None:
+    found = "lower by 32 to 48 C*"
+    assert one_answer(ruled("grey is learned.", ruling, found=found, reason="so far; 8 more trainings would probably settle it")) == said
+
+
+def test_units_are_explained_once_and_only_those_that_stand_there() -> None:
+    assert [note.split()[0] for note in unit_notes(["deltaE", "px", "share", "deltaE"])] == ["shares", "deltaE"]

@@ -36,12 +36,12 @@ def control_rows(result: StudyResult, verdicts: Sequence[Verdict]) -> tuple[Cont
 def _plumbing(result: StudyResult) -> Iterator[ControlRow]:
     same_at_zero, moved_at_one = result.same_at_zero, result.moved_at_one
     if not same_at_zero:
-        yield ControlRow("plumbing", "", "not checked: no LoRA was trained with success", None)
+        yield ControlRow("plumbing", "", "not checked: no LoRA was trained successfully", None)
         return
     n = len(same_at_zero)
     wrong = [source for source, same in same_at_zero.items() if not same]
     told = f"the base's picture pixel for pixel, for {n - len(wrong)} of {n} LoRAs (one of each arm)"
-    yield ControlRow("strength 0", "a LoRA at strength 0 must be the base", told, not wrong)
+    yield ControlRow("strength 0", "a LoRA at strength 0 must give the base's picture", told, not wrong)
     still = [str(source) for source, moved in moved_at_one.items() if moved == 0]
     least, most = min(moved_at_one.values()), max(moved_at_one.values())
     told = f"strength 1 moves a pixel by {least:.1f} to {most:.1f} of 255 on average" + (
@@ -51,24 +51,24 @@ def _plumbing(result: StudyResult) -> Iterator[ControlRow]:
 
 
 def _placebo(result: StudyResult) -> Iterator[ControlRow]:
-    says = "the same training on the base's own pictures: what training as such does"
+    says = "the same training on the base's own pictures: what training does by itself"
     for base in result.plan.bases:
         name = "placebo" if base == BASE else f"placebo, {base}"
         placebo = placebo_of(result.spec, base)
         if placebo is None or placebo not in result.plan.arms:
             where = "this study has none" if base == BASE else f"there is none on the {base}"
-            yield ControlRow(name, says, f"{where}: nothing can be called learned", False)
+            yield ControlRow(name, says, f"{where}, so nothing can be called learned", False)
             continue
         prompts = list(dict.fromkeys(cell.prompt for cell in result.plan.cells if cell.arm == placebo))
         told = "; ".join(f"“{prompt}” {moved}" for prompt in prompts if (moved := _moved(result, Cell(placebo, prompt))))
-        yield ControlRow(name, says, told or "drawn at the claims' prompts; `change` was not measured", True)
+        yield ControlRow(name, says, told or "drawn at the prompts of the claims; `change` was not measured", True)
 
 
 def _null(result: StudyResult) -> Iterator[ControlRow]:
     for arm in (arm for arm in result.plan.arms if result.spec.arms[arm].control == "null"):
         prompts = dict.fromkeys(cell.prompt for cell in result.plan.cells if cell.arm == arm)
         told = "; ".join(f"“{prompt}” {moved}" for prompt in prompts if (moved := _moved(result, Cell(arm, prompt))))
-        says = "random adapters that change the predicted noise as much as the trained ones"
+        says = "LoRAs of random weights that change the predicted noise by as much as the trained ones"
         yield ControlRow(arm, says, told or "drawn; `change` was not measured", True)
 
 
@@ -96,7 +96,7 @@ def _no_trigger(result: StudyResult) -> Iterator[ControlRow]:
         moved = _moved(result, cell)
         prompt = f"“{cell.prompt}”" if cell.prompt else "no prompt"
         if moved:
-            yield ControlRow(f"{cell.arm} without its trigger", f"{prompt}: how far do its pictures move?", moved, None)
+            yield ControlRow(f"{cell.arm} without its trigger", f"{prompt}: how much do its pictures change?", moved, None)
 
 
 def _unrelated(result: StudyResult) -> Iterator[ControlRow]:

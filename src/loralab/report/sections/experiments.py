@@ -112,7 +112,7 @@ def _strip(result: StudyResult, experiment: str, cell: Cell) -> Strip:
         if controls.placebo is not None:
             cells.setdefault(controls.placebo, "placebo")
         if controls.null is not None:
-            cells.setdefault(controls.null, "random adapter")
+            cells.setdefault(controls.null, "random twin")
     claims = [f"{experiment}:claim:{index}" for index, claim in enumerate(result.spec.experiments[experiment].claims) if claim.cell == cell]
     return _make_strip(result, str(cell), cell, cells, columns, claims)
 
@@ -134,7 +134,7 @@ def _make_strip(
     return Strip(
         cell=title, prompt=cell.prompt, seeds=tuple(seed for _, seed in columns), rows=tuple(row for row in rows if row.pictures),
         training=training, n_training=n_training,
-        rule=f"{chosen_by(columns)}, the base's at the same seeds; nothing was picked by hand",
+        rule=f"{chosen_by(columns)}, with the base's at the same seeds; none were hand-picked",
         n_pictures=sum(len(result.pictures(cell, replicate)) for replicate in result.replicates(cell)), claims=tuple(claims),
         address=address(claim=claims[0]) if claims and preset_of(result.loaded).verdicts else prompt_address(cell.prompt),
     )  # fmt: skip

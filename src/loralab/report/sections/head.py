@@ -12,11 +12,11 @@ from loralab.report.shell import render
 
 def show(report: ReportInput, columns: int) -> Markup:
     """Return the head of the page."""
-    return render("sections/head.html.j2", report=report, base=base_name(report), retrained=retrained(report))
+    return render("sections/head.html.j2", report=report, base=base_name(report), trainings=trainings_of(report))
 
 
-def retrained(report: ReportInput) -> tuple[str, str] | None:
-    """Return how often the arms were trained with success, as a phrase in two parts; None where nothing was trained."""
+def trainings_of(report: ReportInput) -> tuple[str, str] | None:
+    """Return how often the arms were trained successfully, as a phrase in two parts; None where nothing was trained."""
     counts = [arm.runs - arm.failed_runs for arm in report.arms]
     if not any(counts):
         return None

@@ -51,7 +51,7 @@ def _stages(last: Mapping[str, Any]) -> Iterator[StageTime]:
     if last.get("first_pictures_seconds") is not None:
         yield StageTime("first pictures after", last["first_pictures_seconds"], "part of the above")
     if "wall_seconds" in last:
-        yield StageTime("all, until this page was written", last["wall_seconds"], "what was in the store already took no time")
+        yield StageTime("everything, until this page was written", last["wall_seconds"], "results already in the lab took no time")
 
 
 def base_names(result: StudyResult) -> str:
@@ -68,8 +68,8 @@ def _attempts(started: Sequence[Mapping[str, object]], records: Sequence[Mapping
     finished = {record["attempt"] for record in records if record["event"] == "finished"}
     first = str(started[0]["study_sha256"])
     for record in started:
-        state = "finished" if record["attempt"] in finished else "this one or cut off"
-        changed = "" if record["study_sha256"] == first else ", not the study or budget of the first attempt"
+        state = "finished" if record["attempt"] in finished else "this one, or interrupted"
+        changed = "" if record["study_sha256"] == first else ", with a different study or budget from the first attempt"
         what = f"preset {record['preset']}, study {str(record['study_sha256'])[:12]}"
         yield f"attempt {record['attempt']}, {record['at']}, {what}: {state}{changed}"
 
