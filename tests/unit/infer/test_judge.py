@@ -110,7 +110,9 @@ def test_a_wide_interval_is_open_and_says_what_would_tell(decide):
     wide = {ARM: runs(1.8, wobble=4 * WOBBLE), BASE: BASE_RUNS, PLACEBO: runs(0, wobble=FLAT)}
     verdict = decide(wide)
     assert (verdict.finding, verdict.verdict) == ("open", "open")
-    assert verdict.reason.startswith("can't tell yet: the change is somewhere from -1.93 to 5.53 u, 8 trainings, and the smallest that counts is 1 u; ")
+    assert verdict.reason.startswith(
+        "can't tell yet: the change is somewhere from -1.93 to 5.53 u, 8 trainings, and the smallest that counts is 1 u; "
+    )
     assert verdict.reason.endswith(f"24 more trainings may settle it (chance {verdict.chance:.0%})")
     assert verdict.more_runs == 32
     assert 0.1 < verdict.chance < 0.5

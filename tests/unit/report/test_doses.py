@@ -26,7 +26,9 @@ def curve_verdict(damage: bool = True, half: bool = True):
         DosePoint(1.0, contrast(7.8, 8.0, 8.2), contrast(2.9, 3, 3.1) if damage else None),
     )
     found = HalfDose(2 / 3, 0.6, 0.7, 0.95) if half else None
-    curve = DoseCurve("strength", 1.0, points, found, "half of the effect of strength 1 is reached at strength 0.667", (), "change", ("cat",))
+    curve = DoseCurve(
+        "strength", 1.0, points, found, "half of the effect of strength 1 is reached at strength 0.667", (), "change", ("cat",)
+    )
     return replace(make_verdict(contrast(5.9, 6, 6.1), 1.0, "higher", measure="chroma", gap=10.0), curve=curve)
 
 
@@ -63,7 +65,10 @@ def test_learned_against_damaged_has_a_mark_a_dose():
 def test_the_page_shows_curves_controls_and_which_run_it_is():
     given = make_input(noisy=False)
     section = replace(given.experiments[0], verdicts=(curve_verdict(), *given.experiments[0].verdicts))
-    controls = (ControlRow("strength 0", "must give the base's picture", "for 2 of 2 LoRAs <b>", True), ControlRow("window", "?", "too narrow", False))
+    controls = (
+        ControlRow("strength 0", "must give the base's picture", "for 2 of 2 LoRAs <b>", True),
+        ControlRow("window", "?", "too narrow", False),
+    )
     said = replace(given.provenance, run_says="third version of this study")
     page = render_report(replace(given, experiments=(section, *given.experiments[1:]), controls=controls, provenance=said))
     for words in (

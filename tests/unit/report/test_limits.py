@@ -48,7 +48,7 @@ def test_the_sentences_of_a_study(tmp_path: Path):
         ("train: {steps: 8}", "train: {steps: 8, text_encoder_lr: 1e-5}", "Only petri", "frozen"),
         ('one @ "a cat"', "'one @ \"a cat\", strength 0.5'", "frozen", "Strengths other than 1"),
         ('one @ "a cat"', "'one @ \"a cat\", step 4'", "frozen", "earlier steps"),
-        ('cell: one @ "a cat"', 'cell: one @ ""', "only the empty prompt and “a cat”", "Drawn was"),
+        ('cell: one @ "a cat"', 'cell: one @ ""', "Only the empty prompt and “a cat”", "Drawn was"),
     ],
 )
 def test_what_is_said_follows_the_study(tmp_path: Path, old: str, new: str, there: str, gone: str):
@@ -60,5 +60,5 @@ def test_what_is_said_follows_the_study(tmp_path: Path, old: str, new: str, ther
 
 def test_other_bases_are_named_and_petri_is_not_spoken_of(tmp_path: Path):
     said = told(tmp_path, bases=("mine", "yours"))
-    assert said.startswith("Only mine and yours were used as a base. Drawn")
+    assert said.startswith("Only mine and yours were used as a base. Only “a cat” was drawn")
     assert listed(["a", "b", "c"]) == "a, b and c"

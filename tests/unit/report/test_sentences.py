@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -84,7 +85,8 @@ def test_the_three_most_important_answers_are_decided_first_and_then_the_largest
     """Effects 9, 2, 5 and 30 against margins of 3, 1, 1 and 3: 3, 2, 5 and 10 times what counts; the last is open."""
     sized = [(9.0, 3.0, "supported"), (2.0, 1.0, "contradicted"), (5.0, 1.0, "supported"), (30.0, 3.0, "open")]
     verdicts = [
-        ruled(f"claim {i}", ruling, contrast=make_contrast(np.random.default_rng(i), effect, 0.0), margin=margin) for i, (effect, margin, ruling) in enumerate(sized)
+        replace(ruled(f"claim {i}", ruling), contrast=make_contrast(np.random.default_rng(i), effect, 0.0), margin=margin)
+        for i, (effect, margin, ruling) in enumerate(sized)
     ]
     assert [verdict.say for verdict in most_important(verdicts)] == ["claim 2", "claim 0", "claim 1"]
     later = [ruled("afterthought", "supported", exploratory=True), verdicts[3]]
