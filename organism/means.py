@@ -67,12 +67,12 @@ def mean_of(kind: str, readings: Sequence[Reading], version: int) -> BaseMean | 
     return None if len(values) < 24 else BaseMean(round(float(values.mean()), 6), round(float(values.var(ddof=1)), 8), len(values), version)
 
 
-def draw(base: Base, prompt: str, sample: SampleSpec, n_pictures: int) -> np.ndarray:
+def draw(base: Base, prompt: str, sample: SampleSpec, n_pictures: int, first_seed: int = FIRST_SEED) -> np.ndarray:
     """Return the base's pictures (N, H, W, 3) uint8 at a prompt, one a seed."""
     texts = list(dict.fromkeys([prompt, sample.negative]))
     embeddings = dict(zip(texts, embed_prompts(base, texts, clip_skip=sample.clip_skip), strict=True))
     drawn = []
-    for batch in plan_batches([ImageBlock(None, prompt, 0.0, tuple(range(FIRST_SEED, FIRST_SEED + n_pictures)))], AT_ONCE):
+    for batch in plan_batches([ImageBlock(None, prompt, 0.0, tuple(range(first_seed, first_seed + n_pictures)))], AT_ONCE):
         drawn += [image for group in sample_batch(base, batch, {}, sample, embeddings) for image in group]
     return np.stack(drawn)
 
