@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from loralab.adapters.header import read_header
 from loralab.checking.listing import Listed, list_files
 from loralab.checking.order import Mark, Place, is_one_training, mark_of, moment_of, places_of
-from loralab.checking.recipes import FIELDS, LENGTH, differing, one_sided, recipe_of, seed_of, training_name
+from loralab.checking.recipes import FIELDS, differing, fields_of, one_sided, recipe_of, seed_of, training_name
 from loralab.errors import LabError, Problem, lab_error
 
 Role = Literal["file", "epochs", "seeds", "files"]
@@ -107,7 +107,7 @@ def relate(files: Sequence[CheckedFile], order: str = "") -> Found:
     if is_one_layout and not apart and is_one_seed and _is_one_training(files, marks) and places:
         return Found("epochs", _by_place(files, places), (why,) if why else ())
     notes = (_order_unknown(why),) if is_one_layout and not apart else ()
-    return Found("files", _side_by_side(files), notes, differing(recipes, {**FIELDS, **LENGTH}))
+    return Found("files", _side_by_side(files), notes, differing(recipes, fields_of(recipes)))
 
 
 def _order_unknown(why: str) -> str:
@@ -120,7 +120,7 @@ def _are_seeds(
 ) -> bool:
     if None in seeds or len(set(seeds)) < len(files):
         return False
-    wanted = {**FIELDS, **LENGTH}
+    wanted = fields_of(recipes)
     names = {_training_name(file, seed) for file, seed in zip(files, seeds, strict=True)}
     moments = {(mark.kind, mark.number) for mark in marks}
     return len(names) == 1 and len(moments) == 1 and not differing(recipes, wanted) and not one_sided(recipes, wanted)

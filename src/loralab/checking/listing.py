@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from loralab.checking.order import INNER, is_moment
 from loralab.errors import lab_error
 from loralab.spec.elsewhere import ENDING, expand, leaves, natural_key
 
-#: folders in which trainers put the file of a moment: diffusers' and SimpleTuner's, diffusion-pipe's
-MOMENT_FOLDER = re.compile(r"(checkpoint|epoch|step|global_step)[-_]?(epoch[-_]?)?\d+", re.IGNORECASE)
 MOST_NAMED = 8
 WANTED = "a LoRA file (.safetensors), or a folder of them"
 
@@ -65,15 +63,21 @@ def _scanned(folder: Path, notes: list[str]) -> Iterator[Listed]:
     """Yield a folder's own files and those of its folders of moments; where there are none, those of all its folders."""
     own = [file for file in _inside(folder) if _is_lora(file, folder, notes)]
     folders = [item for item in _inside(folder) if item.is_dir() and not item.name.startswith(".") and not leaves(item, folder)]
-    moments = [item for item in folders if MOMENT_FOLDER.fullmatch(item.name)]
+    moments = [item for item in folders if is_moment(item.name)]
     below = moments if own or moments else folders
-    found = [*own, *(file for item in below for file in _inside(item) if _is_lora(file, folder, notes))]
+    found = [*own, *(file for item in below for file in _files_of(item) if _is_lora(file, folder, notes))]
     yield from (Listed(file, named=False) for file in found)
     for item in folders if found else ():
         if item not in below and (n := sum(_has_ending(file) for file in _inside(item))):
             notes.append(
                 f"The folder {item.name} holds {n} {'file' if n == 1 else 'files'} more, not checked here; give that folder to check them."
             )
+
+
+def _files_of(folder: Path) -> list[Path]:
+    """Return what lies in the folder of a moment; OneTrainer's backups have the file one level further in."""
+    inner = folder / INNER
+    return [*_inside(folder), *(_inside(inner) if is_moment(folder.name) and inner.is_dir() and not leaves(inner, folder) else ())]
 
 
 def _of_pattern(path: Path, notes: list[str]) -> Iterator[Listed]:

@@ -33,7 +33,13 @@ ENDINGS: tuple[tuple[re.Pattern[str], Kind], ...] = (
 FOLDERS: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"(?:checkpoint[-_])?epoch[-_]?(?P<n>\d+)", re.IGNORECASE), "epoch"),
     (re.compile(r"(?:checkpoint|step|global_step)[-_]?(?P<n>\d+)", re.IGNORECASE), "step"),
+    (re.compile(r".*backup-(?P<n>\d+)-\d+-\d+", re.IGNORECASE), "step"),  # OneTrainer: step, epoch, step of the epoch; the file in lora/
+    (re.compile(r"(?P<n>0\d{5})"), "step"),  # finetrainers
 )
+#: folders of a moment that hold the file one level further in
+INNER = "lora"
+#: how people call the last moment
+LAST = re.compile(r"[-_ .](last|final)$", re.IGNORECASE)
 #: OneTrainer puts the time of each save before the ending
 TIMESTAMP = re.compile(r"[-_]?\d{4}-\d{2}-\d{2}_\d{2}-\d{2}-\d{2}")
 
@@ -67,6 +73,11 @@ class Place:
     at: float | None
 
 
+def is_moment(folder: str) -> bool:
+    """Return whether a folder of that name holds the file of a moment."""
+    return any(pattern.fullmatch(folder) for pattern, _ in FOLDERS)
+
+
 def mark_of(path: Path) -> Mark:
     """Return what the name of a file, or of the folder of its moment, says."""
     folder = Path(os.path.abspath(path)).parent
@@ -74,10 +85,11 @@ def mark_of(path: Path) -> Mark:
         if found := pattern.search(path.stem):
             bare = TIMESTAMP.sub("", path.stem[: found.start()])
             return Mark(bare.lower(), kind, int(found["n"][:15]), folder)
-    for pattern, kind in FOLDERS:
-        if found := pattern.fullmatch(folder.name):
-            return Mark(path.stem.lower(), kind, int(found["n"][:15]), folder.parent, in_folder=True)
-    return Mark(path.stem.lower(), None, None, folder)
+    for moment in (folder, *([folder.parent] if folder.name.lower() == INNER else ())):
+        for pattern, kind in FOLDERS:
+            if found := pattern.fullmatch(moment.name):
+                return Mark(path.stem.lower(), kind, int(found["n"][:15]), moment.parent, in_folder=True)
+    return Mark(LAST.sub("", path.stem).lower(), None, None, folder)
 
 
 def moment_of(metadata: Metadata) -> Moment:

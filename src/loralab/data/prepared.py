@@ -27,7 +27,7 @@ def subset_of(data: FolderData, folder: str, *, is_reg: bool = False) -> SubsetS
     shared = {name: getattr(data, name) for kind in (CaptionSpec, PictureSpec) for name in kind.model_fields}
     if is_reg:  # what calls the taught thing must not call these
         shared |= {"trigger": "", "caption_prefix": "", "caption_suffix": ""}
-    return SubsetSpec(image_dir=folder, is_reg=is_reg, conditioning_data_dir="" if is_reg else data.masks, **shared)
+    return SubsetSpec(image_dir=folder or "/", is_reg=is_reg, conditioning_data_dir="" if is_reg else data.masks, **shared)
 
 
 def read_prepared(data: FolderData, study_folder: Path, size_px: int, unit_px: int) -> tuple[list[Subset], list[str]]:

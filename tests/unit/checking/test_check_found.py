@@ -69,6 +69,8 @@ def test_epochs_follow_their_steps_and_the_last_one_has_no_ending(tmp_path: Path
         (["epoch10/adapter_model", "epoch9/adapter_model"], ["9", "10"]),  # diffusion-pipe
         (["l_1000_steps_00001_", "l_500_steps_00001_"], ["l_500_steps_00001_", "l_1000_steps_00001_"]),  # ComfyUI
         (["x_e10", "x_e9"], ["x_e9", "x_e10"]),
+        (["x-last", "x-000010", "x-000009"], ["x-000009", "x-000010", "x-last"]),
+        (["x_final", "x_000001000", "x_000000500"], ["x_000000500", "x_000001000", "x_final"]),
         (["x-epoch10-step900", "x-epoch9-step1000"], ["x-epoch10-step900", "x-epoch9-step1000"]),
         (["step_200", "step_1000"], ["step_200", "step_1000"]),
     ],
@@ -82,6 +84,19 @@ def test_the_names_that_trainers_give_are_in_the_order_of_training(tmp_path: Pat
     )
     assert (found.role, told) == ("epochs", in_order)
     assert len(set(labels(found))) == len(names)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["001000/pytorch_lora_weights", "000500/pytorch_lora_weights"],  # finetrainers
+        ["2026-01-02_03-04-05-backup-1000-20-0/lora/lora", "2026-01-02_02-04-05-backup-500-10-0/lora/lora"],  # OneTrainer's backups
+        ["global_step1000/adapter_model", "global_step500/adapter_model"],
+    ],
+)
+def test_folders_of_moments_are_in_the_order_of_training(tmp_path: Path, names: list[str]):
+    found = write_all(tmp_path, {name: {} for name in names})
+    assert (found.role, labels(found)) == ("epochs", ["step 500", "step 1000"])
 
 
 def test_the_whole_training_ends_a_tree_of_checkpoints(tmp_path: Path):
@@ -184,6 +199,35 @@ def test_a_recipe_that_differs_makes_files_side_by_side(tmp_path: Path, field: s
     whole = {**RECIPE, "ss_tag_frequency": json.dumps({"10_my": {"mychar": 9}})}
     found = write_all(tmp_path, {"x1": {**whole, "ss_seed": "1"}, "x2": {**whole, "ss_seed": "2", field: value}})
     assert (found.role, list(found.differences)) == ("files", [word])
+
+
+@pytest.mark.parametrize(
+    ("key", "one", "other", "word"),
+    [
+        ("ss_network_dropout", "0.1", "0", "network dropout"),
+        ("ss_prior_loss_weight", "1.0", "0.5", "prior loss weight"),
+        ("ss_loss_type", "l2", "huber", "loss type"),
+        ("ss_shuffle_caption", "True", "False", "shuffle caption"),
+        ("loralab.train.ema_decay", "0.9", "0.99", "ema decay"),
+        ("ss_datasets", *(json.dumps([{"subsets": [{"image_dir": "my", "keep_tokens": n}]}]) for n in (0, 1)), "keep tokens"),
+    ],
+)
+def test_every_setting_that_differs_makes_another_recipe(tmp_path: Path, key: str, one: str, other: str, word: str):
+    files = {"a": RECIPE | {"ss_seed": "1", key: one}, "b": RECIPE | {"ss_seed": "2", key: other}}
+    found = write_all(tmp_path, files)
+    assert (found.role, list(found.differences)) == ("files", [word])
+
+
+def test_what_changes_from_training_to_training_makes_no_other_recipe(tmp_path: Path):
+    told = {
+        "ss_training_comment": "{}",
+        "ss_session_id": "{}",
+        "ss_training_started_at": "17{}.5",
+        "ss_bucket_info": "{}",
+        "ss_lowram": "{}",
+    }
+    files = {n: RECIPE | {"ss_seed": n} | {key: value.format(n) for key, value in told.items()} for n in ("1", "2")}
+    assert write_all(tmp_path, files).role == "seeds"
 
 
 def test_another_output_name_is_another_recipe(tmp_path: Path):
