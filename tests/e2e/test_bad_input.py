@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.support.commands import run
+
 GOOD = """
 study: own
 base: petri
@@ -30,12 +32,7 @@ experiments:
 
 
 def complaint(*words: str | Path, code: int = 2) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "loralab", *map(str, words)], capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
-    )
-    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr
-    return done.stderr
+    return run(*words, code=code).stderr
 
 
 def study(tmp_path: Path, old: str = "", new: str = "") -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +11,7 @@ import pytest
 from loralab.errors import LabError
 from loralab.spec import load_study
 from loralab.spec.elsewhere import adapter_files
+from tests.support.commands import run
 
 STUDY = """
 study: mine
@@ -41,11 +40,7 @@ def test_a_study_of_files_reads_what_the_study_that_trained_them_read(tmp_path: 
         (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "out").mkdir()
     for study in ("mine", "second"):
-        words = ["run", str(tmp_path / f"{study}.yaml"), "--lab", str(tmp_path / f"lab-{study}"), "--anyway"]
-        done = subprocess.run(
-            [sys.executable, "-m", "loralab", *words], capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        run("run", tmp_path / f"{study}.yaml", "--lab", tmp_path / f"lab-{study}", "--anyway")
         for replicate, seed in enumerate((2, 9, 10)):
             source = tmp_path / "lab-mine" / "studies" / "mine" / "loras" / f"own-r{replicate}.safetensors"
             shutil.copyfile(source, tmp_path / "out" / f"seed{seed}-000002.safetensors")

@@ -13,6 +13,7 @@ import pytest
 
 from loralab.data import read_folder
 from loralab.exporting.study import full_batches
+from tests.support.commands import run
 
 STUDY = """
 study: mine
@@ -54,14 +55,6 @@ pathlib.Path(given["output_dir"]).mkdir(exist_ok=True)
 
 
 POWERSHELL = ("powershell", "-NoProfile", "-ExecutionPolicy", "Bypass", "-File")
-
-
-def run(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "loralab", *map(str, words)], capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
-    )
-    assert done.returncode == code, done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,6 @@ its keys and manifests are those of that version.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import polars as pl
 import pytest
 
 from loralab.infer.pairs import with_sources
+from tests.support.commands import run
 
 BEFORE = Path(__file__).parents[1] / "fixtures" / "lab-before.zip"
 KINDS = ("adapters", "data", "images", "plumbing", "readings")
@@ -36,11 +35,7 @@ def made(lab: Path) -> dict[Path, int]:
 @pytest.mark.parametrize(("study", "options"), [("before", ["--full"]), ("options", [])])
 def test_what_an_earlier_version_made_is_found(folder: Path, study: str, options: list[str]):
     before, old = made(folder / "lab"), pl.read_parquet(folder / "lab" / "studies" / study / "readings.parquet")
-    words = ["run", f"{study}.yaml", *options, "--anyway", "--lab", "lab"]
-    done = subprocess.run(
-        [sys.executable, "-m", "loralab", *words], cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=300, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    run("run", f"{study}.yaml", *options, "--anyway", "--lab", "lab", cwd=folder)
     assert made(folder / "lab") == before
     new = pl.read_parquet(folder / "lab" / "studies" / study / "readings.parquet")
     assert new.drop("is_base").equals(old)

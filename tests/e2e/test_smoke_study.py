@@ -7,12 +7,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 from PIL import Image
+
+from tests.support.commands import kill_when, run, started
 
 ARTICLE = Path(__file__).parents[2] / "studies" / "article.yaml"
 TINY = """
@@ -37,17 +38,6 @@ experiments:
       - {say: the longer the closer, measure: copy_distance, cell: shapes @ "myshape",
          over: step, at: [1, 3], expect: lower, margin_absolute: 5}
 """
-
-
-def command(*words: str | Path) -> list[str]:
-    return [sys.executable, "-m", "loralab", *map(str, words)]
-
-
-def run(*words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command(*words), capture_output=True, text=True, encoding="utf-8", timeout=600, check=False)
-    assert done.returncode == code, f"{words}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -132,25 +122,16 @@ def test_processes_beside_each_other_are_killed_and_resumed_to_the_same_bytes(tm
 def _kill_when(lab: Path, kind: str, study: Path) -> None:
     """Start the study and send SIGKILL as soon as the store holds another artefact of ``kind``."""
     before = len([*(lab / "store" / kind).glob("*/manifest.json")])
-    process = subprocess.Popen(command("run", study, "--lab", lab, "--anyway"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while len([*(lab / "store" / kind).glob("*/manifest.json")]) <= before:
-        assert process.poll() is None, "the study ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
+    kill_when(lambda: len([*(lab / "store" / kind).glob("*/manifest.json")]) > before, "run", study, "--lab", lab, "--anyway")
 
 
 def test_two_processes_on_one_store_do_not_harm_each_other(finished: Path, study: Path, tmp_path: Path):
     lab = tmp_path / "lab"
-    both = [
-        subprocess.Popen(command("run", study, "--lab", lab, "--anyway"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        for _ in range(2)
-    ]
-    for process in both:
-        _, complaint = process.communicate(timeout=600)
-        assert process.returncode == 0, complaint.decode()
+    words = ("run", study, "--lab", lab, "--anyway")
+    with started(*words) as one, started(*words) as other:
+        for running in (one, other):
+            done = running.wait()
+            assert done.returncode == 0, done.stderr
     assert results(lab) == results(finished)
 
 
@@ -171,7 +152,8 @@ def test_plan_trains_nothing_and_says_what_it_would_cost(study: Path, tmp_path: 
 
 
 def test_the_smoke_preset_of_the_article_study_runs_and_prints_no_verdict(tmp_path: Path):
-    done = run("demo", "--smoke", "--lab", tmp_path / "lab")
+    command = [sys.executable, "-m", "loralab", "demo", "--smoke", "--lab", str(tmp_path / "lab")]  # as from a shell
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=600, check=True)
     page = Path(done.stdout.strip().splitlines()[-1])
     assert page.is_file()
     assert page.stat().st_size < 10_000_000

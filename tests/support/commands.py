@@ -1,0 +1,118 @@
+"""`loralab` in a process of its own, without its eight seconds of imports: a server that has imported everything forks each.
+
+It can be killed as any other process. Where processes cannot be forked (Windows) it starts as it does from a shell; that it does start from
+a shell is for other tests to see.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SECONDS = 600
+#: everything that a study, a check and an export import
+IMPORTED = ["loralab.cli", "loralab.engine.whole", "loralab.engine.estimate", "loralab.checking.writing", "loralab.exporting.study"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Running:
+    """A command that was started; ``poll``, ``kill`` and ``wait`` as of a subprocess."""
+
+    def __init__(self, words: tuple[str, ...], out: Path, cwd: Path | None = None) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.out, place = out, str(cwd or Path.cwd())
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(IMPORTED)
+        self._process = context.Process(target=_main, args=(words, str(out), place, dict(os.environ)))
+        self._process.start()
+
+    def poll(self) -> int | None:
+        """Return the exit code; None while it runs."""
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, signal.SIGKILL)
+
+    def wait(self, timeout: float = SECONDS) -> Done:
+        """Return what it came to."""
+        self._process.join(timeout)
+        code = self._process.exitcode
+        if code is None:
+            self._process.kill()
+        assert code is not None, f"it still runs after {timeout:g} s"
+        read = [(self.out / name).read_text(encoding="utf-8") if (self.out / name).is_file() else "" for name in ("stdout", "stderr")]
+        return Done(code, *read)
+
+
+def run(*words: str | Path, code: int | None = 0, cwd: Path | None = None) -> Done:
+    """Return what `loralab WORDS` came to; fails where it does not end with ``code`` (None: whatever it ends with), or with a traceback."""
+    told = tuple(map(str, words))
+    if os.name == "nt":
+        command = [sys.executable, "-m", "loralab", *told]
+        found = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=SECONDS, check=False, cwd=cwd)
+        done = Done(found.returncode, found.stdout, found.stderr)
+    else:
+        with started(*told, cwd=cwd) as running:
+            done = running.wait()
+    assert code is None or done.returncode == code, f"{words}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+@contextmanager
+def started(*words: str | Path, cwd: Path | None = None) -> Iterator[Running]:
+    """Yield `loralab WORDS`, running."""
+    with tempfile.TemporaryDirectory(prefix="command-") as out:
+        running = Running(tuple(map(str, words)), Path(out), cwd)
+        try:
+            yield running
+        finally:
+            if running.poll() is None:
+                running.kill()
+            running.wait()
+
+
+def kill_when(is_so: Callable[[], bool], *words: str | Path) -> None:
+    """Start `loralab WORDS` and send SIGKILL as soon as something is so."""
+    with started(*words) as running:
+        deadline = time.monotonic() + SECONDS / 2
+        while not is_so():
+            assert running.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        running.kill()
+
+
+def _main(words: tuple[str, ...], out: str, place: str, variables: Mapping[str, str]) -> None:
+    """Be the command: its words, its folder, its environment and its streams."""
+    os.environ.clear()
+    os.environ.update(variables)
+    os.chdir(place)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        with open(Path(out) / name, "wb") as file:
+            os.dup2(file.fileno(), number)
+    sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 (until the process ends)
+    sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
+    sys.argv = ["loralab", *words]
+    from loralab.cli import main
+
+    main(list(words))
