@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from loralab.portable import remove, replace
 from loralab.report import words
-from loralab.report.bars import make_bar
+from loralab.report.bars import make_bar, possible
 from loralab.report.doses import damage_caption, damage_figure, dose_caption, dose_figure
 from loralab.report.explorer.records import claim_address, training_address
 from loralab.report.sentences import clause
@@ -30,6 +30,7 @@ GLOBALS = {
     "claim_address": claim_address,
     "training_address": training_address,
     "make_bar": make_bar,
+    "possible": possible,
     "dose_figure": dose_figure,
     "damage_figure": damage_figure,
     "dose_caption": dose_caption,

@@ -13,11 +13,13 @@ from PIL import Image, ImageDraw, ImageFont
 from loralab.infer.verdict import Verdict
 from loralab.png import png_bytes
 from loralab.portable import replace_folder
+from loralab.report.bars import possible
 from loralab.report.input import ExperimentSection, Picture, ReportInput, Strip
 from loralab.report.lookup import base_name, unit_of
+from loralab.report.questions import rank_of
 from loralab.report.sentences import answer
 from loralab.report.strips import aligned
-from loralab.report.words import CHIPS, COUNT_WORDS, amount, duration, reason_sentence, signed, would_tell
+from loralab.report.words import CHIPS, COUNT_WORDS, amount, between, change, duration, reason_sentence, would_tell
 
 SHEET_SEEDS = 8
 TILE_PX = 64
@@ -61,16 +63,16 @@ def _section(section: ExperimentSection, input: ReportInput) -> Iterator[str]:
         yield from (plain(answer(section.verdicts, base_name(input))), "")
         yield "| claim | the article | here | effect | interval over trainings | smallest that counts | why |"
         yield "|---|---|---|---|---|---|---|"
-        yield from (_row(verdict, unit_of(verdict.measure, input.cards)) for verdict in section.verdicts)
+        yield from (_row(verdict, unit_of(verdict.measure, input.cards)) for verdict in sorted(section.verdicts, key=rank_of))
         yield ""
     if section.strips:
         yield f"![{plain(section.question)}]({section.name}.png)"
 
 
 def _row(verdict: Verdict, unit: str) -> str:
-    found = verdict.contrast
-    effect = f"{signed(found.effect)} {unit}".rstrip() if found else "none"
-    interval = f"{signed(found.low)} to {signed(found.high)}, {found.n_runs} trainings" if found else ""
+    found = possible(verdict).contrast
+    effect = change(found.effect, unit) if found else "none"
+    interval = f"{between(found, unit)}, {found.n_runs} trainings" if found else ""
     margin = "" if verdict.margin is None else amount(verdict.margin, unit)
     mark, word = CHIPS[verdict.verdict]
     why = " ".join(part for part in (reason_sentence(verdict), would_tell(verdict)) if part)

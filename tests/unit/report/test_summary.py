@@ -20,6 +20,11 @@ def test_every_claim_stands_in_the_summary_with_its_interval():
     assert text.count("\n| ") >= sum(len(section.verdicts) for section in report.experiments)
 
 
+def test_claims_are_sorted_by_what_came_out():
+    table = [line.split(" | ") for line in render_summary(make_input()).splitlines() if line.startswith("| ") and "| claim |" not in line]
+    assert [cells[2].split(" ")[0] for cells in table if len(cells) > 5][:5] == ["✓", "✗", "?", "?", "–"]
+
+
 def test_a_claims_words_cannot_forge_a_table_or_a_link():
     assert plain("a | b\n| c | <b>`x`</b> [y](z)") == "a \\| b \\| c \\| \\<b\\>\\`x\\`\\</b\\> \\[y\\](z)"
 

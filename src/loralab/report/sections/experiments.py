@@ -83,9 +83,13 @@ def trainings_of(result: StudyResult, verdicts: Sequence[Verdict]) -> dict[str, 
 def _behind(result: StudyResult, verdict: Verdict) -> tuple[int, ...]:
     """Return the trainings of which every side of a claim could be measured at one seed: one dot each, in their order."""
     question = question_of(result.spec, verdict.question)
-    if verdict.contrast is None or not isinstance(question, ClaimSpec):
+    drawn = result.plan.curves.get(verdict.question)
+    if verdict.contrast is None or not isinstance(question, ClaimSpec | CurveSpec):
         return ()
-    sides = [cell_readings(result.readings, cell, question.measure) for cell in (question.cell, question.versus_cell)]
+    cells = (question.cell, question.versus_cell) if isinstance(question, ClaimSpec) else drawn.cells if drawn else ()
+    if not cells:
+        return ()
+    sides = [cell_readings(result.readings, cell, question.measure) for cell in cells]
     _, replicates = paired_values(sides, TABLE[plain_measure(question.measure)].kind)
     numbers = sorted({int(replicate) + 1 for replicate in replicates})
     return tuple(numbers[: verdict.contrast.n_runs]) if len(numbers) >= verdict.contrast.n_runs else ()
