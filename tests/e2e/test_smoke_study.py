@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,13 @@ def test_a_study_leaves_verdicts_readings_loras_datasets_and_a_report(finished: 
     assert "Effect over step" in page
     assert "pixel for pixel, for 2 of 2 LoRAs" in page
     assert "first version of this study" in page
+    for question in ("claim%3A0", "claim%3A1", "curve%3A0"):  # one dot a training, each with its pictures
+        dots = re.findall(rf'class="dot-link" href="explore.html#claim=grey%3A{question}&amp;training=%3D(\d)"', page)
+        assert dots[:3] == ["1", "2", "3"]
+    assert 'href="cards/grey.png"' in page
+    with Image.open(folder / "report" / "cards" / "grey.png") as card:
+        assert card.size == (1200, 630)
+    assert len(page.encode()) < 5_000_000
     assert str(finished) not in page
 
 

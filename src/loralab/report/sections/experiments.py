@@ -89,8 +89,8 @@ def _behind(result: StudyResult, verdict: Verdict) -> tuple[int, ...]:
     cells = (question.cell, question.versus_cell) if isinstance(question, ClaimSpec) else drawn.cells if drawn else ()
     if not cells:
         return ()
-    sides = [cell_readings(result.readings, cell, question.measure) for cell in cells]
-    _, replicates = paired_values(sides, TABLE[plain_measure(question.measure)].kind)
+    sides = [cell_readings(result.readings, cell, verdict.measure) for cell in cells]
+    _, replicates = paired_values(sides, TABLE[plain_measure(verdict.measure)].kind)
     numbers = sorted({int(replicate) + 1 for replicate in replicates})
     return tuple(numbers[: verdict.contrast.n_runs]) if len(numbers) >= verdict.contrast.n_runs else ()
 
