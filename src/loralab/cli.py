@@ -33,6 +33,7 @@ from loralab.options import (
     SmokeOption,
     StepsOption,
     TriggerOption,
+    VaeOption,
 )
 from loralab.portable import never_fail_to_print
 from loralab.quiet import quiet_libraries
@@ -159,6 +160,7 @@ def check(
     guidance: GuidanceOption = None,
     clip_skip: ClipSkipOption = None,
     prediction: PredictionOption = None,
+    vae: VaeOption = None,
     size: SizeOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the page. Default: checks/NAME in the lab.")] = None,
     device: DeviceOption = None,
@@ -171,7 +173,7 @@ def check(
     from loralab.screen import Screen, print_check
 
     sample = sample_spec(negative=negative, sampler=sampler, schedule=schedule, steps=steps, guidance=guidance, clip_skip=clip_skip)
-    load = load_spec(device=device, precision=precision, prediction=prediction, size_px=size)
+    load = load_spec(device=device, precision=precision, prediction=prediction, vae=vae, size_px=size)
     request = CheckRequest(
         tuple(paths), base, dataset, tuple(trigger) if trigger else None, embedder, minutes, seeds, out, order, load, sample, prompts
     )
@@ -189,6 +191,7 @@ def audit(
         Path, typer.Argument(help="A folder of training pictures (kohya's or with metadata.jsonl), or a kohya dataset .toml.")
     ],
     base: Annotated[str, typer.Option("--base", help="Also check sizes and captions against this base: petri, or a folder.")] = "",
+    vae: VaeOption = None,
     trigger: Annotated[str, typer.Option("--trigger", help="The trigger word. Default: the word that most captions start with.")] = "",
     out: Annotated[
         Path | None, typer.Option("--out", help="The page to write. Default: NAME-audit.html in this folder.", metavar="FILE")
@@ -199,7 +202,7 @@ def audit(
     from loralab.auditing import run_audit
     from loralab.screen import print_audit
 
-    print_audit(*run_audit(dataset, base=base, trigger=trigger, out=out), as_json)
+    print_audit(*run_audit(dataset, base=base, vae=vae, trigger=trigger, out=out), as_json)
 
 
 @app.command()
@@ -233,13 +236,15 @@ def export(
 @app.command()
 def cards(
     base: Annotated[str, typer.Option("--base", help="petri, or the folder of a diffusers pipeline.", metavar="BASE")] = "petri",
+    vae: VaeOption = None,
     out: Annotated[Path, typer.Option("--out", help="Folder for the page and the JSON of each card.", metavar="DIR")] = Path("cards"),
 ) -> None:
     """Test every instrument on pictures with known content, through a base's own encoder and decoder; print the path of the page."""
     from loralab.bases import load_base
     from loralab.engine.card_files import write_cards
+    from loralab.spec import LoadSpec
 
-    typer.echo(write_cards(load_base(base), out))
+    typer.echo(write_cards(load_base(base, LoadSpec(vae=vae)), out))
 
 
 @app.command()

@@ -39,6 +39,7 @@ def watch(
     guidance: options.GuidanceOption = None,
     clip_skip: options.ClipSkipOption = None,
     prediction: options.PredictionOption = None,
+    vae: options.VaeOption = None,
     size: options.SizeOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the page. Default: checks/watch-NAME in the lab.")] = None,
     device: options.DeviceOption = None,
@@ -54,7 +55,7 @@ def watch(
 
     sample = sample_spec(negative=negative, sampler=sampler, schedule=schedule, steps=steps, guidance=guidance, clip_skip=clip_skip)
     # one process: the cores are the trainer's
-    load = load_spec(device=device, precision=precision, prediction=prediction, size_px=size, side_by_side=False)
+    load = load_spec(device=device, precision=precision, prediction=prediction, vae=vae, size_px=size, side_by_side=False)
     check = CheckRequest((folder,), base, dataset, trigger, embedder, minutes, seeds, out, "", load, sample, prompts)
 
     def say(said: Said) -> None:

@@ -37,6 +37,10 @@ OnOption = Annotated[
 ]
 
 BaseOption = Annotated[str, typer.Option("--base", help="`petri`, or the base that the LoRAs were trained for.")]
+VaeOption = Annotated[
+    str | None,
+    typer.Option("--vae", help="A VAE to use instead of the base's own: a .safetensors file or a diffusers folder.", metavar="VAE"),
+]
 DatasetOption = Annotated[Path | None, typer.Option("--dataset", help="The training set: needed for resemblance, copies and the trigger.")]
 TriggerOption = Annotated[
     list[str] | None,

@@ -15,9 +15,9 @@ from loralab.store import disk_errors
 MARK_WITHIN = 4096
 
 
-def run_audit(dataset: Path, *, base: str = "", trigger: str = "", out: Path | None = None) -> tuple[Audit, Path]:
+def run_audit(dataset: Path, *, base: str = "", vae: str | None = None, trigger: str = "", out: Path | None = None) -> tuple[Audit, Path]:
     """Return the audit and the path of its page; raises LabError("data") where nothing can be read."""
-    audit = audit_dataset(dataset, trigger, _base_facts(base) if base else None)
+    audit = audit_dataset(dataset, trigger, _base_facts(base, vae) if base else None)
     target = out if out is not None else default_page(audit, Path.cwd())
     with disk_errors("writing the audit"):
         return audit, write_audit(audit, target)
@@ -38,8 +38,9 @@ def _is_page_of(audit: Audit, page: Path) -> bool:
     return f'content="{audit.mark}"'.encode() in head
 
 
-def _base_facts(reference: str) -> BaseFacts:
+def _base_facts(reference: str, vae: str | None) -> BaseFacts:
     from loralab.bases import count_tokens, load_base, prompt_limit
+    from loralab.spec import LoadSpec
 
-    base = load_base(reference)
+    base = load_base(reference, LoadSpec(vae=vae))
     return BaseFacts(base.size_px, prompt_limit(base), lambda caption: count_tokens(base, caption))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from loralab.bases import Base, decode_latents, load_base
 from loralab.bases.load import load_base as load
+from loralab.cli import main
 from loralab.errors import LabError
 from loralab.spec import LoadSpec
 from loralab.spec.elsewhere import named_path
@@ -164,3 +166,22 @@ def test_a_tilde_is_the_home(small: Small, bases: dict[str, Base], tmp_path: Pat
     assert load_base("~/models/sd [1]", SIZE).fingerprint == bases["sd1"].fingerprint
     assert named_path("~/nothing", tmp_path) == tmp_path / "~/nothing"
     assert named_path("~/models", Path("elsewhere")) == tmp_path / "models"
+
+
+def test_commands_take_a_vae_for_a_base_that_has_none(
+    small: Small, other_vae: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    bare = Path(shutil.copytree(small["sd1"][0], tmp_path / "bare"))
+    shutil.rmtree(bare / "vae")
+    (tmp_path / "set").mkdir()
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "set" / "a.png")
+    asked = ["audit", str(tmp_path / "set"), "--base", str(bare), "--out", str(tmp_path / "a.html")]
+    with pytest.raises(SystemExit) as refused:
+        main(asked)
+    assert refused.value.code == 2
+    assert "vae" in capsys.readouterr().err
+    with contextlib.suppress(SystemExit):
+        main([*asked, "--vae", str(other_vae)])
+    assert (tmp_path / "a.html").is_file()
