@@ -21,8 +21,6 @@ from loralab.spec.models import SampleSpec, ShapesData, TrainSpec
 from loralab.train import TrainRun, train_stack
 
 DOSES = (1, 24, 72)
-#: of the solver; twice as many would tell the doses apart no better
-STEPS = 10
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +46,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def outcome(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> CheckOutcome:
     loras, dataset = folders
-    request = CheckRequest((loras,), dataset=dataset, seeds=4, sample=SampleSpec(steps=STEPS))
+    request = CheckRequest((loras,), dataset=dataset, seeds=4, sample=SampleSpec())
     return check_files(request, tmp_path_factory.mktemp("lab") / "lab", lambda event: None)
 
 
@@ -133,7 +131,7 @@ def test_different_loras_stand_side_by_side_each_with_its_own_trigger(
 
 
 def test_however_short_the_time_there_is_an_answer_and_it_says_what_it_lacks(folders: tuple[Path, Path], tmp_path: Path):
-    request = CheckRequest((folders[0],), trigger="zorvex", minutes=0.001, sample=SampleSpec(steps=STEPS))
+    request = CheckRequest((folders[0],), trigger="zorvex", minutes=0.001, sample=SampleSpec(steps=2))
     found = check_files(request, tmp_path / "lab", lambda event: None)
     assert found.check.n_seeds == 2
     assert list(found.result.scores) == ["epoch 72"]

@@ -146,7 +146,17 @@ def test_two_processes_on_one_store_do_not_harm_each_other(finished: Path, study
 def test_gate_tells_the_worst_verdict(finished: Path, study: Path):
     verdicts = json.loads((finished / "studies" / "tiny" / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]
     codes = {"supported": 0, "contradicted": 10, "leaning": 11, "open": 11, "not_measurable": 12}
-    run("run", study, "--lab", finished, "--anyway", "--gate", code=max(codes[verdict["verdict"]] for verdict in verdicts))
+    worst = max(codes[verdict["verdict"]] for verdict in verdicts)
+    document = json.loads(run("run", study, "--lab", finished, "--anyway", "--gate", "--json", code=worst).stdout)
+    assert document["verdicts"] == verdicts
+    assert (document["study"], document["runs"], document["images"], document["failures"]) == (
+        "tiny",
+        6,
+        36,
+        {},
+    )  # six cells, three trainings, two seeds
+    assert document["wall_seconds"] >= sum(document["stage_seconds"].values()) > 0
+    assert Path(document["report"]).is_file()
 
 
 def test_plan_trains_nothing_and_says_what_it_would_cost(study: Path, tmp_path: Path):
