@@ -11,7 +11,7 @@ from loralab.checking.advice import Advice
 from loralab.checking.drawing import pictures
 from loralab.checking.opening import Checked, Variant
 from loralab.checking.order import mark_of
-from loralab.checking.run import Result, file_sha256
+from loralab.checking.result import Result, file_sha256
 from loralab.checking.scores import Scores
 from loralab.checking.sentences import limits_of, shown_numbers
 from loralab.infer.units import estimate_mean, estimate_share

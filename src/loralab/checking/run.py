@@ -2,53 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from loralab.checking.advice import Advice, Choice, advise
 from loralab.checking.budget import MOST_SEEDS, SEEDS_A_BLOCK, USEFUL_SEEDS, Budget, Wanted, afford, spread_over
 from loralab.checking.drawing import Listener, Pace, draw_wave, measure_pace, n_missing
 from loralab.checking.opening import Checked, open_check
 from loralab.checking.request import STRENGTHS, CheckRequest
+from loralab.checking.result import CheckOutcome, Result
 from loralab.checking.scores import Scores, worth_keeping
 from loralab.checking.scoring import learn_training_set, score, set_threshold
+from loralab.checking.writing import write_outcome
 
 #: with few files side by side each is drawn at the strengths; of many epochs, those that may be advised
 MOST_WITH_STRENGTHS = 3
 
 
-@dataclass(frozen=True)
-class Result:
-    """What was found: scores by file and by file and strength, what to use, which files nothing beats, and what time did not allow."""
-
-    scores: dict[str, Scores]
-    strengths: dict[str, dict[float, Scores]]  # label -> strength -> scores, strength 1 among them
-    advice: dict[str, Advice | None]  # by label where files are called by different words, else one under ""
-    kept: list[str]
-    beaten: dict[str, str]
-    gave_up: tuple[str, ...]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class CheckOutcome:
-    """A finished check: what was found, and where it lies."""
-
-    check: Checked
-    result: Result
-    page: Path
-    card: Path
-    document: dict[str, Any]
-
-
 def check_files(request: CheckRequest, lab: Path, listen: Listener) -> CheckOutcome:
     """Check the files of ``request``; raises LabError where they, the base or the data set cannot be used."""
-    from loralab.checking.writing import write_outcome
-
     started = time.monotonic()
     check = open_check(request, lab)
     learn_training_set(check)
@@ -168,9 +141,3 @@ def advices(check: Checked, scores: Mapping[str, Scores], strengths: Mapping[str
     if check.role == "files" and not check.is_one_trigger:
         return {label: advise({choice: own for choice, own in by_choice.items() if choice.label == label}) for label in scores}
     return {"": advise(by_choice)}
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 (hex) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

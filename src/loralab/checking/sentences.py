@@ -9,7 +9,7 @@ import numpy as np
 
 from loralab.checking.advice import LITTLE_DAMAGE, Advice, Choice
 from loralab.checking.opening import Checked
-from loralab.checking.run import Result
+from loralab.checking.result import Result
 from loralab.checking.scores import Scores, mean_scores
 from loralab.infer.units import Estimate, estimate_mean, estimate_ratio, estimate_share
 from loralab.infer.words import minus

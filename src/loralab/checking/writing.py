@@ -12,7 +12,7 @@ from loralab.checking.advice import Advice
 from loralab.checking.gathering import PARTS, facts_of, make_input, shown
 from loralab.checking.opening import Checked
 from loralab.checking.order import mark_of
-from loralab.checking.run import CheckOutcome, Result, file_sha256
+from loralab.checking.result import CheckOutcome, Result, file_sha256
 from loralab.checking.scores import Scores, mean_scores
 from loralab.checking.sentences import LEAST_FILES, sentences_of
 from loralab.infer.units import estimate_mean, estimate_share

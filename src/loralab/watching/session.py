@@ -22,7 +22,8 @@ from loralab.checking.listing import Listed
 from loralab.checking.opening import Checked, Features, Held, Variant, hold, open_files
 from loralab.checking.order import mark_of, moment_of, places_of
 from loralab.checking.prompts import read_prompts
-from loralab.checking.run import Result, advices
+from loralab.checking.result import Result
+from loralab.checking.run import advices
 from loralab.checking.scores import Scores, worth_keeping
 from loralab.checking.scoring import learn_training_set, score, set_threshold
 from loralab.checking.writing import write_outcome
