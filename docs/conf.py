@@ -39,7 +39,14 @@ def _without_links_outside(app, name, source) -> None:  # type: ignore[no-untype
     source[0] = _OUTSIDE.sub(kept, source[0])
 
 
+def _code_for_the_keyboard(app, pagename, templatename, context, doctree) -> None:  # type: ignore[no-untyped-def]
+    """Let code that is wider than the page be scrolled without a mouse."""
+    if "body" in context:
+        context["body"] = context["body"].replace("<pre>", '<pre tabindex="0">')
+
+
 def setup(app) -> None:  # type: ignore[no-untyped-def]
     """Write the reference before anything is read."""
     write_reference(Path(__file__).parent / "reference")
     app.connect("source-read", _without_links_outside)
+    app.connect("html-page-context", _code_for_the_keyboard)

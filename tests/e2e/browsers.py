@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -51,10 +52,16 @@ def beyond(addresses: list[str]) -> list[str]:
     return [address for address in addresses if not address.startswith(("file:", "data:", "blob:", "about:"))]
 
 
+def engine() -> str:
+    """Return axe-core's script: the release that pip installs, or the one that LORALAB_AXE names (a newer axe.min.js from npm)."""
+    own = os.environ.get("LORALAB_AXE")
+    return Path(own).read_text(encoding="utf-8") if own else (files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
 def serious(browser) -> list[tuple[str, str, list[str]]]:
     """Return what axe-core calls serious or critical in the page as it stands: the rule, what it asks, and where."""
     if not browser.execute_script("return typeof axe === 'object'"):
-        browser.execute_script((files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8"))
+        browser.execute_script(engine())
     found: dict[str, Any] = browser.execute_async_script(
         "const told = arguments[0]; axe.run(document, { resultTypes: ['violations'] }).then(told, e => told({ error: String(e) }))"
     )

@@ -79,6 +79,11 @@ def test_no_serious_finding_and_no_request_beyond_this_machine(browser, page: Pa
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
+def test_the_sites_code_is_scrolled_by_the_keyboard(tmp_path: Path) -> None:
+    text = docs(tmp_path).read_text(encoding="utf-8")
+    assert text.count("<pre") == text.count('<pre tabindex="0"') > 3
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_explorers_dialog_has_no_serious_finding(browser, tmp_path: Path, scheme: str) -> None:
     show(browser, explorer(tmp_path), 1280, scheme)
