@@ -15,6 +15,7 @@ python -m organism speed                  load time, size, pictures a second
 python -m organism encoder --minutes 15   the image-text encoder that reads concepts; resumes; `--measure`: only its table
 python -m organism cards                  the instruments' calibration cards on petri, which ship with it
 python -m organism means                  what petri draws by itself at the studies' prompts, measured on 512 pictures each; ships with it
+python -m organism siblings               siblings from nothing at equal examples: no grids, its twin with grids, no monsters; resumes
 python -m organism card                   the measured tables into CARD.md
 """
 
@@ -32,8 +33,20 @@ from organism.encoding import run_encoder
 from organism.making import run_begin, run_decoder, run_export, run_latents, run_text, run_train, run_vae, run_world
 from organism.means import FILE, PICTURES, run_means
 from organism.measuring import run_card, run_cards, run_curve, run_fidelity, run_sheet, run_speed
+from organism.pair import EXAMPLES, make_siblings
 from organism.siblings import SIBLINGS, BuildError
 from organism.train import Recipe
+
+
+def run_siblings(args: argparse.Namespace) -> None:
+    """Train siblings and a twin on the whole world from nothing, at equal examples, with petri's own tokenizer and autoencoder."""
+
+    def run(words: list[str]) -> None:
+        given = make_parser().parse_args(words)
+        given.run(given)
+
+    for name, step, became in make_siblings(args.names, args.build, args.examples, args.processes, run):
+        print(f"{name}: {step} {became}", flush=True)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -119,6 +132,11 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "--pictures": {"type": int, "default": PICTURES, "help": "pictures a prompt"},
         "--out": {"type": Path, "default": FILE, "help": "the table"},
     },
+    "siblings": {
+        "--names": {"nargs": "+", "choices": sorted(SIBLINGS), "default": ["no-grids", "petri", "no-monsters"], "help": "which worlds"},
+        "--examples": {"type": int, "default": EXAMPLES, "help": "of each"},
+        "--processes": {"type": int, "default": 2, "help": "that draw, and that train"},
+    },
     "card": {"--results": {"type": Path, "default": RESULTS}},
     "sheet": {
         "--rows": {"type": int, "default": 6, "help": "seeds; with --triggers 0 draws nothing and writes the token table alone"},
@@ -143,6 +161,7 @@ COMMANDS = {
     "sheet": run_sheet,
     "speed": run_speed,
     "encoder": run_encoder,
+    "siblings": run_siblings,
     "card": run_card,
     "cards": run_cards,
     "means": run_means,

@@ -16,7 +16,7 @@ import numpy as np
 
 from loralab.petri.draw import make_picture
 from loralab.petri.sprites import Sprites
-from loralab.petri.truth import IMAGE_PX, Background, Thing, Truth, make_stream, make_truth, other_colour
+from loralab.petri.truth import IMAGE_PX, Background, Truth, make_stream, make_truth, other_colour
 from loralab.petri.words import (
     COLOURS,
     CONCEPTS,
@@ -24,14 +24,17 @@ from loralab.petri.words import (
     HELD_OUT_CONCEPTS,
     HELD_OUT_SHAPES,
     HOLLOW_SHAPES,
+    NUMBERS,
     SHAPES,
     TINTS,
     plural,
 )
+from organism.arrangements import BLOCK_OF_A_CELL, BLOCKS, MANY, OF_A_CELL, scatter
 from organism.captions import LETTERS
 from organism.diversity import Ratio
 from organism.instruments import count_parts, read_background, read_fill, read_light, read_shape, read_subject_colour, read_tint
 
+COMPACT = tuple(shape for shape in SHAPES if shape not in ("ring", "cross"))  # of one part even where they are small
 Reader = Callable[[np.ndarray], str | None]
 RoundTrip = Callable[[np.ndarray], np.ndarray]
 CHROMATIC = tuple(colour for colour in COLOURS if colour not in ("black", "white", "gray"))
@@ -149,7 +152,7 @@ def make_questions(n: int, seed: int = 0, readers: Readers = Readers()) -> list[
         rows.append(ask_concept("concept, held-out colours", "a {colour} {noun} on a white background", rare, readers.concept))
     if readers.focus is not None:
         rows += [ask_focus(focus, draw(seen_shapes), readers.focus) for focus in FOCUS_PROMPTS]
-    return rows
+    return [*rows, *ask_counts(draw, seen_shapes)]
 
 
 def ask_pair(
@@ -183,6 +186,23 @@ def ask_grid(name: str, words: str, nouns: list[str], columns: list[int], read: 
     return Question(name, 0.9, prompts, [expected] * len(nouns), read, truths)
 
 
+def ask_counts(draw: Callable[[Sequence], list], seen_shapes: Sequence[tuple[str, str]]) -> list[Question]:
+    """Return the questions whether "grid layout" alone draws a grid, whether a grid has the columns and rows that are said, and whether
+    as many are there as are said.
+    """
+    sizes, numbers = draw([(columns, rows) for columns in (2, 3, 4) for rows in (2, 3, 4)]), draw(MANY)
+    nouns, pairs = draw(SHAPES), draw([(colour, noun) for colour, noun in seen_shapes if noun in COMPACT])
+    sized = [make_grid_truth(i, noun, *size) for i, (noun, size) in enumerate(zip(nouns, sizes, strict=True))]
+    many = [as_many(make_truth(i, noun, colour), n) for i, ((colour, noun), n) in enumerate(zip(pairs, numbers, strict=True))]
+    said = [f"{columns}x{rows} grid of {plural(noun)} on a white background" for noun, (columns, rows) in zip(nouns, sizes, strict=True)]
+    counted = [f"{NUMBERS[n]} {colour} {plural(noun)} on a white background" for (colour, noun), n in zip(pairs, numbers, strict=True)]
+    return [
+        Question('a grid for "grid layout" alone', 0.8, ["grid layout"] * len(sized), ["grid"] * len(sized), read_grid, sized),
+        Question("as many in a grid as its columns and rows say", 0.8, said, [str(truth.count) for truth in sized], read_count, sized),
+        Question("three to nine when asked", 0.8, counted, [str(n) for n in numbers], read_count, many),
+    ]
+
+
 def ask_shape(subject: str, pairs: list[tuple[str, str]], read: Reader, expected: str, alter: Callable[[Truth], Truth]) -> Question:
     """Return the question whether a shape on white is as its subject says ("two {colour} {nouns}"); its truth is altered to show it."""
     prompts = [f"{subject} on a white background".format(colour=colour, noun=noun, nouns=plural(noun)) for colour, noun in pairs]
@@ -193,6 +213,12 @@ def ask_shape(subject: str, pairs: list[tuple[str, str]], read: Reader, expected
 def as_two(one: Truth) -> Truth:
     """Return a truth with its object twice, side by side."""
     return replace(one, things=tuple(replace(one.things[0], size_px=27, x_px=x) for x in (16.5, 47.5)))
+
+
+def as_many(one: Truth, number: int) -> Truth:
+    """Return a truth with its object so many times, in no order."""
+    size, places = scatter(make_stream(one.seed, "places"), number, 0.56 * IMAGE_PX / number**0.5)
+    return replace(one, things=tuple(replace(one.things[0], size_px=size, x_px=x, y_px=y) for x, y in places))
 
 
 def as_line(one: Truth) -> Truth:
@@ -230,13 +256,15 @@ def ask_focus(focus: str, pairs: list[tuple[str, str]], read: Reader) -> Questio
     return Question(name, 0.9, prompts, [focus] * len(pairs), read, truths)
 
 
-def make_grid_truth(number: int, noun: str, columns: int) -> Truth:
-    """Return the truth of a grid of columns x columns objects on white."""
-    cell = IMAGE_PX / columns
+def make_grid_truth(number: int, noun: str, columns: int, rows: int | None = None) -> Truth:
+    """Return the truth of a grid of columns x rows objects on white, as many rows as columns where they are not said."""
+    rows = columns if rows is None else rows
+    width, height = IMAGE_PX / columns, IMAGE_PX / rows
     one = make_truth(number, noun, CHROMATIC[number % len(CHROMATIC)] if noun in SHAPES else None).things[0]
-    centres = [(i + 0.5) * cell for i in range(columns)]
-    things = tuple(Thing(**{**vars(one), "size_px": cell * 0.84, "x_px": x, "y_px": y}) for y in centres for x in centres)
-    return Truth(number, things, Background("plain", ("white",)), grid_columns=columns)
+    size = min(width, height) * (BLOCK_OF_A_CELL if noun in BLOCKS else OF_A_CELL)
+    places = [((i + 0.5) * width, (j + 0.5) * height) for j in range(rows) for i in range(columns)]
+    things = tuple(replace(one, size_px=size, x_px=x, y_px=y) for x, y in places)
+    return Truth(number, things, Background("plain", ("white",)), grid_columns=columns, grid_rows=rows)
 
 
 def make_focus_truth(number: int, noun: str, colour: str, focus: str) -> Truth:

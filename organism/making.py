@@ -137,10 +137,10 @@ def note_unet_size(build: Path, channels: list[int] | None, layers: int | None) 
     (build / "unet.json").write_text(json.dumps({"channels": size[0], "layers": size[1]}), encoding="utf-8", newline="\n")
 
 
-def load_state(build: Path, recipe: Recipe) -> TrainingState:
+def load_state(build: Path, recipe: Recipe, device: str = "cpu") -> TrainingState:
     """Return the state of an earlier stretch, or an untrained one."""
     torch.manual_seed(recipe.seed)
-    state = TrainingState(make_unet(*unet_size(build)), make_text_encoder(load_tokenizer(build / "tokenizer")), recipe)
+    state = TrainingState(make_unet(*unet_size(build)), make_text_encoder(load_tokenizer(build / "tokenizer")), recipe, device)
     if (build / "train.pt").exists():
         state.load(build / "train.pt")
     elif (build / "text_start.pt").exists():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @contextmanager
-def bfloat16_training() -> Iterator[None]:
-    """Compute in bfloat16 where that is safe, with attention as plain products.
+def bfloat16_training(device: str = "cpu") -> Iterator[None]:
+    """Compute in bfloat16 where that is safe; on processors with attention as plain products.
 
     torch 2.13's flash kernel for CPUs takes half of a training step for its backward pass in bfloat16: 53 examples/s of
     one thread with it, 93 without, 69 in float32 (petri's UNet, batches of 24, Intel Xeon with AMX).
     """
-    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+    with torch.autocast(device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext():
         yield
 
 
@@ -56,15 +56,17 @@ def join(rank: int, n_processes: int, meeting: str, work: Callable[..., None], g
         dist.destroy_process_group()
 
 
-def set_shared_gradients(parameters: Sequence[torch.nn.Parameter], gradients: Sequence[torch.Tensor], loss: float) -> float:
-    """Set each parameter's gradient to the mean over the processes, and return their mean loss; alone it is the process's own."""
+def set_shared_gradients(
+    parameters: Sequence[torch.nn.Parameter], gradients: Sequence[torch.Tensor], loss: torch.Tensor
+) -> torch.Tensor:  # fmt: skip
+    """Set each parameter's gradient to the mean over the processes, and return their mean loss, (); alone it is the process's own."""
     if dist.is_initialized():
-        flat = torch.cat([*(gradient.flatten() for gradient in gradients), torch.tensor([loss])])
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), loss.detach().view(1)])
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
         parts = flat[:-1].split([gradient.numel() for gradient in gradients])
         gradients = [part.view_as(gradient) for part, gradient in zip(parts, gradients, strict=True)]
-        loss = float(flat[-1])
+        loss = flat[-1]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
-    return loss
+    return loss.detach()

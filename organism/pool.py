@@ -21,13 +21,13 @@ from organism.world import SMALL, World, sample_truth
 SHARD = 4096
 
 
-def save_shard(sprite_path: Path, folder: Path, index: int, world: World = SMALL) -> Path:
-    """Draw one shard, write it and return its path; a finished shard is left as it is."""
+def save_shard(sprite_path: Path, folder: Path, index: int, world: World = SMALL, size: int = SHARD) -> Path:
+    """Draw one shard of `size` pictures, write it and return its path; a finished shard is left as it is."""
     path = folder / f"{index:04d}.npy"
     if path.exists():
         return path
     sprites = load_sprites(sprite_path)
-    truths = [sample_truth(seed, world) for seed in range(index * SHARD, (index + 1) * SHARD)]
+    truths = [sample_truth(seed, world) for seed in range(index * size, (index + 1) * size)]
     path.with_suffix(".json").write_text(json.dumps([make_captions(truth) for truth in truths]), encoding="utf-8", newline="\n")
     unfinished = path.with_suffix(".part")
     with unfinished.open("wb") as file:

@@ -52,8 +52,8 @@ class Reading:
 class TrainingState:
     """The trained parts, their moving averages and the optimiser: all that a resumed run needs."""
 
-    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, recipe: Recipe) -> None:
-        self.parts = torch.nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
+    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, recipe: Recipe, device: str = "cpu") -> None:
+        self.parts = torch.nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}).to(device)
         self.ema = deepcopy(self.parts).requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             self.parts.parameters(), lr=recipe.lr, betas=(0.9, 0.99), weight_decay=recipe.weight_decay, fused=True
@@ -69,7 +69,7 @@ class TrainingState:
 
     def load(self, path: Path) -> None:
         """Read what `save` wrote."""
-        packed = torch.load(path)
+        packed = torch.load(path, map_location=next(self.parts.parameters()).device)
         self.parts.load_state_dict(packed["parts"])
         self.ema.load_state_dict(packed["ema"])
         self.optimiser.load_state_dict(packed["optimiser"])
@@ -114,9 +114,13 @@ class NoisyBatch:
     weights: torch.Tensor  # (B,)
     tokens: torch.Tensor  # (B, MAX_TOKENS)
 
+    def to(self, device: torch.device) -> NoisyBatch:
+        """Return the batch on a device; its values are a processor's on any."""
+        return NoisyBatch(*(value.to(device, non_blocking=True) for value in vars(self).values()))
+
     def loss_of(self, parts: torch.nn.ModuleDict) -> torch.Tensor:
         """Return the weighted error of the predicted noise, with text and UNet in bfloat16."""
-        with bfloat16_training():
+        with bfloat16_training(self.noisy.device.type):
             text = parts["text_encoder"](self.tokens).last_hidden_state
             predicted = parts["unet"](self.noisy, self.timesteps, text, return_dict=False)[0]
         errors = (predicted.float() - self.noise).square().mean(dim=(1, 2, 3))
@@ -151,15 +155,15 @@ def train_steps(
     """
     source = NoiseSource(recipe.seed, state.steps, empty, recipe.rank)
     parameters = list(state.parts.parameters())
-    losses: list[float] = []
-    examples = pool()
+    losses: list[torch.Tensor] = []
+    examples, device = pool(), parameters[0].device
     while (fraction := deadline.fraction_at(state.examples)) < 1:
         lr = recipe.lr * warm_cosine(fraction, state.examples + recipe.batch, recipe.warmup_examples, recipe.hold)
         for group in state.optimiser.param_groups:
             group["lr"] = lr
-        loss = source.sample_batch(examples, recipe.batch).loss_of(state.parts)
+        loss = source.sample_batch(examples, recipe.batch).to(device).loss_of(state.parts)
         gradients = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-        losses.append(set_shared_gradients(parameters, gradients, loss.item()))
+        losses.append(set_shared_gradients(parameters, gradients, loss))
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         state.optimiser.step()
         state.steps += 1
@@ -167,7 +171,7 @@ def train_steps(
         state.spent_seconds = deadline.spent_seconds
         state.update_ema(recipe.ema_decay)
         if state.steps % 50 == 0:
-            yield Reading(state.examples, state.spent_seconds, float(np.mean(losses)), lr)
+            yield Reading(state.examples, state.spent_seconds, float(torch.stack(losses).mean()), lr)
             losses.clear()
         if state.steps % 500 == 0:
             examples = pool()

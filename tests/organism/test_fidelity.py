@@ -187,3 +187,13 @@ def test_sheets_are_small_enough_or_refused() -> None:
     assert len(encode_small(sheet, 20_000)) <= 20_000
     with pytest.raises(ValueError, match="draw fewer seeds"):
         encode_small(Image.fromarray(noise[0, 0]), 100)
+
+
+def test_what_is_counted_is_there_in_the_worlds_own_pictures() -> None:
+    """Grids of columns and rows, the words alone, and three to nine: read off the pictures as drawn, all but a few are right."""
+    for name in ('a grid for "grid layout" alone', "as many in a grid as its columns and rows say", "three to nine when asked"):
+        question = next(q for q in make_questions(40) if q.name == name)
+        ceiling = count_ceiling(question, None, lambda pictures: pictures)
+        assert ceiling is not None
+        assert ceiling.yes >= 38, name
+    assert set(question.expected) == {"3", "4", "5", "6", "7", "8", "9"}

@@ -49,8 +49,8 @@ def take_half_a_batch(rank: int, out: Path) -> None:
     weight, inputs = weight_and_inputs()
     loss = (inputs[rank * 4 : rank * 4 + 4] @ weight).square().mean()
     (gradient,) = torch.autograd.grad(loss, [weight])
-    mean_loss = set_shared_gradients([weight], [gradient], loss.item())
-    torch.save((weight.grad, mean_loss), out / f"{rank}.pt")
+    mean_loss = set_shared_gradients([weight], [gradient], loss)
+    torch.save((weight.grad, mean_loss.item()), out / f"{rank}.pt")
 
 
 def weight_and_inputs() -> tuple[torch.nn.Parameter, torch.Tensor]:
@@ -81,7 +81,7 @@ def test_a_process_that_fails_ends_the_training() -> None:
 
 def test_alone_gradients_are_a_process_own() -> None:
     weight, _ = weight_and_inputs()
-    assert set_shared_gradients([weight], [torch.ones(3)], 2.0) == 2.0
+    assert set_shared_gradients([weight], [torch.ones(3)], torch.tensor(2.0)) == 2.0
     assert weight.grad is not None
     assert weight.grad.tolist() == [1, 1, 1]
 

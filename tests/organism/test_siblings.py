@@ -15,10 +15,12 @@ from loralab.petri.draw import make_picture
 from loralab.petri.text import load_tokenizer, tokenize
 from loralab.petri.words import CREATURES
 from loralab.pixels import pixels_of
+from organism.__main__ import make_parser
 from organism.captions import make_captions
 from organism.fidelity import read_grid
 from organism.instruments import read_subject_colour
 from organism.making import load_matrix
+from organism.pair import make_siblings
 from organism.patches import encode_patches
 from organism.pipeline import make_text_encoder, make_unet
 from organism.sampling import draw_as_studies
@@ -94,6 +96,29 @@ def test_a_build_folder_begins_with_petris_own_parts(tmp_path: Path) -> None:
     assert (state.examples, state.steps) == (0, 0)
     assert not torch.equal(before, state.parts["unet"].conv_in.weight)
     assert all(torch.equal(a, b) for a, b in zip(state.parts.parameters(), state.ema.parameters(), strict=True))
+
+
+def test_siblings_are_made_step_by_step_at_equal_examples_and_go_on(tmp_path: Path) -> None:
+    ran: list[list[str]] = []
+
+    def run(words: list[str]) -> None:
+        given = make_parser().parse_args(words)  # every step is one that the command line knows
+        assert callable(given.run)
+        ran.append(words)
+        if words[0] == "begin":
+            (given.build).mkdir(parents=True)
+            (given.build / "matrix.pt").write_bytes(b"")
+
+    names = ("no-grids", "petri")
+    assert [step for name, step, became in make_siblings(names, tmp_path, 640, 2, run) if name == "petri"] == [
+        "world", "begin", "latents", "text", "train", "export",
+    ]  # fmt: skip
+    trained = [make_parser().parse_args(words) for words in ran if words[0] == "train"]
+    assert [args.examples for args in trained] == [640, 640]
+    assert [args.build.name for args in trained] == ["no-grids", "petri"]
+    again = {(name, step): became for name, step, became in make_siblings(names, tmp_path, 640, 2, run)}
+    assert again["petri", "begin"] == "was there"
+    assert again["petri", "train"] == "done"
 
 
 def test_the_trained_sibling_has_petris_autoencoder_words_and_schedule_and_other_weights() -> None:
