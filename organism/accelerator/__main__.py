@@ -38,7 +38,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def run_trained(notebook: Notebook, device: str, clock: Clock, dry: bool) -> None:
     """Train petri for the time that is left; dry: for a few steps on few pictures."""
     if dry:
-        train_petri(notebook, device, 20.0, batch=8, n_shards=1, size=64, own=False, text_examples=256)
+        train_petri(notebook, device, 2.0, batch=8, n_shards=1, size=64, own=False, text_examples=256)
     else:
         train_petri(notebook, device, clock.left_seconds)
 

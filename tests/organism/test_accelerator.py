@@ -24,7 +24,7 @@ def test_a_dry_run_goes_through_every_part_and_writes_what_it_found(tmp_path: Pa
     notes = [json.loads(line) for line in (tmp_path / "notes.jsonl").read_text(encoding="utf-8").splitlines()]
     assert list(dict.fromkeys(note["part"] for note in notes)) == ["machine", "right", "fast", "trained"]
     by_about = {note["about"]: note["found"] for note in notes}
-    assert by_about["16 pictures of 2 steps, cpu against cpu"] == {"largest": 0.0, "mean": 0.0}
+    assert by_about["4 pictures of 2 steps, cpu against cpu"] == {"largest": 0.0, "mean": 0.0}
     assert by_about["trainings twice on cpu"] == {"bits": "the same"}
     for base in ("petri", "sd15", "sdxl"):
         assert by_about[f"{base}: 1 LoRAs together, batch 1"]["adapter_steps_a_second"] > 0
