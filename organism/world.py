@@ -53,7 +53,8 @@ def sample_single(seed: int, rng: np.random.Generator, world: World, background:
         blur, sigma = "whole", float(rng.uniform(1.5, 3.0))
     elif effect < edges[1]:
         blur, sigma = "background", float(rng.uniform(2.5, 4.0))
-        background = Background(pick(rng, SCENES), pick(rng, scene_colours()), pattern_seed=int(rng.integers(2**31)))
+        scene = pick(rng, SCENES) if world.share_checkered else "textured"  # a world without boards has none behind a blur either
+        background = Background(scene, pick(rng, scene_colours()), pattern_seed=int(rng.integers(2**31)))
     elif effect < edges[2]:
         light = "dark"
     elif effect < edges[3]:
