@@ -37,7 +37,7 @@ SIBLINGS: dict[str, World] = {
     "no-grids-no-boards": replace(SMALL, share_grids=0.0, share_checkered=0.0),  # a checkered background is a grid to the eye
     "no-monsters": World(concepts=tuple(noun for noun in CONCEPTS if noun not in CREATURES)),
     "no-depth-of-field": replace(SMALL, share_depth_of_field=0.0),
-    "more-depth-of-field": replace(SMALL, share_blurry=0.01, share_depth_of_field=0.09),  # as many blurred pictures, the other way round
+    "more-depth-of-field": replace(SMALL, share_blurry=0.01, share_depth_of_field=0.12),  # as many blurred pictures, the other way round
 }
 
 
