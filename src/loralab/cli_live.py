@@ -16,18 +16,18 @@ def watch(
     folder: Annotated[Path, typer.Argument(help="The folder in which a trainer saves its LoRA files.", metavar="DIR")],
     base: options.BaseOption = "petri",
     dataset: options.DatasetOption = None,
-    trigger: Annotated[str | None, typer.Option("--trigger", help="The words that call the LoRA. Default: found in captions.")] = None,
+    trigger: Annotated[str | None, typer.Option("--trigger", help="The LoRA's trigger words. Default: found in the captions.")] = None,
     until: Annotated[
         float | None,
-        typer.Option("--until", min=0.01, help="End when nothing new has come for so many minutes. Default: go on until Ctrl+C."),
+        typer.Option("--until", min=0.01, help="Stop when no new file has appeared for this many minutes. Default: continue until Ctrl+C."),
     ] = None,
     minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="How long each new file may take.")] = 2.0,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=4, max=1000, help="Seeds a prompt, instead of what the minutes afford.")
+        int | None, typer.Option("--seeds", min=4, max=1000, help="Seeds per prompt, instead of as many as the minutes allow.")
     ] = None,
     tensorboard: Annotated[
         Path | None,
-        typer.Option("--tensorboard", help="Also write the figures for TensorBoard, as a run in here.", metavar="DIR"),
+        typer.Option("--tensorboard", help="Also write the figures for TensorBoard, as a run in this folder.", metavar="DIR"),
     ] = None,
     every: Annotated[float, typer.Option("--every", min=0.05, help="Seconds between two looks at the folder.")] = 5.0,
     embedder: options.EmbedderOption = None,
@@ -41,9 +41,9 @@ def watch(
     prediction: options.PredictionOption = None,
     vae: options.VaeOption = None,
     size: options.SizeOption = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the page. Default: checks/watch-NAME in the lab.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the page. Default: checks/watch-NAME in the lab.")] = None,
     device: options.DeviceOption = None,
-    precision: Annotated[str, typer.Option("--precision", help="How the base is held: fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option("--precision", help="Precision of the base: fp32, bf16 or fp16.")] = "fp32",
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:

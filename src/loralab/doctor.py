@@ -54,7 +54,7 @@ def _lab_facts(lab: Path) -> dict[str, str]:
     store = Store(lab / "store")
     free = shutil.disk_usage(lab).free / 2**30
     held = ", ".join(f"{len(store.keys(kind))} {kind}" for kind in store.kinds()) or "empty"
-    return {"lab": str(lab), "lab holds": held, "free disk space": f"{free:.1f} GiB"}
+    return {"lab": str(lab), "lab contains": held, "free disk space": f"{free:.1f} GiB"}
 
 
 def _base_facts() -> dict[str, str]:

@@ -13,8 +13,8 @@ NO_PATH = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 def _without_control(path: str) -> str:
     if NO_PATH.search(path):
-        why = 'inside "..." a backslash begins an escape: write the path in single quotes, or with / in place of each backslash'
-        raise ValueError(f"{path[:80]!r} holds a line break, a tab or the like; {why}")
+        why = 'inside "..." a backslash starts an escape sequence: put the path in single quotes, or use / instead of backslashes'
+        raise ValueError(f"{path[:80]!r} contains a line break, a tab or another control character; {why}")
     return path
 
 

@@ -47,7 +47,7 @@ def test_a_study_of_files_reads_what_the_study_that_trained_them_read(tmp_path: 
     first, second = readings(tmp_path / "lab-mine", "mine"), readings(tmp_path / "lab-second", "second")
     assert first.equals(second)
     page = (tmp_path / "lab-second" / "studies" / "second" / "report" / "index.html").read_text(encoding="utf-8")
-    assert "trained elsewhere, one file a training: seed*-000002.safetensors" in page
+    assert "trained elsewhere, one file per training: seed*-000002.safetensors" in page
     assert first.filter(pl.col("arm") == "own")["value"].drop_nulls().abs().max() > 0
 
 

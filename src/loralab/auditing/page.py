@@ -50,7 +50,7 @@ def write_audit(audit: Audit, path: Path) -> Path:
         "store",
         f"an audit of {len(page.encode('utf-8')) / 1e6:.1f} MB",
         f"less than {MOST_BYTES / 1e6:.0f} MB",
-        "audit fewer pictures at once",
+        "audit fewer pictures at a time",
     )
 
 

@@ -80,7 +80,7 @@ def _charts(check: Checked, result: Result, word: str, says: str) -> list[Chart]
     if len(result.scores) > 1:
         places = {file.label: file.at for file in check.files}
         numeric = check.role == "epochs" and sum(at is not None for at in places.values()) > 1
-        across = {"epochs": "training goes on to the right", "seeds": "training", "files": "file"}
+        across = {"epochs": "training progresses to the right", "seeds": "training", "files": "file"}
         counted = (
             "epochs" if any(file.label.startswith("epoch") and file.at == _last_number(file.label) for file in check.files) else "steps"
         )
@@ -204,8 +204,8 @@ def facts_of(check: Checked, seconds: float) -> dict[str, str]:
         "trigger": _triggers(check),
         "prompts at the trigger": "; ".join(f"\u201c{prompt}\u201d" for prompt in triggered),
         "unrelated prompts": "; ".join(f"\u201c{prompt}\u201d" for prompt in unrelated),
-        "seeds": f"{check.n_seeds} a prompt, from {check.first_seed(0)} on"
-        + (", a block of its own for each training" if check.role == "seeds" else ""),
+        "seeds": f"{check.n_seeds} per prompt, from {check.first_seed(0)} on"
+        + (", a separate block for each training" if check.role == "seeds" else ""),
         "sampling": ", ".join(part for part in settings if part),
         "base": f"{check.base.name}, sha256 {check.base.fingerprint}",
         "likeness": f"{check.embedder.name}: {check.embedder.says}",

@@ -70,7 +70,8 @@ def _scanned(folder: Path, notes: list[str]) -> Iterator[Listed]:
     for item in folders if found else ():
         if item not in below and (n := sum(_has_ending(file) for file in _inside(item))):
             notes.append(
-                f"The folder {item.name} holds {n} {'file' if n == 1 else 'files'} more, not checked here; give that folder to check them."
+                f"The folder {item.name} contains {n} {'file' if n == 1 else 'files'} more, not checked here; give that folder to "
+                "check them."
             )
 
 

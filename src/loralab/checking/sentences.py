@@ -140,7 +140,7 @@ def _leader(check: Checked, scores: Mapping[str, Scores]) -> str:
     surely_most = all(_surely_more(scores[most].effect, own.effect) for label, own in scores.items() if label != most)
     surely_mild = all(_surely_more(own.damage, scores[mildest].damage) for label, own in scores.items() if label != mildest)
     at = _at(check, 0)
-    first = f"{most} does the most at {at}" if surely_most else f"It cannot be told which does the most at {at}"
+    first = f"{most} does the most at {at}" if surely_most else f"It is unclear which does the most at {at}"
     if most == mildest and surely_most and surely_mild:
         return f"{first}, and changes unrelated pictures the least."
     return f"{first}; " + (f"{mildest} changes unrelated pictures the least." if surely_mild else "no difference in damage can be seen.")
@@ -197,10 +197,7 @@ def _effect_line(check: Checked, index: int, scores: Scores, effect: Estimate, s
         return f"{subject} moves {at} {how_far} of the way from the base to the training set ({range_})."
     if effect.high < 0:
         return f"{subject} draws {at} less like the training set than the base does ({range_} of the way)."
-    return (
-        f"{subject}: it can\u2019t be told whether {at} looks more like the training set than the base\u2019s pictures do ({range_} "
-        "of the way)."
-    )
+    return f"{subject}: it is unclear whether {at} looks more like the training set than the base\u2019s pictures do ({range_} of the way)."
 
 
 def _firing_line(scores: Scores, effect: Estimate, subject: str) -> str:
@@ -213,7 +210,7 @@ def _firing_line(scores: Scores, effect: Estimate, subject: str) -> str:
         return f"{who} fires without its trigger: {share} of the effect remains when the trigger is removed."
     if firing.high < 0.25 * effect.value:
         return f"{who} does not fire without its trigger: less than a quarter of the effect remains."
-    return f"Whether {subject} fires without its trigger can\u2019t be told: somewhere from {_range(firing)} of the way."
+    return f"Whether {subject} fires without its trigger is unclear: somewhere from {_range(firing)} of the way."
 
 
 def _damage_line(scores: Scores) -> str:
@@ -257,7 +254,7 @@ def limits_of(check: Checked, result: Result) -> list[str]:
     if check.role == "epochs" and len(result.scores) > 1:
         lines.append(_resolution(check, result))
     if check.training is not None and check.threshold is None:
-        lines.append("Copies cannot be told here: the base\u2019s own pictures are as close to the training set as a copy would be.")
+        lines.append("Copies cannot be recognised here: the base\u2019s own pictures are as close to the training set as a copy would be.")
     if result.gave_up:
         lines.append(no_time(check.request.minutes, result.gave_up))
     return lines

@@ -65,7 +65,7 @@ def _may_repeat(inside: Path, name: str, repeats: int, folder: Gathering) -> boo
     if not 0 < repeats <= MOST_REPEATS:
         said = "0 repeats, so sd-scripts never shows its pictures" if repeats == 0 else f"{repeats:,} repeats"
         expected = f"a number from 1 to {MOST_REPEATS:,} at the start of the name, such as 10_{name.partition('_')[2] or 'name'}"
-        folder.refuse(inside, f"the folder name {name!r} asks for {said}", expected, "rename the folder")
+        folder.refuse(inside, f"the folder name {name!r} means {said}", expected, "rename the folder")
         return False
     if repeats >= MANY_REPEATS:
         told = f"shown {repeats:,} times per epoch, because the number at the start of a folder name is its repeats, as in kohya"

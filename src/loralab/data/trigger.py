@@ -188,4 +188,4 @@ def _from_folders(votes: Votes) -> Trigger | None:
     if not named:
         return None
     others = tuple(dict.fromkeys(each.words for each in named if each.words != named[0].words))
-    return Trigger(named[0].words, "unsure", f"{named[0].source}, in one folder of {len(own)}", others[:MOST_OTHERS])
+    return Trigger(named[0].words, "unsure", f"{named[0].source}, in one of {len(own)} folders", others[:MOST_OTHERS])

@@ -79,7 +79,7 @@ def estimate_contrast(effects: np.ndarray, *, n_images: int, level: float, floor
     """
     n_runs = len(effects)
     if n_runs < 2:
-        raise ValueError(f"an interval over runs needs at least 2 runs, not {n_runs}")
+        raise ValueError(f"an interval over trainings needs at least 2 trainings, not {n_runs}")
     effect = float(np.mean(effects))
     half = max(t_critical(n_runs, level) * float(np.std(effects, ddof=1)) / math.sqrt(n_runs), floor)
     return Contrast(

@@ -76,7 +76,7 @@ def check_readings(readings: pl.DataFrame) -> None:
         row = broken.row(0, named=True)
         raise lab_error(
             "measurement",
-            f"{broken.height} readings are called measured and have no finite value; the first is {row['measure']} of {row['arm']}",
+            f"{broken.height} readings are marked as measured but have no finite value; the first is {row['measure']} of {row['arm']}",
             "a finite number, or the status not_measurable",
             "measure the pictures again",
         )
@@ -116,7 +116,7 @@ def cell_readings(readings: pl.DataFrame, cell: Cell, measure: str) -> CellReadi
     rows = with_sources(readings).filter(_is_cell(cell) & (pl.col("measure") == measure)).sort("replicate", "seed")
     if rows.select("replicate", "seed").is_duplicated().any():
         raise lab_error(
-            "measurement", f"{cell}: a picture has two readings of {measure}", "one reading a picture", "measure the cell again"
+            "measurement", f"{cell}: a picture has two readings of {measure}", "one reading per picture", "measure the cell again"
         )
     measured = (rows["status"] == "measured").to_numpy()
     value = rows["value"].cast(pl.Float64).fill_null(0.0).to_numpy()

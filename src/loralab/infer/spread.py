@@ -60,7 +60,7 @@ def estimate_spread(values: np.ndarray, runs: np.ndarray, level: float = 0.95) -
     """
     n = len(values)
     if len(np.unique(runs)) < 2 or n <= len(np.unique(runs)):
-        raise ValueError(f"{n} pictures of {len(np.unique(runs))} runs; a spread needs 2 runs and 2 pictures in one of them")
+        raise ValueError(f"{n} pictures of {len(np.unique(runs))} trainings; a spread needs 2 trainings, and 2 pictures in one of them")
     between, within, n_runs, n0 = mean_squares(np.asarray(values, float), np.asarray(runs))
     df_between, df_within, tail = n_runs - 1, n - n_runs, (1 - level) / 2
     chi_between, chi_within = (stats.chi2.ppf([tail, 1 - tail], df) for df in (df_between, df_within))

@@ -191,10 +191,10 @@ def undecided(finding: Finding, contrast: Contrast, margin: float, unit: str, hi
     """Return what is known of a question that is open, and what would settle it."""
     between, counts = _between(contrast, unit), amount(margin, unit)
     if finding in ("some higher", "some lower"):
-        return f"certainly {finding.removeprefix('some ')} ({between}); whether by more than {counts} can't be told yet: {hint}"
+        return f"certainly {finding.removeprefix('some ')} ({between}); not yet clear whether by more than {counts}: {hint}"
     if finding in ("no drop", "no rise"):
         way, other = ("drop", "rise") if finding == "no drop" else ("rise", "drop")
-        return f"no {way} that counts ({between}); whether there is a {other} of {counts} can't be told yet: {hint}"
+        return f"no {way} that counts ({between}); not yet clear whether there is a {other} of {counts}: {hint}"
     return f"can't tell yet: the change is somewhere from {between}, and the smallest that counts is {counts}; {hint}"
 
 
@@ -279,8 +279,8 @@ def no_half_dose(over: str, reference: float) -> str:
 
 
 def overshoot(over: str, doses: Sequence[float]) -> str:
-    """Return at which doses the pictures lie beyond the training set."""
-    return f"at {over} " + ", ".join(f"{dose:g}" for dose in doses) + " the pictures lie beyond the training set"
+    """Return at which doses the pictures go beyond the training set."""
+    return f"at {over} " + ", ".join(f"{dose:g}" for dose in doses) + " the pictures go beyond the training set"
 
 
 def too_few_doses() -> str:

@@ -52,7 +52,7 @@ def number(value: float) -> str:
 
 def spread(point: Point | None) -> str:
     """Return a value with its interval; words where there is none."""
-    return "can\u2019t be told" if point is None else f"{number(point.value)} ({number(point.low)} to {number(point.high)})"
+    return "unclear" if point is None else f"{number(point.value)} ({number(point.low)} to {number(point.high)})"
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def damage_figure(verdict: Verdict) -> DoseFigure | None:
 def dose_caption(curve: DoseCurve) -> str:
     """Return what the figure shows, in a sentence or two."""
     if curve.over not in ("strength", "step"):
-        return f"Thin lines: trainings of the same number at every {curve.over}. Bars: where the average lies, for all levels together."
+        return f"Thin lines: trainings with the same number at every {curve.over}. Bars: where the average lies, for all levels together."
     half = curve.half_says[:1].upper() + curve.half_says[1:]
     return f"Thin lines: the same training at every {curve.over}. Bars: where the average lies, for all doses together. {half}."
 
@@ -138,7 +138,7 @@ def dose_caption(curve: DoseCurve) -> str:
 def damage_caption(curve: DoseCurve) -> str:
     """Return what the plot against damage shows."""
     prompts = ", ".join(f"“{prompt}”" for prompt in curve.damage_prompts)
-    return f"Up: the effect at the trained prompt. Across: the damage, {curve.damage_measure} at {prompts}."
+    return f"Upwards: the effect at the trained prompt. To the right: the damage, {curve.damage_measure} at {prompts}."
 
 
 def _told(contrast: Contrast, unit: str) -> str:

@@ -35,7 +35,7 @@ _STARTS: Mapping[Ruling, tuple[str, str]] = {
     "supported": ("yes: {told}.", "{n} of {m} hold: {told}."),
     "leaning": ("in part: {told}.", "in part: {told}."),
     "contradicted": ("no, this does not hold: {told}.", "this does not hold: {told}."),
-    "open": ("it can’t be told yet whether {told}.", "it can’t be told yet whether {told}."),
+    "open": ("it is too early to tell whether {told}.", "it is too early to tell whether {told}."),
     "not_measurable": ("it could not be measured whether {told}.", "it could not be measured whether {told}."),
 }
 

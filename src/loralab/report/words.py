@@ -34,7 +34,7 @@ COUNT_WORDS: Mapping[str, str] = {
     "supported": "hold here",
     "leaning": "hold in part: the direction is certain, the size is not",
     "contradicted": "do not hold here",
-    "open": "can’t be told yet",
+    "open": "are still open",
     "not_measurable": "were not measured",
 }
 

@@ -223,8 +223,8 @@ class ExperimentSpec(Strict):
 
     question: str = Field(min_length=1, description="The question in words.")
     article: str = Field("", description="What the article found, in a sentence.")
-    claims: tuple[ClaimSpec, ...] = Field(min_length=1, description="The claims, written before the run.")
-    curves: tuple[CurveSpec, ...] = Field((), description="Questions about the dose, written before the run.")
+    claims: tuple[ClaimSpec, ...] = Field(min_length=1, description="The claims, written in advance.")
+    curves: tuple[CurveSpec, ...] = Field((), description="Questions about the dose, written in advance.")
     show: tuple[Cell, ...] = Field((), description="More cells to draw and show, without a claim.")
 
     @field_validator("show", mode="before")

@@ -76,8 +76,8 @@ class SampleSpec(Strict):
     guidance: float = Field(5.0, ge=1, le=50, description="Classifier-free guidance (CFG scale); 1 = off.")
     guidance_interval: tuple[float, float] = Field(
         (0.0, 1.0),
-        description="The part of the sampling steps in which guidance acts, from 0 (the first) to 1 (after the last), as `start` and "
-        "`stop` of diffusers' guiders; a step outside of it takes half the time. [0, 1] = all steps, [0, 0] = none.",
+        description="The part of the sampling steps in which guidance acts, from 0 (the first) to 1 (after the last), like `start` "
+        "and `stop` in diffusers' guiders; steps outside it take half the time. [0, 1] = all steps, [0, 0] = none.",
     )
     seeds: int = Field(
         8, ge=1, le=4096, description="Images that each training draws in each cell; every training has its own block of seeds."

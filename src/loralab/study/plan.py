@@ -331,7 +331,7 @@ def _stack_notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
         ]
         once += [str(member) for member in spec.arms[name].stack if member.adapters and "*" not in member.adapters]
         if once:
-            yield f"arm {name!r} takes one and the same {' and '.join(once)} in all its trainings, so the findings are about that one LoRA"
+            yield f"arm {name!r} uses the same {' and '.join(once)} in all its trainings, so the findings are about that one LoRA"
 
 
 def _learned_cells(spec: StudySpec) -> Iterator[Cell]:

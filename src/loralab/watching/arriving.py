@@ -113,7 +113,7 @@ def silence(arrivals: Sequence[float], now: float) -> str:
     quiet = now - arrivals[-1]
     if quiet < max(LEAST_SILENT_SECONDS, SILENT_TIMES * usual):
         return ""
-    return f"Nothing new for {_minutes(quiet)}, where a file took {_minutes(usual)}: has the trainer ended? Still watching."
+    return f"Nothing new for {_minutes(quiet)}, although a file usually takes {_minutes(usual)}: has the trainer stopped? Still watching."
 
 
 def _minutes(seconds: float) -> str:

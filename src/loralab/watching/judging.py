@@ -45,7 +45,7 @@ def line_of(epoch: Epoch, earlier: Sequence[Epoch]) -> str:
 def _effect(scores: Scores) -> str:
     found = estimate_mean(scores.effect)
     if found.low <= 0 <= found.high:
-        return f"no effect that can be told yet ({percent(found.value)})"
+        return f"no effect can be seen yet ({percent(found.value)})"
     if scores.resemblance is None:
         return f"{percent(found.value)} changed"
     return f"{percent(found.value)} of the way" + (", away from the training set" if found.high < 0 else "")
@@ -76,14 +76,14 @@ def _beside(own: Scores, earlier: Sequence[Epoch]) -> str:
     milder = [epoch for epoch in as_good if _surely_more(own.damage, epoch.scores.damage)]
     if milder:
         best = max(milder, key=lambda epoch: float(own.damage.mean() - epoch.scores.damage.mean()))
-        return f"{best.label} was as good at less damage"
+        return f"{best.label} was as good with less damage"
     before = earlier[-1]
     grown = estimate_mean(own.effect - before.scores.effect)
     if grown.low > 0:
         return f"{points(grown.value)} more than {before.label}"
     if grown.high < 0:
         return f"{points(-grown.value)} less than {before.label}"
-    return f"no difference from {before.label} can be told"
+    return f"no clear difference from {before.label}"
 
 
 def is_as_good(one: Scores, other: Scores) -> bool:

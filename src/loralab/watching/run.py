@@ -26,8 +26,8 @@ Say = Callable[[Said], None]
 #: a file has to stand still for so many looks before it is taken
 SETTLE_LOOKS = 1.0
 LEAST_REFRESH_SECONDS = 5
-UNKNOWN_ORDER = "Nothing tells in which order the files were saved: they are held side by side, and when to stop cannot be said."
-MORE_THAN_ONE = "The folder holds files of more than one training: they are held side by side, and when to stop cannot be said."
+UNKNOWN_ORDER = "The order in which the files were saved is unknown: they are compared side by side, without advice on when to stop."
+MORE_THAN_ONE = "The folder contains files from more than one training: they are compared side by side, without advice on when to stop."
 
 
 @dataclass
@@ -76,7 +76,7 @@ def _watch(watch: Watch) -> None:
     """Look again and again."""
     request, since = watch.request, monotonic()
     if not request.folder.is_dir():
-        watch.say(Said("note", f"There is no folder {request.folder.name} yet: waiting for it."))
+        watch.say(Said("note", f"The folder {request.folder.name} does not exist yet: waiting for it."))
     while True:
         if look(watch):
             since = monotonic()
@@ -93,7 +93,7 @@ def _warn_of_trigger(watch: Watch) -> None:
     try:
         find_trigger(None, captions, {})
     except LabError:
-        _note(watch, "No trigger is known yet: the first file is asked for it. If you know it, begin again with --trigger WORD.")
+        _note(watch, "No trigger is known yet; it will be looked for in the first file. If you know it, start again with --trigger WORD.")
 
 
 def look(watch: Watch) -> bool:
@@ -119,7 +119,7 @@ def _take(watch: Watch, sight: Sight) -> bool:
         weigh(sight.path, watch.session.held)
         copy = take_over(sight, watch.copies)
     except LabError as error:
-        _note(watch, f"Passed over: {error.problems[0].found}.")
+        _note(watch, f"Skipped: {error.problems[0].found}.")
         watch.seen = settled(watch.seen, sight)
         return False
     if copy is None:  # it was written again, or is gone: the next look tells

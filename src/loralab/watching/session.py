@@ -163,12 +163,12 @@ def write_page(session: Session, state: State, said: Sequence[str], refresh_seco
 def folder_for(lab: Path, watched: Path, out: Path | None) -> Path:
     """Return the folder of a watch's page: its own for each watched folder, the same each time.
 
-    Raises LabError("spec") where ``out`` holds the watch of another folder.
+    Raises LabError("spec") where ``out`` already belongs to the watch of another folder.
     """
     own = hashlib.sha256(str(watched.resolve()).encode()).hexdigest()  # a page's folder may be given away: no path stands in it
     name = "".join(c if c.isalnum() or c in "-_" else "-" for c in watched.resolve().name)[:60].strip("-") or "folder"
     if out is not None and _watched_there(out) not in ("", own):
-        raise lab_error("spec", f"--out {out} holds the watch of another folder", "a folder of its own for each")
+        raise lab_error("spec", f"--out {out} already belongs to the watch of another folder", "a separate folder for each")
     numbered = (lab / "checks" / (f"watch-{name}" + (f"-{n}" if n > 1 else "")) for n in itertools.count(1))
     found = out or next(folder for folder in numbered if _watched_there(folder) in ("", own))
     write_atomically(found / WATCHED, own.encode())

@@ -172,7 +172,7 @@ def test_pictures_beyond_the_training_set_are_named(frame, facts):
     # training set reads 17, the base 10: a gap of 7; at strength 1 the effect is 5, at 1.25 it is 10
     found = judged(frame, facts, {1.0: [15, 15, 15.1, 14.9], 1.25: [20, 20, 20.1, 19.9]}, training=17.0)
     assert found.curve.overshoot == (1.25,)
-    assert "at strength 1.25 the pictures lie beyond the training set" in found.reason
+    assert "at strength 1.25 the pictures go beyond the training set" in found.reason
 
 
 def test_dose_zero_is_the_base(frame, facts):

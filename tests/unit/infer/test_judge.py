@@ -122,7 +122,7 @@ def test_a_wide_interval_is_open_and_says_what_would_tell(decide):
 def test_a_direction_is_told_before_its_size(decide):
     verdict = decide(cells(1.8))
     assert (verdict.finding, verdict.verdict) == ("some higher", "leaning")
-    assert verdict.reason.startswith("certainly higher (0.868 to 2.73 u, 8 trainings); whether by more than 1 u can't be told yet: ")
+    assert verdict.reason.startswith("certainly higher (0.868 to 2.73 u, 8 trainings); not yet clear whether by more than 1 u: ")
     assert verdict.reason.endswith("8 more trainings would probably settle it")
     assert verdict.found == "higher, size not settled (0.868 to 2.73 u; 1 u counts)"
 

@@ -109,8 +109,8 @@ def test_a_picture_read_twice_is_an_error(frame):
     [
         (lambda r: r.drop("seed"), "no column seed"),
         (lambda r: r.with_columns(pl.lit("lost").alias("status")), "the status 'lost'"),
-        (lambda r: r.with_columns(pl.lit(float("nan")).alias("value")), "called measured and have no finite value"),
-        (lambda r: r.with_columns(pl.lit(None, pl.Float64).alias("value")), "called measured and have no finite value"),
+        (lambda r: r.with_columns(pl.lit(float("nan")).alias("value")), "marked as measured but have no finite value"),
+        (lambda r: r.with_columns(pl.lit(None, pl.Float64).alias("value")), "marked as measured but have no finite value"),
     ],
 )
 def test_readings_that_break_the_contract_are_refused(frame, change, message):

@@ -83,7 +83,7 @@ def make_provenance() -> Provenance:
     return Provenance(
         study_sha256="ab" * 32, preset="quick", base="petri", base_sha256="cd" * 32, device="cpu", threads=2, root_seed=0,
         versions={"loralab": "0.1.0", "python": "3.12.1", "torch": "2.9.0", "machine": "Linux x86_64"},
-        seeds_rule="training r of every arm, and the base beside it, draw seeds r*4 to r*4+3 (r counts from 0)",
+        seeds_rule="training r of every arm, and the base with it, draw seeds r*4 to r*4+3 (r counts from 0)",
         started="2026-11-23T09:12:44+00:00",
         stages=(StageTime("train", 512.4, ""), StageTime("draw", 301.0, ""), StageTime("measure", 44.2, ""), StageTime("judge", 0.8, "")),
         attempts=("attempt 1, 2026-11-23T09:12:44+00:00, preset quick, study abababababab: finished",),
@@ -142,7 +142,7 @@ def make_input(seed: int = 0, n_strips: int = 2, noisy: bool = True) -> ReportIn
                make_card("edge_sigma", "px", "width of the edges"),
                make_card("outline_dark", "share", "share of the subject's contour that is a dark line", carried=False)),
         exclusions=("LoRA placebo-r3 was not used: the loss became infinite or NaN at step 12",),
-        not_measured=("“the circle is learned” can’t be told yet; it would take about 23 trainings of each arm in all.",
+        not_measured=("“the circle is learned” is not settled; it would take about 23 trainings of each arm in all.",
                       "Only this base was used; the same study runs on a full-size model."),
         provenance=make_provenance(), notes=("monster and primary differ in the captions only",),
     )  # fmt: skip

@@ -31,7 +31,7 @@ def test_known_answers() -> None:
                          found="lower by 18 to 46 deltaE")], "petri")  # fmt: skip
     assert told == (
         "On petri, 1 of 3 holds: grey is learned (greyer, by 32 to 48 C*). This does not hold: “the white background is not learned” "
-        "(closer to a white background, by 18 to 46 deltaE). It can’t be told yet whether the circle is learned."
+        "(closer to a white background, by 18 to 46 deltaE). It is too early to tell whether the circle is learned."
     )
     part = ruled(
         "the dark outline is learned",
@@ -52,7 +52,7 @@ def test_every_combination_says_each_claim_once_under_its_verdict(n: int) -> Non
         "supported": ("yes:", "of"),
         "leaning": ("in part:",),
         "contradicted": ("this does not hold:", "no, this does not hold:"),
-        "open": ("it can’t be told yet whether",),
+        "open": ("it is too early to tell whether",),
         "not_measurable": ("it could not be measured whether",),
     }
     for combination in product(RULINGS, repeat=n):

@@ -206,7 +206,7 @@ train: {steps: 1,000}
 """,
     )
     text = "\n".join(said)
-    assert text.count("holds a line break, a tab or the like") == 2
+    assert text.count("contains a line break, a tab or another control character") == 2
     assert "a backslash inside double quotes" in text
     assert "no folder at" in text
     assert "own.yaml, line 7: data e" in text

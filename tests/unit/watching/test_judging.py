@@ -31,12 +31,12 @@ def test_the_line_says_how_far_what_damage_and_who_was_as_good():
     epochs = training((0.3, 0.05, 0), (0.7, 0.1, 0), (0.71, 0.2, 0))
     assert line_of(epochs[0], []) == "epoch 1: 30 % of the way, damage 0.05, no copies"
     assert line_of(epochs[1], epochs[:1]) == "epoch 2: 70 % of the way, damage 0.10, no copies; 40 points more than epoch 1"
-    assert line_of(epochs[2], epochs[:2]) == "epoch 3: 71 % of the way, damage 0.20, no copies; epoch 2 was as good at less damage"
+    assert line_of(epochs[2], epochs[:2]) == "epoch 3: 71 % of the way, damage 0.20, no copies; epoch 2 was as good with less damage"
 
 
 def test_no_effect_is_said_and_is_no_yardstick():
     idle, learned = epoch(1, 0.0, 0.3), epoch(2, 0.5, 0.1)
-    assert line_of(idle, []) == "epoch 1: no effect that can be told yet (0 %), damage 0.30"
+    assert line_of(idle, []) == "epoch 1: no effect can be seen yet (0 %), damage 0.30"
     assert line_of(learned, [idle]) == "epoch 2: 50 % of the way, damage 0.10"
 
 
@@ -44,7 +44,7 @@ def test_less_than_before_and_no_difference_are_told_apart():
     high, low = epoch(1, 0.8, 0.1), epoch(2, 0.5, 0.1)
     assert line_of(low, [high]).endswith("; 30 points less than epoch 1")
     level = epoch(3, 0.8, 0.1)
-    assert line_of(level, [high]).endswith("no difference from epoch 1 can be told")
+    assert line_of(level, [high]).endswith("no clear difference from epoch 1")
 
 
 def test_copies_and_a_training_without_its_set():

@@ -93,7 +93,7 @@ def test_each_new_file_is_drawn_once_and_told_once(stage: Stage):
     assert len(stage.drawn()) == 4 * 3 * 2  # the base and three files; "x", "" and "y"; two blocks of seeds
     assert page is not None
     assert "3 epochs in out" in page.read_text(encoding="utf-8")
-    assert stage.lines("note") == ["There is no folder out yet: waiting for it."]
+    assert stage.lines("note") == ["The folder out does not exist yet: waiting for it."]
     before = stage.drawn()
     stage.watch()  # begun again: all is found
     assert stage.labels() == ["epoch 1", "epoch 2", "epoch 3"]
@@ -142,7 +142,7 @@ def test_a_file_of_another_base_and_a_broken_one_are_named_and_do_no_harm(stage:
     stage.watch(*[_nothing] * 70)
     assert stage.labels() == ["epoch 1"]
     (refused, half) = stage.lines("note")
-    assert refused.startswith("Passed over: ")
+    assert refused.startswith("Skipped: ")
     assert "x-000003.safetensors is no whole safetensors file" in half
 
 
@@ -150,7 +150,7 @@ def test_two_files_whose_order_nothing_tells_are_held_side_by_side(stage: Stage)
     stage.save("one.safetensors", 1, ss_output_name="a")
     stage.save("two.safetensors", 2, ss_output_name="a")
     stage.watch()
-    assert any("Nothing tells in which order" in note for note in stage.lines("note"))
+    assert any("The order in which" in note for note in stage.lines("note"))
     assert not stage.lines("stop")
 
 

@@ -40,12 +40,12 @@ def _arm_summary(result: StudyResult, name: str) -> ArmSummary:
     if arm.stack:
         text = f"applied together: {'; '.join(map(str, arm.stack))}"
     if arm.adapters is not None:
-        text = "trained elsewhere, one file a training: " + Path(arm.adapters).name  # a report carries no folder of this machine
+        text = "trained elsewhere, one file per training: " + Path(arm.adapters).name  # a report carries no folder of this machine
     if base_of(result.spec, name) != BASE:
-        text += f"; on a base of its own, {result.base_of(name).name}"
+        text += f"; on a different base, {result.base_of(name).name}"
     training, n_training = training_pictures(result, name)
     return ArmSummary(
-        name=name, captions=arm.captions or "the data's own", data=arm.data, recipe=text, runs=len(sources),
+        name=name, captions=arm.captions or "the data set's own", data=arm.data, recipe=text, runs=len(sources),
         failed_runs=sum(source in result.failures for source in sources), losses=tuple(_mean_losses(result, sources)),
         training=training, n_training=n_training,
     )  # fmt: skip

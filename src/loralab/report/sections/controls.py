@@ -86,7 +86,9 @@ def _assay(result: StudyResult, verdicts: Sequence[Verdict]) -> Iterator[Control
         unit, error = TABLE[plain_measure(verdict.measure)].unit, max(card.error, abs(card.bias))
         told = f"base {reading(verdict.training_mean - gap, unit)}, training set {reading(verdict.training_mean, unit)}"
         told += f": {abs(gap) / error:.1f} times the instrument's error" if error else ""
-        yield ControlRow(f"window of {verdict.measure}", f"can it tell the training set of {arm} from the base?", told, abs(gap) > error)
+        yield ControlRow(
+            f"window of {verdict.measure}", f"can it distinguish the training set of {arm} from the base?", told, abs(gap) > error
+        )
 
 
 def _no_trigger(result: StudyResult) -> Iterator[ControlRow]:

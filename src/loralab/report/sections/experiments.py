@@ -109,7 +109,7 @@ def _strip(result: StudyResult, experiment: str, cell: Cell) -> Strip:
             cells.setdefault(versus.on(theirs), str(theirs))
             cells.setdefault(versus, str(versus.arm))
         for member in (member.arm for member in result.spec.arms[str(cell.arm)].stack if member.arm):
-            cells.setdefault(cell.on(member), f"{member} alone")
+            cells.setdefault(cell.on(member), f"only {member}")
         controls = result.plan.controls[QuestionId(experiment, "claim", index)]
         if controls.no_trigger is not None:
             cells.setdefault(controls.no_trigger, f"{cell.arm}, without its trigger")
@@ -148,7 +148,7 @@ def chosen_by(columns: Sequence[tuple[int, int]]) -> str:
     """Return by what rule the pictures at these (replicate, seed) were chosen."""
     n = len({replicate for replicate, _ in columns})
     if n == 1:
-        return f"the first {len(columns)} pictures of the one training" if len(columns) > 1 else "the first picture of the one training"
+        return f"the first {len(columns)} pictures of the only training" if len(columns) > 1 else "the first picture of the only training"
     if len(columns) == n:
         return f"the first picture of each of the first {n} trainings"
     return f"the first pictures of each of the {n} trainings, {len(columns)} in all"

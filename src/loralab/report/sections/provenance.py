@@ -36,7 +36,7 @@ def provenance_of(result: StudyResult) -> Provenance:
     return Provenance(
         study_sha256=loaded.sha256, preset=loaded.preset or "none", base=base_names(result), base_sha256=result.bases_sha256,
         versions=last.get("versions", {}), device=last.get("device", ""), threads=last.get("threads", 0), root_seed=result.spec.seed,
-        seeds_rule=f"training r of every arm, and the base beside it, draw seeds r*{n_seeds} to r*{n_seeds}+{n_seeds - 1} "
+        seeds_rule=f"training r of every arm, and the base with it, draw seeds r*{n_seeds} to r*{n_seeds}+{n_seeds - 1} "
         "(r counts from 0)",
         started=str(started[-1]["at"]), stages=tuple(_stages(last)), attempts=tuple(_attempts(started, records)),
         run_says=run_sentence(records, loaded.sha256, result.bases_sha256) if asked else "",
