@@ -245,7 +245,7 @@ def _twins(its: Round, runs: Sequence[RunPlan], base: BaseSource) -> Group:
         its_slice = TwinSlice(run.train, _twin_seed(its, run), its.plan.spec.sample.clip_skip)
         inputs = its.adapters[run.source], its.datasets[run.arm]
         tasks.append(Task(its.adapters[AdapterSource(twin_of(run.arm), run.replicate)], its_slice, inputs))
-    return Group("null", "make random adapters", tuple(tasks), None, its.bases[base].fingerprint)
+    return Group("null", "make random twins", tuple(tasks), None, its.bases[base].fingerprint)
 
 
 # --- readings and cards -------------------------------------------------------------------------------------------------
