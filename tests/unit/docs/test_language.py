@@ -42,7 +42,9 @@ BANNED: dict[str, tuple[str, str]] = {
     r"would hardly tell|would probably tell|may tell \(": ("settle it", "8 more trainings would probably tell"),
     r"\brandom adapters?\b": ("random twin", "more than the random adapters"),
     r"can.t be told yet": ("too early to tell, not settled", "whether grey is learned can't be told yet"),
-    r"(?<!there )\bis no (?:whole|text|JSON|file|control|dose|kind|checkpoint|picture|sibling|LoRA|part)\b": ("is not a", "x is no whole file"),
+    r"(?<!there )\bis no (?:whole|text|JSON|file|control|dose|kind|checkpoint|picture|sibling|LoRA|part)\b": (
+        "is not a", "x is no whole file"
+    ),
     r"\bholds? (?:no|the same weights|NULs|NaN|a line break)\b": ("contains", "the folder holds no pictures"),
     r"\bNULs\b": ("NUL characters", "the text holds NULs"),
     r"a pickle, which can run any code": ("arbitrary code", "it is a pickle, which can run any code when it is opened"),

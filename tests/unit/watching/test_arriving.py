@@ -78,7 +78,8 @@ def test_silence_is_measured_by_how_often_files_came():
     assert silence([0.0], 10_000) == ""
     assert silence([0.0, 600.0, 1200.0], 2900.0) == ""
     assert (
-        silence([0.0, 600.0, 1200.0], 3100.0) == "Nothing new for 32 min, although a file usually takes 10 min: has the trainer stopped? Still watching."
+        silence([0.0, 600.0, 1200.0], 3100.0) == "Nothing new for 32 min, although a file usually takes 10 min: "
+        "has the trainer stopped? Still watching."
     )
     assert silence([0.0, 5.0], 60.0) == ""  # two minutes at least
 
