@@ -143,7 +143,7 @@ def test_a_file_of_another_base_and_a_broken_one_are_named_and_do_no_harm(stage:
     assert stage.labels() == ["epoch 1"]
     (refused, half) = stage.lines("note")
     assert refused.startswith("Skipped: ")
-    assert "x-000003.safetensors is no whole safetensors file" in half
+    assert "x-000003.safetensors is not a complete safetensors file" in half
 
 
 def test_two_files_whose_order_nothing_tells_are_held_side_by_side(stage: Stage):
