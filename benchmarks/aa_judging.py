@@ -47,7 +47,11 @@ def _at_look(readings: pl.DataFrame, known: Mapping[Any, BaseKnown], expect: Map
         together = {which: ExperimentSpec(question="?", claims=tuple(claims_of(which, margins, expect))) for which in asked}
         verdicts = verdicts_of(together, readings, known, PLANNED)
         found[name] = {which: {v.measure: v.finding for v in verdicts if v.experiment == which} for which in asked}
-    apart = {f"{which}-{i}": ExperimentSpec(question="?", claims=(claim,)) for which in asked for i, claim in enumerate(claims_of(which, nothing, expect))}
+    apart = {
+        f"{which}-{i}": ExperimentSpec(question="?", claims=(claim,))
+        for which in asked
+        for i, claim in enumerate(claims_of(which, nothing, expect))
+    }
     verdicts = verdicts_of(apart, readings, known, one_look(look))
     found["alone"] = {which: {v.measure: interval_of(v) for v in verdicts if v.experiment.startswith(which)} for which in asked}
     return found
@@ -58,7 +62,9 @@ def interval_of(verdict: Verdict) -> list[float] | None:
     return None if verdict.contrast is None else [round(verdict.contrast.low, 6), round(verdict.contrast.high, 6)]
 
 
-def verdicts_of(experiments: Mapping[str, ExperimentSpec], readings: pl.DataFrame, known: Mapping[Any, BaseKnown], looks: Looks) -> list[Verdict]:
+def verdicts_of(
+    experiments: Mapping[str, ExperimentSpec], readings: pl.DataFrame, known: Mapping[Any, BaseKnown], looks: Looks
+) -> list[Verdict]:
     """Return the lab's verdicts; claims against the base have arm b as their placebo."""
     learned = [name for name in experiments if name.startswith("learned")]
     questions = [QuestionId(name, "claim", i) for name in learned for i in range(len(experiments[name].claims))]

@@ -13,9 +13,9 @@ A study has trainings of its own, with image seeds of its own: no training serve
 base and what is known of it (512 further pictures, once for all). Each goes through the lab's own rule (`judge`) as one study of two
 experiments with eight claims each: arm a against arm b; and the whole rule of "learned", a against the base with b as its placebo. It is
 looked at after 8 and after 16 trainings. In an A/A study every claim that is found is a false alarm. The claims of a study read the same
-pictures and are not independent: the count of studies with any false alarm is the honest one, with Clopper and Pearson's bounds. Instruments
-are taken without a bias, which would only widen their intervals. The number of studies is fixed beforehand and never extended because of
-what came out. A study is written as soon as it is judged; a line that was cut off is made again.
+pictures and are not independent: the count of studies with any false alarm is the honest one, with Clopper and Pearson's bounds.
+Instruments are taken without a bias, which would only widen their intervals. The number of studies is fixed beforehand and never
+extended because of what came out. A study is written as soon as it is judged; a line that was cut off is made again.
 """
 
 from __future__ import annotations
@@ -114,7 +114,9 @@ def run_missing(out: Path, records: Sequence[Mapping[str, Any]], suites: Sequenc
             return
         before = time.process_time()
         expect = PLANTED if name == "planted" else {}
-        for index, readings in read_studies(base, sets, name, studies):  # the stack is whole, so that what goes on equals what was not cut off
+        for index, readings in read_studies(
+            base, sets, name, studies
+        ):  # the stack is whole, so that what goes on equals what was not cut off
             if (name, index) not in done:
                 record = {
                     "suite": name, "index": index, "settings": settings(), "base": base.fingerprint,
@@ -125,7 +127,10 @@ def run_missing(out: Path, records: Sequence[Mapping[str, Any]], suites: Sequenc
                     file.write(json.dumps(record) + "\n")
                 yield record
         spent = time.process_time() - before
-        print(f"{count} of {len(missing)}: {name} {studies}, {spent:.1f} s of a core, {(time.perf_counter() - began) / 60:.1f} min", flush=True)
+        print(
+            f"{count} of {len(missing)}: {name} {studies}, {spent:.1f} s of a core, {(time.perf_counter() - began) / 60:.1f} min",
+            flush=True,
+        )
 
 
 def main() -> None:

@@ -183,7 +183,9 @@ def frame_of(drawn: Mapping[Any, np.ndarray], places: Sequence[Place], training:
     """Return the frame of readings of a study: arms `a` and `b` and the base, replicate r of each at the same image seeds."""
     wanted = [(place.arm, place.name, place) for place in places] + [("base", None, place) for place in places if place.arm == "a"]
     keys = [(arm, who, place, seed) for arm, who, place in wanted for seed in place.seeds]
-    images, beneath = (np.stack([drawn[w, PROMPT, seed] for _, w, _, seed in rows]) for rows in (keys, [(a, None, p, s) for a, _, p, s in keys]))
+    images, beneath = (
+        np.stack([drawn[w, PROMPT, seed] for _, w, _, seed in rows]) for rows in (keys, [(a, None, p, s) for a, _, p, s in keys])
+    )
     found = measure_images(images, list(MEASURES), base_images=beneath, training_images=training)
     rows = [
         (arm, who is None, place.replicate, PROMPT, 0.0 if who is None else 1.0, None, seed, measure, told.value, told.status, told.reason)

@@ -29,7 +29,7 @@ def share(hits: int, n: int) -> str:
 
 
 def mean_share(shares: Sequence[float]) -> str:
-    """Return the mean of one share a study with bounds over studies: those of Student's t, for the claims of a study are not independent."""
+    """Return the mean of one share a study with bounds over studies (Student's t): the claims of a study are not independent."""
     own = np.asarray(shares)
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(own) - 1)) * float(own.std(ddof=1)) / math.sqrt(len(own)) if len(own) > 1 else math.nan
     return f"{100 * own.mean():.1f} % ({100 * (own.mean() - half):.1f} to {100 * (own.mean() + half):.1f})"
@@ -67,12 +67,17 @@ def summary(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _alarms(by_suite: Mapping[str, Sequence[Record]], silent: Sequence[Record]) -> Iterator[str]:
-    yield from ("## Whole studies in which nothing is there", "", "| studies | says anything false | should be | came out | share | 95 % bounds |")
+    yield from (
+        "## Whole studies in which nothing is there",
+        "",
+        "| studies | says anything false | should be | came out | share | 95 % bounds |",
+    )
     yield "|---|---|---|---|---|---|"
     whats = {"between": "arm against arm", "learned": "learned, against base and placebo", "either": "anything at all"}
     for name, own in (*((name, by_suite[name]) for name in A_A), ("both", silent)):
         for which, what in whats.items() if own else ():
-            yield f"| A/A, {name} | {what}, at either look | at most 5 % | {share(sum(says_false(r, 'any', which) for r in own), len(own))} |"
+            hits = sum(says_false(record, "any", which) for record in own)
+            yield f"| A/A, {name} | {what}, at either look | at most 5 % | {share(hits, len(own))} |"
     for look in LOOKS:
         hits = sum(says_false(record, "any", "either", (look,)) for record in silent)
         yield f"| A/A, both | anything at all, at {look} trainings | | {share(hits, len(silent))} |"
@@ -82,12 +87,19 @@ def _alarms(by_suite: Mapping[str, Sequence[Record]], silent: Sequence[Record]) 
     yield from ("", f"One-sided upper 95 % bound of anything at all, at either look: {100 * one_sided:.1f} %.")
     for look in LOOKS:
         told = [f for record in silent for f in record["looks"][str(look)]["usual"]["between"].values()]
-        yield f"Where a usual change counts, {told.count('no change')} of {len(told)} claims between the arms say \"no change\" by {look} trainings, which is so."
+        said = f'{told.count("no change")} of {len(told)} claims between the arms say "no change" by {look} trainings'
+        yield f"Where a usual change counts, {said}, which is so."
 
 
 def _planted(records: Sequence[Record]) -> Iterator[str]:
     look = str(LOOKS[0])
-    yield from ("", f"## Planted changes, at the planned look of {look} trainings", "", "| claim | found | share | 95 % bounds |", "|---|---|---|---|")
+    yield from (
+        "",
+        f"## Planted changes, at the planned look of {look} trainings",
+        "",
+        "| claim | found | share | 95 % bounds |",
+        "|---|---|---|---|",
+    )
     for measure, expected in PLANTED.items():
         for which, what in (("between", "against a placebo"), ("learned", "learned, by the whole rule")):
             hits = sum(record["looks"][look]["usual"][which][measure] == expected for record in records)
@@ -100,7 +112,10 @@ def _coverage(by_suite: Mapping[str, Sequence[Record]]) -> Iterator[str]:
     for name in A_A:
         own = by_suite[name]
         truths = truths_of(own) if own else {}
-        for which, told in (("learned", f"the mean of {sum(len(r['effects']['chroma'][a]) for r in own for a in 'ab')} trainings"), ("between", "0")):
+        for which, told in (
+            ("learned", f"the mean of {sum(len(r['effects']['chroma'][a]) for r in own for a in 'ab')} trainings"),
+            ("between", "0"),
+        ):
             right = truths if which == "learned" else dict.fromkeys(MEASURES, 0.0)
             cells = [[h for r in own if (h := held(r, look, which, right)) is not None] for look in LOOKS]
             if all(cells):
@@ -120,7 +135,12 @@ def _single(silent: Sequence[Record]) -> Iterator[str]:
 
 
 def _spread(by_suite: Mapping[str, Sequence[Record]]) -> Iterator[str]:
-    yield from ("", "## Trainings of one recipe against the base", "", "| suite | instrument | trainings | mean | sd between trainings | skewness |")
+    yield from (
+        "",
+        "## Trainings of one recipe against the base",
+        "",
+        "| suite | instrument | trainings | mean | sd between trainings | skewness |",
+    )
     yield "|---|---|---|---|---|---|"
     for name in A_A:
         for measure in MEASURES:
@@ -137,12 +157,13 @@ def page(records: Sequence[Record], settings: str, base: str, wanted: Mapping[st
     head = f"""# False alarms, detections and coverage on real trainings
 
 Each study trains LoRAs of its own on petri and goes through the lab's own rule; the truth is known. *same*: two arms of one treatment.
-*placebo*: two placebos. *planted*: red squares under a word, against a placebo. 16 trainings an arm, looked at after 8 and after 16 (planted: 8),
-{SEEDS} pictures a training, {len(MEASURES)} instruments: {", ".join(MEASURES)}. A claim is false where its interval leaves out 0 at either look, at the level of the
-look: any change, however small, would have been said to count. The usual changes that count: {", ".join(f"{m} {v:g}" for m, v in MARGINS.items())}.
+*placebo*: two placebos. *planted*: red squares under a word, against a placebo. 16 trainings an arm, looked at after 8 and after 16
+(planted: 8), {SEEDS} pictures a training, {len(MEASURES)} instruments: {", ".join(MEASURES)}.
+A claim is false where its interval leaves out 0 at either look, at the level of the look: any change, however small, would have been said
+to count. The usual changes that count: {", ".join(f"{m} {v:g}" for m, v in MARGINS.items())}.
 
 Studies that ran, of those that were fixed beforehand: {ran}; {trainings} trainings. petri's weights {base}, settings {settings}.
-Bounds: Clopper and Pearson, two-sided, unless said otherwise. Made by `python benchmarks/aa_real.py OUT.jsonl --markdown FILE`; its head says more.
+Bounds: Clopper and Pearson, two-sided, unless said otherwise. `python benchmarks/aa_real.py OUT.jsonl --markdown FILE`; its head says more.
 
 """
     return head + "\n".join(summary(records)) + "\n"

@@ -24,7 +24,7 @@ from loralab.infer.comparison import Sample, against_base, between, read_sample
 from loralab.infer.estimate import Levels, half_width_floor, moderated_contrast
 from loralab.infer.known import BaseKnown
 from loralab.infer.looks import PLANNED, look_levels
-from loralab.infer.moderated import Prior, Squares, fit_prior, squares_of
+from loralab.infer.moderated import Prior, Squares, design_effect, fit_prior, squares_of
 from loralab.infer.pairs import CellReadings
 from loralab.infer.spreads import USUAL_LIKENESS
 from loralab.infer.verdict import Contrast
@@ -124,7 +124,7 @@ def contrasts_of(samples: list[Sample], prior: Prior, levels: Levels, design: De
         def floor(level: float, sample: Sample = sample) -> float:
             return half_width_floor(
                 n_runs=sample.n_runs, n_pairs=sample.n_pairs, level=level, few_valued=sample.few_valued,
-                span=(design.high - design.low) * sample.comparison.reach, error=0.0,
+                span=(design.high - design.low) * sample.comparison.reach, error=0.0, design=design_effect(squares(sample), prior),
             )  # fmt: skip
 
         yield moderated_contrast(sample, squares(sample), prior, levels, ends=(design.low, design.high), floor=floor, bias=0.0)

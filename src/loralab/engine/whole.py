@@ -36,7 +36,7 @@ from loralab.stages.data import load_dataset
 from loralab.stages.images import drop_mistaken
 from loralab.stages.readings import training_means
 from loralab.store import Store, append_line, disk_errors, read_lines, write_atomically
-from loralab.study.judging import judge_result, save_verdicts
+from loralab.study.judging import judge_result, note_drawn, save_verdicts
 from loralab.study.looks import Budget, run_rounds
 from loralab.study.measures import study_measures
 from loralab.study.plan import StudyPlan, make_plan
@@ -90,6 +90,8 @@ def run_study(loaded: Loaded, lab: Path, listen: Listener, budget: Budget | None
 def _once(plan: StudyPlan, make: Callable[[StudyPlan], StudyResult], clock: StageClock) -> tuple[StudyResult, list[Verdict]]:
     """Return the result and the verdicts of a study that is judged once."""
     result = make(plan)
+    if preset_of(result.loaded).verdicts:
+        note_drawn(result, sum(clock.foretold.get(stage, seconds) for stage, seconds in clock.seconds.items()))
     with clock.stage("judge"):
         return result, judge_result(result) if preset_of(result.loaded).verdicts else []
 

@@ -20,7 +20,7 @@ from loralab.infer.estimate import Levels, half_width_floor, moderated_contrast
 from loralab.infer.future import Outlook, outlook
 from loralab.infer.known import BaseKnown
 from loralab.infer.looks import PLANNED, Looks, look_levels
-from loralab.infer.moderated import Prior, Squares, squares_of
+from loralab.infer.moderated import Prior, Squares, design_effect, squares_of
 from loralab.infer.pairs import CellReadings, RunEffects, cell_readings, run_effects
 from loralab.infer.spreads import likeness_of
 from loralab.infer.verdict import Contrast
@@ -197,6 +197,7 @@ class Case:
             few_valued=sample.few_valued,
             span=self.facts.span * sample.comparison.reach,
             error=self.facts.error * sample.comparison.noise,
+            design=design_effect(self.squares(sample), self.rule.prior) if sample.few_valued else 1.0,
         )
 
     def contrast(self, sample: Sample, level: float | None = None) -> Contrast:

@@ -57,17 +57,21 @@ def sign_flip_p(effects: Sequence[float] | np.ndarray) -> float:
     return float(np.mean(sums >= observed - 1e-9 * max(1e-300, float(absolute.sum()))))
 
 
-def half_width_floor(*, n_runs: int, n_pairs: int, level: float, few_valued: bool, span: float, error: float) -> float:
+def half_width_floor(
+    *, n_runs: int, n_pairs: int, level: float, few_valued: bool, span: float, error: float, design: float = 1.0
+) -> float:  # fmt: skip
     """Return the smallest half width that an interval may have, in the instrument's unit: runs that agree exactly are not certainty.
 
     Few-valued readings (a circle or none): the rule of three at this level. If n independent pairs all agree, the share q
     of pairs that differ still satisfies (1 - q)^n >= 1 - level, so the mean may be off by q times the range ``span``
     (Clopper and Pearson 1934; Hanley and Lippman-Hand 1983). Pairs of one run are alike, so n is the number of pairs over
-    the design effect 1 + (pairs a run - 1) * ASSUMED_ICC (Kish 1965). Other readings: one standard error of the
-    instrument's ``error`` on one picture over the pairs; where the card says 0, one level of an 8-bit picture (span / 255).
+    the design effect 1 + (pairs a run - 1) * ASSUMED_ICC (Kish 1965), or over ``design``, the one that the study as a whole
+    shows, where that is more: eight trainings that differ much may all have missed what every tenth learns. Other readings: one
+    standard error of the instrument's ``error`` on one picture over the pairs; where the card says 0, one level of an 8-bit
+    picture (span / 255).
     """
     if few_valued:
-        n_independent = n_pairs / (1 + (n_pairs / n_runs - 1) * ASSUMED_ICC)
+        n_independent = n_pairs / max(1 + (n_pairs / n_runs - 1) * ASSUMED_ICC, design)
         return span * (1 - (1 - level) ** (1 / n_independent))
     return max(error * math.sqrt(2), span / 255) / math.sqrt(n_pairs)
 
@@ -102,6 +106,11 @@ class Levels:
     study: float
 
 
+def within(value: float, most: float) -> float:
+    """Return ``value``, no further from 0 than ``most``."""
+    return min(most, max(-most, value))
+
+
 def student_half_width(df: float, level: float) -> float:
     """Return the two-sided Student t quantile at ``level`` for ``df`` degrees of freedom (they need not be whole)."""
     return float(stats.t.ppf(0.5 + level / 2, df))
@@ -121,7 +130,8 @@ def moderated_contrast(
 
     s2 and nu are moderated by the study's ``prior``; v is what is not known of the base's mean; readings between ``ends`` of few kinds
     scatter at least as their smoothed shares do; ``floor`` gives the smallest half width at a level; ``bias`` is what of the
-    instrument's need not cancel. Raises ValueError with fewer than 2 trainings.
+    instrument's need not cancel. Nothing lies beyond what the comparison of two such readings can be: a difference of shares is at most
+    1. Raises ValueError with fewer than 2 trainings.
     """
     if sample.n_runs < 2:
         raise ValueError(f"an interval over trainings needs at least 2 of them, not {sample.n_runs}")
@@ -131,11 +141,13 @@ def moderated_contrast(
         least = smoothed_variance(sample.z, sample.ends(*ends), sample.n_pairs / design_effect(squares, prior), pseudo)
     found = moderate(squares, prior, least)
     error = math.sqrt(found.s2 / sample.n_pairs + sample.v)
-    effect = float(sample.z.mean())
+    most = sample.comparison.reach * (ends[1] - ends[0])
+    effect = within(float(sample.z.mean()), most)
     half, sure = (max(student_half_width(found.df, level) * error, floor(level)) + abs(bias) for level in (levels.claim, levels.study))
     return Contrast(
-        effect=effect, low=effect - half, high=effect + half, level=levels.claim, n_runs=sample.n_runs, n_images=sample.n_pairs,
-        p_sign_flip=sign_flip_p(sample.run_effects), run_effects=tuple(float(value) for value in sample.run_effects), error=error,
-        df=found.df, bias=abs(bias), known_error=math.sqrt(sample.v), sure_low=effect - sure, sure_high=effect + sure,
+        effect=effect, low=within(effect - half, most), high=within(effect + half, most), level=levels.claim, n_runs=sample.n_runs,
+        n_images=sample.n_pairs, p_sign_flip=sign_flip_p(sample.run_effects),
+        run_effects=tuple(float(value) for value in sample.run_effects), error=error, df=found.df, bias=abs(bias),
+        known_error=math.sqrt(sample.v), sure_low=within(effect - sure, most), sure_high=within(effect + sure, most),
         sure_level=levels.study,
     )  # fmt: skip

@@ -71,7 +71,10 @@ def _look(runs: np.ndarray, squares: np.ndarray, n: int, scatter: Scatter, budge
     half = stats.t.ppf(0.5 + level / 2, df) * np.sqrt(between / (n * budget.seeds))
     if not scatter.class_span:
         return runs.mean(axis=-1), half
-    floor = half_width_floor(n_runs=n, n_pairs=n * budget.seeds, level=level, few_valued=True, span=scatter.class_span, error=0.0)
+    floor = half_width_floor(
+        n_runs=n, n_pairs=n * budget.seeds, level=level, few_valued=True, span=scatter.class_span, error=0.0,
+        design=prior_ratio(budget.seeds, scatter.likeness) * budget.prior.scale,
+    )  # fmt: skip
     return runs.mean(axis=-1), np.maximum(half, floor)
 
 

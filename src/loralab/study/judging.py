@@ -19,7 +19,7 @@ from loralab.petri.base_means import shipped_means
 from loralab.spec import BASE, BaseSource, base_of
 from loralab.spec.load import preset_of
 from loralab.spec.questions import QuestionId, is_exploratory, version_of
-from loralab.store import read_lines, write_atomically
+from loralab.store import append_line, read_lines, write_atomically
 from loralab.study.measures import card_name, plain_measure, qualified_experiments, study_measures
 from loralab.study.result import LEDGER_FILE, VERDICTS_FILE, StudyResult
 
@@ -64,8 +64,36 @@ def _judged(result: StudyResult, readings: pl.DataFrame, planned: Mapping[str, i
     verdicts = judge(
         qualified_experiments(spec), readings, training=result.training, instruments=facts.get(BASE, {}), controls=plan.controls,
         curves=plan.curves, effects=plan.effects, alpha=preset_of(result.loaded).alpha, own=own, known=known_of(result), planned=planned,
+        minutes=minutes_a_training(result),
     )  # fmt: skip
     return [_labelled(result, verdict) for verdict in verdicts]
+
+
+def minutes_a_training(result: StudyResult) -> dict[str, float]:
+    """Return what one more training of each arm takes on the machine that ran the study, drawing and measuring included.
+
+    The ledger has what was drawn and how long that took, training included, so that a picture costs the same whenever the report is made
+    again; an arm's share is that of its pictures. Empty where nothing was noted: a lab of an earlier version.
+    """
+    noted = [record for record in result.records if record.get("event") in ("look", "drawn")]
+    spent = [record for record in noted if record["study_sha256"] == result.loaded.sha256 and record.get("pictures")]
+    if not spent:
+        return {}
+    a_picture = sum(float(record["seconds"]) for record in spent) / sum(int(record["pictures"]) for record in spent) / 60
+    first = [block for block in result.plan.blocks if block.replicate == 0 and block.adapter is not None]
+    pictures = Counter[str]()
+    for block in first:
+        pictures[str(block.who)] += len(block.seeds)
+    return {arm: a_picture * n for arm, n in pictures.items()}
+
+
+def note_drawn(result: StudyResult, seconds: float) -> None:
+    """Write into the ledger what all of a study that is judged once took, where it is not there: the first time says what it takes."""
+    known = [r for r in result.records if r.get("event") == "drawn" and r["study_sha256"] == result.loaded.sha256]
+    if not known:
+        append_line(result.folder / LEDGER_FILE, {
+            "event": "drawn", "study_sha256": result.loaded.sha256, "seconds": round(seconds, 1), "pictures": result.plan.n_images,
+        })  # fmt: skip
 
 
 def known_of(result: StudyResult) -> dict[tuple[BaseSource, str, str], BaseKnown]:

@@ -1,100 +1,130 @@
-"""What benchmarks/aa_real.py counts: bounds against statsmodels, disjoint studies, coverage by hand, a file that was cut off."""
+"""What benchmarks/aa_real.py counts: bounds against statsmodels, disjoint studies, alarms and coverage by hand, a file that was cut off."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-PATH = Path(__file__).parents[3] / "benchmarks" / "aa_real.py"
+FOLDER = Path(__file__).parents[3] / "benchmarks"
+PARTS = {"main": "aa_real", "studies": "aa_studies", "judging": "aa_judging", "summary": "aa_summary"}
 
 
 @pytest.fixture(scope="module")
 def aa():
-    spec = importlib.util.spec_from_file_location("aa_real", PATH)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["aa_real"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(FOLDER))
+    try:
+        return SimpleNamespace(**{name: importlib.import_module(file) for name, file in PARTS.items()})
+    finally:
+        sys.path.remove(str(FOLDER))
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 51), (3, 40), (12, 300), (5, 5)])
 def test_bounds_against_statsmodels(aa, hits, n):
-    assert aa.clopper_pearson(hits, n) == pytest.approx(proportion_confint(hits, n, 0.05, "beta"), abs=1e-9)
+    assert aa.summary.clopper_pearson(hits, n) == pytest.approx(proportion_confint(hits, n, 0.05, "beta"), abs=1e-9)
 
 
-def test_twelve_alarms_in_300_studies_stay_below_seven_percent(aa):
-    assert aa.clopper_pearson(12, 300)[1] < 0.07 < aa.clopper_pearson(13, 300)[1]
+def test_how_many_alarms_in_300_studies_stay_below_five_percent(aa):
+    bound = aa.summary.clopper_pearson
+    assert bound(7, 300)[1] < 0.05 < bound(8, 300)[1]  # two-sided
+    assert bound(8, 300, 0.90)[1] < 0.05 < bound(9, 300, 0.90)[1]  # the upper bound alone at 95 %
 
 
 def test_no_training_and_no_image_seed_serves_twice(aa):
     # every stream and every image seed of an arm is one training's own; the arms of a replicate share their seeds
-    studies = [(name, index) for name, own in aa.turns(175) for index in own]
-    assert [index for _, index in studies] == list(range(325))
-    places = [aa.Place(index, arm, r) for name, index in studies for arm in ("a", "b") for r in range(aa.SUITES[name].runs)]
-    assert len({place.stream for place in places}) == len(places) == 175 * aa.STACK
-    seeds = sorted(place.seeds for place in places if place.arm == "a")
+    studies = [(name, index) for name, own in aa.main.turns() for index in own]
+    assert [index for _, index in studies] == list(range(360))
+    suites, place = aa.studies.SUITES, aa.studies.Place
+    places = [place(index, arm, r) for name, index in studies for arm in ("a", "b") for r in range(suites[name].runs)]
+    assert len({p.stream for p in places}) == len(places) == 330 * aa.studies.STACK
+    seeds = sorted(p.seeds for p in places if p.arm == "a")
     assert all(one[-1] < other[0] for one, other in pairwise(seeds))
-    assert seeds == sorted(place.seeds for place in places if place.arm == "b")
-    assert max(map(max, seeds)) < aa.FIRST_OWN_SEED
+    assert seeds == sorted(p.seeds for p in places if p.arm == "b")
+    assert max(map(max, seeds)) < aa.studies.FIRST_OWN_SEED < aa.studies.FIRST_KNOWN_SEED
 
 
 def test_the_suites_take_turns(aa):
-    names = [name for name, studies in aa.turns(175) for _ in studies]
-    assert (names.count("same"), names.count("placebo"), names.count("planted")) == (150, 150, 25)
-
-
-def test_coverage_by_hand(aa):
-    # groups of 4 in order: (0, 1, 2, 3) and (10, 11, 12, 13), 14 is left over; the truth is 7. Each group has sd 1.29, half width
-    # 3.182 * 1.29 / 2 = 2.05 around 1.5 and 11.5: neither holds 7; of (6, 7, 8, 9) around 7.5 it does
-    assert aa.coverage(np.array([0.0, 1, 2, 3, 10, 11, 12, 13, 11]), 4, 7.0) == (0, 2)
-    assert aa.coverage(np.array([6.0, 7, 8, 9, 5.0]), 4, 7.0) == (1, 1)
-
-
-def test_groups_share_no_base_picture(aa):
-    # what a base picture does to both arms of a study enters both: of each study one arm is taken, in turn
-    records = [{"effects": {"chroma": {"a": [10.0 * i, 10.0 * i + 1], "b": [10.0 * i + 5, 10.0 * i + 6]}}} for i in range(3)]
-    assert aa.apart_effects(records, "chroma").tolist() == [0.0, 1.0, 15.0, 16.0, 20.0, 21.0]
-
-
-def test_arms_that_share_base_pictures_would_have_been_the_weakness(aa):
-    # effects = training - base, the base's share common to both arms: pooled arms hold the truth too seldom, arms apart at 95 %
-    rng = np.random.default_rng(0)
-    shared, own = rng.normal(0, 1, (3000, 4, 1)), rng.normal(0, 0.7, (3000, 4, 2))
-    arms = shared + own
-    records = [{"effects": {"chroma": {"a": one[:, 0].tolist(), "b": one[:, 1].tolist()}}} for one in arms]
-    mixed = np.array([e for record in records for arm in "ab" for e in record["effects"]["chroma"][arm]])
-    (hits, tried), (wrong, n) = aa.coverage(aa.apart_effects(records, "chroma"), 8, 0.0), aa.coverage(mixed, 8, 0.0)
-    assert hits / tried == pytest.approx(0.95, abs=0.02)
-    assert wrong / n < 0.90
+    names = [name for name, studies in aa.main.turns() for _ in studies]
+    assert (names.count("same"), names.count("placebo"), names.count("planted")) == (150, 150, 60)
 
 
 def test_a_line_that_was_cut_off_is_made_again(aa, tmp_path):
-    out, record = tmp_path / "out.jsonl", {"suite": "same", "index": 0, "settings": aa.settings()}
+    out, record = tmp_path / "out.jsonl", {"suite": "same", "index": 0, "settings": aa.main.settings()}
     other = {"suite": "same", "index": 1, "settings": "another"}
     whole = json.dumps(record) + "\n" + json.dumps(other) + "\n"
     out.write_text(whole + '{"suite": "same", "ind', encoding="utf-8")
-    assert aa.load_records(out) == [record]
+    assert aa.main.load_records(out) == [record]
     assert out.read_text(encoding="utf-8") == whole
-    assert aa.load_records(tmp_path / "none.jsonl") == []
+    assert aa.main.load_records(tmp_path / "none.jsonl") == []
+
+
+def study(aa, index, found=(), effects=0.0, interval=(-1.0, 1.0)):
+    """A record in which everything is open but what ``found`` names: {(look, experiment, instrument): finding}."""
+    looks = {}
+    for look in aa.studies.LOOKS:
+        told = {which: dict.fromkeys(aa.studies.MEASURES, "open") for which in ("between", "learned")}
+        for (when, which, measure), finding in dict(found).items():
+            told[which][measure] = finding if when == look else told[which][measure]
+        alone = {which: {m: list(interval) for m in aa.studies.MEASURES} for which in ("between", "learned")}
+        looks[str(look)] = {"any": told, "usual": told, "alone": alone}
+    own = {m: {arm: [effects] * 16 for arm in "ab"} for m in aa.studies.MEASURES}
+    return {"suite": "same", "index": index, "settings": aa.main.settings(), "base": "0", "looks": looks, "effects": own}
 
 
 def test_the_rates_count_studies_not_claims(aa):
-    # study 0: two alarms among its claims, study 1: none, study 2: called learned and no alarm between the arms
-    def study(index, **found):
-        quiet = {"shared": "open", "alone": "open", "learned": "open", "effect": 0.0}
-        findings = {measure: quiet | found.get(measure, {}) for measure in aa.MEASURES}
-        effects = {measure: {"a": [0.0] * 4, "b": [0.0] * 4} for measure in aa.MEASURES}
-        return {"suite": "same", "index": index, "settings": aa.settings(), "runs": 8, "findings": findings, "effects": effects}
+    # study 0: two alarms at the first look, study 1: none, study 2: one at the second look, and called learned
+    first = {(8, "between", "chroma"): "higher", (8, "between", "change"): "some lower"}
+    last = {(16, "between", "chroma"): "lower", (16, "learned", "chroma"): "lower"}
+    lines = list(aa.summary.summary([study(aa, 0, first), study(aa, 1), study(aa, 2, last)]))
+    assert "| A/A, both | arm against arm, at either look | at most 5 % | 2 of 3 | 66.7 % | 9.4 to 99.2 % |" in lines
+    assert "| A/A, both | learned, against base and placebo, at either look | at most 5 % | 1 of 3 | 33.3 % | 0.8 to 90.6 % |" in lines
+    assert "| A/A, both | anything at all, at 8 trainings | | 1 of 3 | 33.3 % | 0.8 to 90.6 % |" in lines
 
-    alarm = {"shared": "higher", "alone": "higher"}
-    lines = list(aa.summary([study(0, chroma=alarm, change=alarm), study(1), study(2, chroma={"learned": "lower"})]))
-    assert "| A/A, both | any claim, arm against arm, is found | at most 5 % | 1 of 3 | 33.3 % | 0.8 to 90.6 % |" in lines
-    assert "| A/A, both | anything is called learned | at most 5 % | 1 of 3 | 33.3 % | 0.8 to 90.6 % |" in lines
-    assert "| chroma | 1 of 3 | 33.3 % | 0.8 to 90.6 % |" in lines
+
+def test_no_change_that_counts_is_no_alarm(aa):
+    quiet = study(aa, 0, {(8, "between", "chroma"): "no change", (16, "learned", "change"): "not higher"})
+    assert not aa.summary.says_false(quiet, "any", "either")
+
+
+def test_coverage_over_studies_by_hand(aa):
+    # the truth is the mean of all trainings, (0 + 3) / 2 = 1.5: intervals of -1 to 1 miss it, of 1 to 2 hold it
+    records = [study(aa, 0, effects=0.0, interval=(-1, 1)), study(aa, 1, effects=3.0, interval=(1, 2))]
+    truths = aa.summary.truths_of(records)
+    assert set(truths.values()) == {1.5}
+    assert [aa.summary.held(record, 8, "learned", truths) for record in records] == [0.0, 1.0]
+    # mean .5, sd .7071, half width t(1) .7071 / sqrt(2) = 12.706 * .5
+    assert aa.summary.mean_share([0.0, 1.0]) == "50.0 % (-585.3 to 685.3)"
+
+
+def readings_of(aa, shift, seed=0):
+    """Readings of a study of 16 trainings: arms a and b and the base, arm a moved by ``shift`` in every instrument."""
+    rng, rows = np.random.default_rng(seed), []
+    for measure in aa.studies.MEASURES:
+        share = measure == "shape_primitive"
+        for r in range(16):
+            for s in range(aa.studies.SEEDS):
+                for arm, moved in (("a", shift), ("b", 0.0), ("base", 0.0)):
+                    value = float(rng.random() < 0.5) if share else rng.normal(20, 1) + moved
+                    at = (arm, arm == "base", r, aa.studies.PROMPT, 0.0 if arm == "base" else 1.0, None, r * aa.studies.SEEDS + s)
+                    rows.append((*at, measure, value, "measured", None))
+    names = ("arm", "is_base", "replicate", "prompt", "strength", "step", "seed", "measure", "value", "status", "reason")
+    types = {"step": pl.Int64, "reason": pl.String}
+    return pl.DataFrame(rows, schema=list(names), schema_overrides=types, orient="row")
+
+
+def test_the_rule_is_asked_at_both_looks_and_finds_what_is_there(aa):
+    found = aa.judging.judged(readings_of(aa, 12.0), {}, {})
+    assert list(found) == ["8", "16"]
+    assert found["8"]["any"]["between"]["chroma"] == found["16"]["usual"]["learned"]["chroma"] == "higher"
+    low, high = found["16"]["alone"]["between"]["chroma"]
+    assert 11 < low < 12 < high < 13
+    still = aa.judging.judged(readings_of(aa, 0.0), {}, {})
+    assert {still[look]["usual"]["between"]["local_contrast"] for look in ("8", "16")} == {"no change"}
