@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,11 +135,11 @@ def squares(sample: Sample) -> Squares:
     return squares_of(sample.z, sample.replicate, USUAL_LIKENESS)
 
 
-def coverage(n_studies: int) -> Iterator[str]:
+def coverage(n_studies: int, readings: str = "", likenesses: Sequence[float] = LIKENESSES) -> Iterator[str]:
     """Yield the table of intervals at 95 % that hold the truth."""
     yield from ("| readings | likeness | against the base: 8, 16, 32 trainings | between arms: 8, 16, 32 trainings |", "|---|---|---|---|")
     for number, design in enumerate(DESIGNS):
-        for likeness in LIKENESSES:
+        for likeness in likenesses if readings in design.name else ():
             cells = [_covered(design, n_runs, likeness, n_studies, number) for n_runs in PLANNED.trainings]
             told = [", ".join(f"{100 * cell[kind]:.1f}" for cell in cells) + " %" for kind in (0, 1)]
             yield f"| {design.name} | {likeness:g} | {told[0]} | {told[1]} |"
@@ -193,7 +193,7 @@ def _share(hits: int, n: int) -> str:
     return f"{100 * hits / n:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 
 
-SUITES = {"coverage": coverage, "alarms": alarms}
+SUITES: Mapping[str, Callable[..., Iterator[str]]] = {"coverage": coverage, "alarms": alarms}
 
 
 def main() -> None:
@@ -201,6 +201,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--only", nargs="+", choices=SUITES, default=list(SUITES))
+    parser.add_argument("--readings", default="", help="coverage of those designs alone whose name holds this")
+    parser.add_argument("--likeness", nargs="+", type=float, default=list(LIKENESSES), help="coverage at these alone")
     parser.add_argument("--markdown", type=Path, help="also write the tables to this file")
     given = parser.parse_args()
     lines = []
@@ -208,7 +210,8 @@ def main() -> None:
         for line in (f"\n## {name}\n", *[]):
             lines.append(line)
             print(line, flush=True)
-        for line in SUITES[name](given.studies):
+        chosen = (given.readings, given.likeness) if name == "coverage" else ()
+        for line in SUITES[name](given.studies, *chosen):
             lines.append(line)
             print(line, flush=True)
     if given.markdown:

@@ -13,6 +13,7 @@ python -m organism curve --states A B     fidelity of earlier states of the trai
 python -m organism sheet                  a contact sheet; `--triggers`: one for each study that ships
 python -m organism speed                  load time, size, pictures a second
 python -m organism encoder --minutes 15   the image-text encoder that reads concepts; resumes; `--measure`: only its table
+python -m organism focus                  the instrument of sharp, blurry and depth of field; before the cards
 python -m organism cards                  the instruments' calibration cards on petri, which ship with it
 python -m organism means                  what petri draws by itself at the studies' prompts, measured on 512 pictures each; ships with it
 python -m organism siblings               siblings from nothing at equal examples: no grids, its twin with grids, no monsters; resumes
@@ -30,6 +31,7 @@ import torch
 from loralab.petri import petri_folder
 from loralab.petri.encoder import encoder_folder
 from organism.encoding import run_encoder
+from organism.focus import INSTRUMENT_PICTURES, run_focus
 from organism.making import run_begin, run_decoder, run_export, run_latents, run_text, run_train, run_vae, run_world
 from organism.means import FILE, PICTURES, run_means
 from organism.measuring import run_card, run_cards, run_curve, run_fidelity, run_sheet, run_speed
@@ -138,6 +140,13 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "--processes": {"type": int, "default": 2, "help": "that draw, and that train"},
     },
     "card": {"--results": {"type": Path, "default": RESULTS}},
+    "cards": {
+        "--only": {"nargs": "+", "default": [], "help": "make these alone; the others stay as they are: where nothing of theirs changed"}
+    },
+    "focus": {
+        "--pictures": {"type": int, "default": INSTRUMENT_PICTURES, "help": "pictures that it is fitted to"},
+        "--out": {"type": Path, "default": encoder_folder(), "help": "folder of the weights"},
+    },
     "sheet": {
         "--rows": {"type": int, "default": 6, "help": "seeds; with --triggers 0 draws nothing and writes the token table alone"},
         "--triggers": {"action": "store_true", "help": "every prompt of the studies that ship"},
@@ -164,6 +173,7 @@ COMMANDS = {
     "siblings": run_siblings,
     "card": run_card,
     "cards": run_cards,
+    "focus": run_focus,
     "means": run_means,
 }
 

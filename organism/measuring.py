@@ -142,7 +142,7 @@ def run_card(args: argparse.Namespace) -> None:
 
 def run_cards(args: argparse.Namespace) -> None:
     """Write the instruments' calibration cards on petri, which ship with it; to do again after every change of either."""
-    write_shipped_cards(load_base("petri"), petri_folder().parent / SHIPPED)
+    write_shipped_cards(load_base("petri"), petri_folder().parent / SHIPPED, args.only)
 
 
 def run_trigger_sheets(args: argparse.Namespace) -> None:

@@ -122,7 +122,8 @@ def _rule(case: Case, sample: Sample, contrast: Contrast | None, gap: Gap, refus
     if contrast is None or gap.margin is None:
         return Ruled(None, "open", words.too_few_runs(sample.n_runs, MIN_RUNS))
     finding, unit = finding_of(contrast, gap.margin, curve.expect), case.facts.unit
-    ruling, found = ruling_of(finding, curve.expect), words.found(finding, contrast, gap.margin, unit)
+    small = finding == "no change" and is_small_yes(contrast, curve.expect)
+    ruling, found = ruling_of(finding, curve.expect), words.found(finding, contrast, gap.margin, unit, small=small)
     bent = _bent(case, cells, gap.margin) if finding == "no change" else None
     if bent is not None:
         index, there = bent
@@ -133,7 +134,6 @@ def _rule(case: Case, sample: Sample, contrast: Contrast | None, gap: Gap, refus
         reason = words.bent(contrast, there, gap.margin, unit, curve.over, doses, hint)
         return Ruled("open", "open", reason, words.found("open", contrast, gap.margin, unit), ahead)
     if ruling in ("supported", "contradicted"):
-        small = finding == "no change" and is_small_yes(contrast, curve.expect)
         return Ruled(finding, ruling, words.trend(finding, contrast, gap.margin, unit, curve.over, cells.doses, small=small), found)
     ahead = case.outlook(sample, contrast, gap.margin, curve.expect)
     hint = words.would_tell(ahead, contrast, gap.margin, None)

@@ -257,9 +257,9 @@ def _rule(
     blocking = next((check for check in required if check.status != "passed"), None)
     finding = finding_of(contrast, margin, expect, controls=blocking is None, controls_surely=all(check.surely for check in required))
     ruling = ruling_of(finding, expect)
-    found = words.found(finding, contrast, margin, unit)
+    small = finding == "no change" and is_small_yes(contrast, expect)
+    found = words.found(finding, contrast, margin, unit, small=small)
     if ruling in ("supported", "contradicted"):
-        small = finding == "no change" and is_small_yes(contrast, expect)
         return Ruled(finding, ruling, words.decided(finding, contrast, margin, unit, checks, small=small), found)
     beyond = zone_of(contrast, margin) in ("higher", "lower")
     ahead = _outlook(case, sample, contrast, margin, blocking if beyond else None)

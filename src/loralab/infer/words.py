@@ -142,9 +142,14 @@ def _size(contrast: Contrast, unit: str) -> str:
     return span(small, large, unit)
 
 
-def found(finding: Finding, contrast: Contrast, margin: float, unit: str) -> str:
-    """Return the finding with its numbers, as it stands in tables: "higher, size not settled (1.2 to 9 u; 2 u counts)"."""
+def found(finding: Finding, contrast: Contrast, margin: float, unit: str, *, small: bool = False) -> str:
+    """Return the finding with its numbers, as it stands in tables: "higher, size not settled (1.2 to 9 u; 2 u counts)".
+
+    ``small``: a change in the claim's direction that is too small to count; a "no" beside it must say so.
+    """
     between, counts = span(contrast.low, contrast.high, unit), f"{amount(margin, unit)} counts"
+    if small:
+        return f"yes, but too small to count ({between}; {counts})"
     told = {
         "higher": f"higher by {_size(contrast, unit)}",
         "lower": f"lower by {_size(contrast, unit)}",

@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from loralab.measure import Companion, Concept
 from loralab.measure.specimen import Specimen, alone
-from loralab.petri.concept_names import NAMES, members_of, rivals_of
+from loralab.petri.concept_names import ASKED, FOCUS_NAMES, members_of, rivals_of
+
+if TYPE_CHECKING:
+    from loralab.petri.encoder import Encoder
+    from loralab.petri.truth import Truth
 
 #: pictures of a concept, and of what is none, behind a card
 N_OTHERS, N_ROUNDS = 120, 8
@@ -43,9 +48,26 @@ def petri_companion() -> Companion:
     def concept(name: str) -> Concept:
         from loralab.petri.encoder import make_share
 
+        if name in FOCUS_NAMES:
+            return _focus_concept(encoder, name)
         return Concept(name, make_share(encoder, name), partial(_specimens, name), partial(_in_every_colour, name))
 
-    return Companion("petri's encoder", encoder_sha256(), NAMES, concept)
+    return Companion("petri's encoder", encoder_sha256(), ASKED, concept)
+
+
+def _focus_concept(encoder: Encoder, name: str) -> Concept:
+    """Return one of sharp, blurry and depth of field: not what is shown, but how."""
+    from loralab.measure.focus_specimens import focus_nuisances, focus_specimens
+    from loralab.petri.focus import make_focus_share
+
+    specimens, nuisances = (partial(make, name, draw=_drawn) for make in (focus_specimens, focus_nuisances))
+    return Concept(name, make_focus_share(encoder, name), specimens, nuisances)
+
+
+def _drawn(truth: Truth, size_px: int) -> np.ndarray:
+    from loralab.petri.draw import make_picture
+
+    return _resized(make_picture(truth, _sprites()), size_px)
 
 
 def _specimens(name: str, size_px: int) -> list[Specimen]:

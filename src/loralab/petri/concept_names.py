@@ -8,6 +8,10 @@ from loralab.petri.words import CONCEPTS, CREATURES, SHAPES
 GROUP = "monster"
 OTHERS = (*(noun for noun in CONCEPTS if noun not in CREATURES), *SHAPES)
 NAMES = (GROUP, *CONCEPTS, *SHAPES)
+#: how a picture is: held against one another
+FOCUS_NAMES = ("sharp", "blurry", "depth of field")
+#: all that a study may ask petri's encoder for
+ASKED = (*NAMES, *FOCUS_NAMES)
 
 
 def members_of(name: str) -> tuple[str, ...]:

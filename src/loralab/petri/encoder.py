@@ -66,10 +66,14 @@ class ImageTower(nn.Module):
         )  # fmt: skip
         self.out = nn.Linear(2 * third, EMBED)
 
+    def pooled(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return what was seen anywhere and how much of it, (B, 2 x the last width)."""
+        found = self.body(pixels)
+        return torch.cat([found.mean(dim=(2, 3)), found.amax(dim=(2, 3))], dim=1)
+
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Return unscaled vectors (B, EMBED)."""
-        found = self.body(pixels)
-        return self.out(torch.cat([found.mean(dim=(2, 3)), found.amax(dim=(2, 3))], dim=1))
+        return torch.as_tensor(self.out(self.pooled(pixels)))
 
 
 class TextTower(nn.Module):
@@ -135,6 +139,13 @@ def embed_pictures(encoder: Encoder, images: np.ndarray) -> np.ndarray:
     """Return unit vectors (N, EMBED) float64 of pictures (N, 64, 64, 3) uint8."""
     parts = [encoder.image(pixels_of(images[i : i + BATCH_IMAGES])).double() for i in range(0, len(images), BATCH_IMAGES)]
     return np.asarray(nn.functional.normalize(torch.cat(parts), dim=-1).numpy())
+
+
+@torch.no_grad()
+def pool_pictures(encoder: Encoder, images: np.ndarray) -> np.ndarray:
+    """Return what the image tower saw before it was made to fit words, (N, 192) float64, of pictures (N, 64, 64, 3) uint8."""
+    parts = [encoder.image.pooled(pixels_of(images[i : i + BATCH_IMAGES])).double() for i in range(0, len(images), BATCH_IMAGES)]
+    return np.asarray(torch.cat(parts).numpy())
 
 
 @torch.no_grad()

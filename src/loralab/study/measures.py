@@ -7,7 +7,7 @@ import difflib
 from loralab.errors import Problem
 from loralab.measure import TABLE
 from loralab.measure.table import TAKING, choices
-from loralab.petri.concept_names import NAMES
+from loralab.petri.concept_names import ASKED
 from loralab.spec import BaseSource, Cell, ExperimentSpec, StudySpec, base_of
 
 
@@ -44,7 +44,7 @@ def _reference(measure: str) -> str:
 
 def concept_names(base: str) -> tuple[str, ...]:
     """Return the concepts that can be asked for on the base that a study names, before it is loaded; empty where there is no encoder."""
-    return NAMES if base == "petri" else ()
+    return ASKED if base == "petri" else ()
 
 
 def measure_problem(measure: str, base: str) -> Problem | None:

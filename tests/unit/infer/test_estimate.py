@@ -97,6 +97,13 @@ def test_floor_of_class_readings_by_hand():
     assert half_width_floor(n_runs=8, n_pairs=32, level=0.95, few_valued=True, span=1.5, error=0) == pytest.approx(0.171881, abs=1e-6)
 
 
+def test_where_the_trainings_of_a_study_differ_much_fewer_pictures_count_as_independent():
+    # a design effect of 13 leaves 96 / 13 = 7.385 pairs: 1 - .05^(1 / 7.385) = .3335; one below the usual 2.1 changes nothing
+    args = {"n_runs": 8, "n_pairs": 96, "level": 0.95, "few_valued": True, "span": 1, "error": 0}
+    assert half_width_floor(**args, design=13) == pytest.approx(0.3335, abs=1e-4)
+    assert half_width_floor(**args, design=1.2) == half_width_floor(**args) == pytest.approx(1 - 0.05 ** (2.1 / 96))
+
+
 @pytest.mark.parametrize(("n_runs", "level"), [(8, 0.95), (30, 1 - 0.05 / 3)])
 def test_floor_of_class_readings_against_statsmodels(n_runs, level):
     # none of n: Clopper and Pearson's one-sided upper bound, which is the two-sided one at twice the error

@@ -145,6 +145,7 @@ def test_a_no_beside_an_interval_that_excludes_zero_says_so(decide):
     assert verdict.contrast.low > 0
     assert (verdict.finding, verdict.verdict) == ("no change", "contradicted")
     assert verdict.reason == "yes, but too small to count: 0.314 to 0.686 u, 8 trainings, where 1 u is the smallest that counts"
+    assert verdict.found == "yes, but too small to count (0.314 to 0.686 u; 1 u counts)"
 
 
 def test_an_effect_as_large_as_the_margin_is_hopeless(frame, experiment, facts):
@@ -163,6 +164,20 @@ def test_minutes_stand_beside_the_trainings_that_would_tell(frame, experiment, f
     assert verdict.more_minutes == pytest.approx(8 * 0.4)
     assert verdict.reason.endswith("8 more trainings, 3 minutes, would probably settle it")
     assert judge(experiment({}), frame(cells(1.8)), minutes={}, **args)[0].more_minutes is None
+
+
+def test_no_interval_of_a_share_reaches_beyond_what_a_share_can_change(frame, experiment, facts):
+    # every picture of the arm holds it and none of the base: the rule of three alone would reach to 1.2 and more
+    all_of, none = [[1.0] * 6] * 8, [[0.0] * 6] * 8
+    share = facts(kind="share", low=0.0, high=1.0, unit="share")
+    claims = experiment(
+        {"margin_absolute": 0.1}, {"margin_absolute": 0.1, "cell": 'placebo @ "p"', "versus": 'arm @ "p"', "expect": "lower"}
+    )
+    readings = frame({ARM: all_of, BASE: none, PLACEBO: none})
+    up, down = judge(claims, readings, training={}, instruments={"m": share}, controls={})
+    assert up.contrast.effect == up.contrast.high == up.contrast.sure_high == 1.0
+    assert down.contrast.low == down.contrast.sure_low == -1.0
+    assert 0.5 < up.contrast.sure_low <= up.contrast.low < 1.0
 
 
 def test_level_is_shared_by_the_claims_of_the_experiment(frame, experiment, facts):
@@ -361,9 +376,10 @@ def test_a_share_counts_an_unmeasurable_picture_as_no(decide):
 def test_shares_that_agree_everywhere_keep_a_width(decide):
     ones, zeros = [[1.0] * 4] * 8, [[0.0] * 4] * 8
     learned = decide({ARM: ones, BASE: zeros, PLACEBO: zeros}, {"margin_absolute": 0.2}, kind="share", high=1.0)
-    # 8 trainings of 4: 24.615 independent pairs at the assumed likeness; 1 - .0297^(1/24.615) = .1331 at least
-    assert (learned.contrast.low, learned.contrast.high) == pytest.approx((0.8669, 1.1331), abs=2e-3)
-    assert learned.contrast.high - 1 >= 0.1331
+    # 8 trainings of 4: 24.615 independent pairs at the assumed likeness; 1 - .0297^(1/24.615) = .1331 at least, and no share changes
+    # by more than 1
+    assert (learned.contrast.low, learned.contrast.high) == pytest.approx((0.8669, 1.0), abs=2e-3)
+    assert 1 - learned.contrast.low >= 0.1331
     assert learned.verdict == "supported"
     nothing = {ARM: zeros, BASE: zeros, PLACEBO: zeros}
     assert decide(nothing, {"margin_absolute": 0.15, "expect": "no change"}, kind="share", high=1.0).verdict == "supported"
