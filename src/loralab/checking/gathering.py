@@ -40,7 +40,7 @@ def make_input(check: Checked, result: Result, sentences: Sequence[str], refresh
         effect_says=says,
         files=tuple(_row(check, result, index) for index in check.drawn), charts=tuple(_charts(check, result, word, says)),
         trails=tuple(_trails(result)), trails_say=f"Upwards: {word}. To the right: damage to unrelated prompts. The best place is "
-            "top left.",
+            "top left; the recommended choice is green.",
         pictures=tuple(_picture_rows(check)), training=tuple(_training(training)),
         training_says=f"training set, the first {min(MOST_TRAINING, len(training))} of {len(training)} pictures",
         limits=tuple(limits_of(check, result)), facts=tuple(facts_of(check, result.seconds).items()), differences=_differences(check),

@@ -137,6 +137,6 @@ def draw_trails(trails: Sequence[Trail], title: str, says: str) -> Drawn:
             says_it = f"{point.name}: {number(point.effect.value)} against {number(point.damage.value)}"
             anchor = "start" if x < WIDTH - 150 else "end"
             marks.append(Mark(x, y, up.at(point.effect.low), up.at(point.effect.high), says_it, name, anchor, point.advised))
-        lines.append((Curve(trail.label, "effect", ()), tuple(marks)))
+        lines.append((Curve(trail.label, "file", ()), tuple(marks)))
     zero = up.at(0) if up.low < 0 else None
     return Drawn(title, says, "damage", tuple(lines), along.ticks(), up.ticks(), zero, joined=False)
