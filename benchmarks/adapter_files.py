@@ -32,7 +32,7 @@ READ = (
     *((f"peft-{kind}/adapter_model.safetensors", f"peft-{kind}/merged.safetensors") for kind in ("unet", "unet-rslora", "text", "loha")),
     ("diffusers.safetensors", "diffusers.merged.safetensors"), ("diffusers-alpha.safetensors", "diffusers-alpha.merged.safetensors"),
 )  # fmt: skip
-REFUSED = tuple(f"lycoris-{kind}.safetensors" for kind in ("full", "glora"))
+REFUSED: tuple[str, ...] = ()
 
 
 def change_of(adapter: Adapter, path: str) -> torch.Tensor:

@@ -21,6 +21,7 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 class Adapter:
     """A LoRA: ``weights`` maps layer paths to (down (r, in[, k, k]), up (out, r[, 1, 1])), float32; delta W = alpha / rank * up @ down.
 
+    ``shifts`` are differences of vectors, by "LAYER.bias" or "LAYER.weight" (normalisation layers), (n,) float32.
     ``rank`` is the largest r; a layer of lower rank has the same scale.
     """
 
@@ -28,6 +29,7 @@ class Adapter:
     alpha: float
     rank: int
     metadata: Mapping[str, str] = field(default_factory=dict)
+    shifts: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def scale(self) -> float:
@@ -63,4 +65,7 @@ def adapter_sha256(adapter: Adapter) -> str:
         for tensor in pair:
             digest.update(f"{path} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().contiguous().cpu().numpy().tobytes())
+    for name, values in sorted(adapter.shifts.items()):
+        digest.update(f"{name} {tuple(values.shape)}".encode())
+        digest.update(values.detach().contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()

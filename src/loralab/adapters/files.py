@@ -12,6 +12,7 @@ import math
 import re
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from loralab.adapters.header import Entry, read_header, read_tensors, shown
 from loralab.adapters.kinds import decomposed
 from loralab.adapters.layers import all_layers, spellings
 from loralab.adapters.shapes import as_layer, check_shapes
+from loralab.adapters.shifts import read_shifts, written
 from loralab.adapters.strangers import naming_the_family
 from loralab.bases import FAMILIES, Base, Family
 from loralab.bases.parts import FileWords
@@ -46,7 +48,7 @@ def save_adapter(path: Path, adapter: Adapter, *, metadata: Mapping[str, str], f
     ``metadata`` (all strings) is added to what loaders need; the hashes are computed here.
     """
     row = FAMILIES[family]
-    tensors = _kohya_tensors(adapter, row)
+    tensors = _kohya_tensors(adapter, row) | written(adapter.shifts, row.write_key)
     block = _tensor_block(tensors)
     described = _base_metadata(adapter, row.words) | _titles(metadata) | dict(metadata)
     training_only = {key: value for key, value in described.items() if key.startswith("ss_")}
@@ -118,11 +120,13 @@ def load_adapter(path: Path, base: Base, *, follow_links: bool = False) -> Adapt
     header, metadata, data_start = read_header(file)
     weights = {layer_path: layer.weight for layer_path, layer in all_layers(base).items()}
     layers = find_layers(path, header, metadata, spellings(base), base.family)
+    whole = [layer for layer in layers if layer.tensors.keys() - {"alpha"}]
     with naming_the_family(path, header, metadata, base.family):
-        ranks = {layer.path: check_shapes(path, layer, header, tuple(weights[layer.path].shape)) for layer in layers}
+        ranks = {layer.path: check_shapes(path, layer, header, tuple(weights[layer.path].shape)) for layer in whole}
+        shifts = read_shifts(path, file, header, layers, base, data_start)
     _check_budget(path, header, sum(4 * rank * (len(weights[p]) + weights[p][0].numel()) for p, rank in ranks.items()))
     found = {}
-    for layer in sorted(layers, key=lambda layer: layer.path):
+    for layer in sorted(whole, key=lambda layer: layer.path):
         values = read_tensors(file, {name: header[name] for name in layer.tensors.values()}, data_start)
         factors = {role: values[name].double() for role, name in layer.tensors.items()}
         alpha, scale = _alpha_and_scale(path, layer, factors)
@@ -130,7 +134,9 @@ def load_adapter(path: Path, base: Base, *, follow_links: bool = False) -> Adapt
         pair = as_layer(pair, tuple(weights[layer.path].shape))
         _check_size(path, layer, pair, scale)
         found[layer.path] = (pair, alpha, scale)
-    return _one_alpha(found, max(ranks.values()), metadata)
+    if not found:  # vectors alone
+        return Adapter({}, 1.0, 1, dict(metadata), shifts)
+    return replace(_one_alpha(found, max(ranks.values()), metadata), shifts=shifts)
 
 
 def _check_budget(path: Path, header: Mapping[str, Entry], adapter_bytes: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from loralab.adapters.header import FACTORS, Entry, json_mapping, read_small_json, shown
 from loralab.adapters.kinds import Kind, kind_of
+from loralab.adapters.layers import is_norm
 from loralab.adapters.strangers import listed, refuse_other_files, strange
 from loralab.bases.unet_names import PEFT_PREFIX
 from loralab.errors import LabError, Problem, lab_error
@@ -32,13 +33,12 @@ ROLES = {
     ".lokr_w1": "k1", ".lokr_w1_a": "k1_a", ".lokr_w1_b": "k1_b", ".lokr_w2": "k2", ".lokr_w2_a": "k2_a", ".lokr_w2_b": "k2_b",
     ".lokr_t2": "k2_t", ".lora_mid.weight": "mid", ".diff": "diff", ".oft_blocks": "oft", ".rescale": "rescale",  # LyCORIS, kohya's OFT
     ".a1.weight": "a1", ".a2.weight": "a2", ".b1.weight": "b1", ".b2.weight": "b2", ".on_input": "on_input", ".weight": "factor",
+    ".diff_b": "bias", ".w_norm": "norm_weight", ".b_norm": "norm_bias",  # LyCORIS, ComfyUI
     ".dora_scale": "magnitude", ".lora_magnitude_vector.weight": "row_magnitude", ".lora_magnitude_vector": "row_magnitude",
 }  # fmt: skip
 #: what cannot be applied as a LoRA, by the end of a name: a file that holds any of these is refused as that
 REFUSED = {
     "a Tucker core of LoKr's first factor": (".lokr_t1",),
-    "changes to biases": (".diff_b",),
-    "changes to normalisation layers": (".w_norm", ".b_norm"),
     "OFT on the input side (PEFT's and OneTrainer's)": (".oft_diag", ".oft_r", ".oft_R.weight", ".oft_R.scaled_oft"),
     "a Tucker core of GLoRA": (".bm.weight",),
     "(IA)3 as PEFT writes it": (".ia3_l",),
@@ -61,6 +61,7 @@ PLAIN_SETTINGS: Mapping[str, tuple[Any, ...]] = {
 NAMED = re.compile(r"\.(lora_[AB]|lora_magnitude_vector|lora_embedding_[AB]|hada_w[12]_[ab]|lokr_w[12](?:_[ab])?)\.(?!weight$|bias$)[^.]+")
 PROCESSOR = re.compile(r"(?:\.processor)?\.to_(q|k|v|out)$")
 MAX_ALPHA = 1e6
+VECTOR_ROLES, OF_NORMS = ("bias", "norm_weight", "norm_bias"), ("norm_weight", "norm_bias")
 SINGLE = ("alpha", "on_input")  # roles that are one number, whole or not
 
 
@@ -71,8 +72,14 @@ class FoundLayer:
     path: str
     name: str
     tensors: dict[str, str] = field(default_factory=dict)
+    shifts: dict[str, str] = field(default_factory=dict)  # of those that change a vector: see loralab.adapters.shifts
     alpha: float | None = None
     root_rank: bool = False  # rank-stabilised: the scale is alpha / sqrt(rank) (Kalajdzievski 2023, arXiv:2312.03732)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its factors are those of a kind; a change of vectors alone needs none."""
+        return kind_of(frozenset(self.tensors)) is not None or bool(self.shifts and self.tensors.keys() <= {"alpha"})
 
     @property
     def kind(self) -> Kind:
@@ -111,14 +118,15 @@ def find_layers(
     strangers: list[str] = []
     for tensor in sorted(header):
         name, role = _split(tensor, header)
-        if role is None or name not in names:
+        if role is None or name not in names or (role in OF_NORMS) != is_norm(names[name]):
             strangers.append(tensor)
             continue
         layer = layers.setdefault(names[name], FoundLayer(names[name], name))
-        if role in layer.tensors:
-            found = f"{shown(path.name)} has two tensors for the same factor: {shown(tensor)}, {shown(layer.tensors[role])}"
+        kept = layer.shifts if role in VECTOR_ROLES else layer.tensors
+        if role in kept:
+            found = f"{shown(path.name)} has two tensors for the same factor: {shown(tensor)}, {shown(kept[role])}"
             raise lab_error("model", found, "one of each")
-        layer.tensors[role] = tensor
+        kept[role] = tensor
     if strangers:
         raise strange(path, strangers, header, metadata, family)
     _check_whole(path, header, layers)
@@ -171,14 +179,14 @@ def _refuse_other_kinds(path: Path, header: Mapping[str, Entry]) -> None:
 def _check_whole(path: Path, header: Mapping[str, Entry], layers: Mapping[str, FoundLayer]) -> None:
     if not layers:
         raise lab_error("model", f"{shown(path.name)} contains no LoRA", "lora_down and lora_up tensors")
-    halves = sorted(layer.name for layer in layers.values() if kind_of(frozenset(layer.tensors)) is None)
+    halves = sorted(layer.name for layer in layers.values() if not layer.is_whole)
     if halves:
         has = [name for layer in layers.values() if layer.name == halves[0] for name in layer.tensors.values()]
         found = f"{shown(path.name)}: one half of the pair is missing for {', '.join(shown(name) for name in halves[:5])}"
         expected = "lora_down and lora_up (or all factors of a LoHa, a LoKr, ...) for each layer"
         raise lab_error("model", f"{found}; there is {listed(sorted(has))}", expected)
     for layer in layers.values():
-        for role, tensor in layer.tensors.items():
+        for role, tensor in (layer.tensors | layer.shifts).items():
             entry = header[tensor]
             if role in SINGLE and math.prod(entry.shape) != 1:
                 raise lab_error("model", f"{shown(path.name)}: {shown(tensor)} has shape {list(entry.shape)}", "a single number")

@@ -9,6 +9,7 @@ import torch
 from loralab.bases import Base, family_of
 
 Layer: TypeAlias = torch.nn.Linear | torch.nn.Conv2d
+Norm: TypeAlias = torch.nn.GroupNorm | torch.nn.LayerNorm
 
 
 def adapted_layers(base: Base, targets: str, *, text_encoder: bool = False) -> dict[str, Layer]:
@@ -22,6 +23,21 @@ def adapted_layers(base: Base, targets: str, *, text_encoder: bool = False) -> d
 def all_layers(base: Base) -> dict[str, Layer]:
     """Return every layer that a LoRA from elsewhere may adapt, by path."""
     return family_of(base).all_layers(base)
+
+
+def norm_layers(base: Base) -> dict[str, Norm]:
+    """Return every normalisation layer whose vectors a file may change, by path."""
+    return {
+        f"{name}.{inner}": layer
+        for name, part in family_of(base).adaptable_parts(base).items()
+        for inner, layer in part.named_modules()
+        if isinstance(layer, torch.nn.GroupNorm | torch.nn.LayerNorm) and layer.weight is not None
+    }
+
+
+def is_norm(path: str) -> bool:
+    """Return whether a path is that of a normalisation layer, as SD's models call theirs: the last word tells."""
+    return "norm" in path.rpartition(".")[2]
 
 
 def spellings(base: Base) -> dict[str, str]:

@@ -20,6 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from loralab.adapters.adapter import Adapter
 from loralab.adapters.layers import Layer, all_layers
+from loralab.adapters.shifts import Shifts, shifted
 from loralab.bases import Base
 from loralab.bases.parts import is_text
 from loralab.errors import lab_error
@@ -62,6 +63,9 @@ class AdapterStack:
         self.base, self.trainable = base, trainable
         self.ranks = [adapter.rank if adapter else 0 for adapter in adapters]
         self.alphas = [adapter.alpha if adapter else 0.0 for adapter in adapters]
+        self.shifts: list[Shifts] = [adapter.shifts if adapter else {} for adapter in adapters]
+        if trainable and any(self.shifts):
+            raise lab_error("model", "a LoRA that changes biases or normalisation layers", "a LoRA of factors alone, to be trained further")
         self.layer_ranks = [{path: len(down) for path, (down, _) in adapter.weights.items()} if adapter else {} for adapter in adapters]
         layers = _layers_of(base, adapters)
         highest = {path: max(ranks.get(path, 0) for ranks in self.layer_ranks) for path in layers}
@@ -148,7 +152,7 @@ class AdapterStack:
                 down = pair.down[k, :rank].detach().clone().contiguous()
                 up = pair.up[k, :, :rank].detach().clone().contiguous()
                 weights[pair.path] = (down, up[:, :, None, None] if down.ndim == 4 else up)
-        return Adapter(weights, self.alphas[k], self.ranks[k])
+        return Adapter(weights, self.alphas[k], self.ranks[k], shifts=self.shifts[k])
 
     @contextmanager
     def attached(self, strengths: Sequence[float] | None = None) -> Iterator[None]:
@@ -161,16 +165,18 @@ class AdapterStack:
             yield  # nothing to add: the base alone
             return
         groups = Groups(torch.tensor(scales, device=self.base.device)[:, None, None], [k for k, scale in enumerate(scales) if scale == 0])
-        before = [pair.layer.__dict__.get("forward") for pair in self.pairs]
+        before = list[tuple[torch.nn.Module, Any]]()
         try:
             for pair in self.pairs:
-                pair.layer.forward = _forward(pair, groups)  # type: ignore[method-assign]
+                _replace(pair.layer, _forward(pair, groups), before)
+            for layer, forward in shifted(self.base, self.shifts, factors):
+                _replace(layer, forward, before)
             yield
         finally:
-            for pair, forward in zip(self.pairs, before, strict=True):
-                pair.layer.__dict__.pop("forward", None)
-                if forward is not None:  # a stack was attached inside another's block
-                    pair.layer.forward = forward  # type: ignore[method-assign]
+            for layer, own in reversed(before):
+                layer.__dict__.pop("forward", None)
+                if own is not None:  # another stack's, inside whose block this one was attached, or that of this layer's factors
+                    layer.forward = own
 
 
 class _StackedLinear(torch.autograd.Function):
@@ -213,6 +219,12 @@ class _StackedLinear(torch.autograd.Function):
         return for_x, for_down, for_up, None, None, None
 
 
+def _replace(layer: torch.nn.Module, forward: Callable[..., torch.Tensor], before: list[tuple[torch.nn.Module, Any]]) -> None:
+    """Give a layer another forward, and note what it had of its own."""
+    before.append((layer, layer.__dict__.get("forward")))
+    layer.forward = forward
+
+
 def _layers_of(base: Base, adapters: Sequence[Adapter | None]) -> dict[str, Layer]:
     """Return the layers that any of the adapters touches, in the order of the model; raises LabError("model") for a path that is none."""
     wanted = {path for adapter in adapters if adapter for path in adapter.weights}
@@ -225,7 +237,7 @@ def _layers_of(base: Base, adapters: Sequence[Adapter | None]) -> dict[str, Laye
 
 def adapts_text(adapter: Adapter | None) -> bool:
     """Return whether an adapter changes what prompts mean, so that embeddings of the base are not its own."""
-    return adapter is not None and any(is_text(path) for path in adapter.weights)
+    return adapter is not None and any(is_text(path) for path in (*adapter.weights, *adapter.shifts))
 
 
 def _forward(pair: StackedPair, groups: Groups) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -30,9 +30,14 @@ def add_adapters(parts: Sequence[Part], base: Base, metadata: Mapping[str, str] 
     """
     shapes = {path: layer.weight.shape for path, layer in all_layers(base).items()}
     paths = dict.fromkeys(path for part in parts for path in part.adapter.weights)
+    shifts = dict[str, torch.Tensor]()
+    for part in parts:
+        for name, values in part.adapter.shifts.items():
+            moved = (part.text_strength if is_text(name) else part.strength) * values
+            shifts[name] = shifts[name] + moved if name in shifts else moved
     weights = {path: pair for path in paths if (pair := _layer_sum(path, parts, tuple(shapes[path]))) is not None}
-    rank = max(len(down) for down, _ in weights.values())
-    return Adapter(weights, float(rank), rank, dict(metadata or {}))
+    rank = max((len(down) for down, _ in weights.values()), default=1)
+    return Adapter(weights, float(rank), rank, dict(metadata or {}), shifts)
 
 
 def _layer_sum(path: str, parts: Sequence[Part], shape: tuple[int, ...]) -> Pair | None:

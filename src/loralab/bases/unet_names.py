@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import torch
 
 from loralab.bases.base import Base
-from loralab.bases.unet import TEXT_PARTS, all_layers
+from loralab.bases.unet import TEXT_PARTS, adaptable_parts, all_layers
 
 #: the parts of a residual block in the layout of the first Stable Diffusion code, by their names in diffusers
 RESNET_NAMES = {
+    "norm1": "in_layers.0", "norm2": "out_layers.0",
     "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1", "conv2": "out_layers.3", "conv_shortcut": "skip_connection",
 }  # fmt: skip
 #: the layers outside the blocks, likewise
 OUTER_NAMES = {
-    "conv_in": "input_blocks.0.0", "conv_out": "out.2",
+    "conv_in": "input_blocks.0.0", "conv_norm_out": "out.0", "conv_out": "out.2",
     "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
     "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
 }  # fmt: skip
@@ -62,12 +63,19 @@ def spellings(base: Base) -> dict[str, str]:
     """
     old = old_names(base.unet)
     found: dict[str, set[str]] = {}
-    for path in all_layers(base):
+    for path in (*all_layers(base), *norm_paths(base)):
         part, _, inner = path.partition(".")
         for form in _forms(part, inner, old.get(path)):
             for name in (*(prefix + form for prefix in DOTTED[part]), *(prefix + form.replace(".", "_") for prefix in FLAT[part])):
                 found.setdefault(name, set()).add(path)
     return {name: paths.pop() for name, paths in found.items() if len(paths) == 1}
+
+
+def norm_paths(base: Base) -> list[str]:
+    """Return the paths of the normalisation layers, which files of LyCORIS may change too."""
+    kinds = (torch.nn.GroupNorm, torch.nn.LayerNorm)
+    named = ((part, inner, layer) for part, model in adaptable_parts(base).items() for inner, layer in model.named_modules())
+    return [f"{part}.{inner}" for part, inner, layer in named if isinstance(layer, kinds)]
 
 
 def _forms(part: str, inner: str, old: str | None) -> list[str]:

@@ -164,7 +164,7 @@ def _from_statement(metadata: Mapping[str, str], captions: Sequence[str]) -> Tri
     n = sum(says(caption, best) for caption in captions)
     if n < LEAST_SHARE * len(captions):
         return Trigger(
-            best, "unsure", f"the file's {key} says so, but it is in only {n} of the data set's {len(captions)} captions do", others
+            best, "unsure", f"the file's {key} says so, but it is in only {n} of the data set's {len(captions)} captions", others
         )
     return Trigger(best, "stated", f"by the file's {key}", others)
 

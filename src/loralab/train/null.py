@@ -99,8 +99,11 @@ def _random_like(trained: Adapter, seed: int) -> Adapter:
         new_down, new_up = (torch.randn(factor.shape, generator=generator) for factor in (down, up))
         norms = [float((u.flatten(1) @ d.flatten(1)).norm()) for d, u in ((down.cpu(), up.cpu()), (new_down, new_up))]
         weights[path] = (new_down.to(down.device), (new_up * (norms[0] / norms[1])).to(up.device))
-    return Adapter(weights, trained.alpha, trained.rank)
+    drawn = {name: torch.randn(values.shape, generator=generator) for name, values in trained.shifts.items()}
+    shifts = {name: values * (float(trained.shifts[name].norm()) / float(values.norm())) for name, values in drawn.items()}
+    return Adapter(weights, trained.alpha, trained.rank, shifts=shifts)
 
 
 def _scaled(adapter: Adapter, scale: float) -> Adapter:
-    return Adapter({path: (down, up * scale) for path, (down, up) in adapter.weights.items()}, adapter.alpha, adapter.rank)
+    weights = {path: (down, up * scale) for path, (down, up) in adapter.weights.items()}
+    return Adapter(weights, adapter.alpha, adapter.rank, shifts={name: values * scale for name, values in adapter.shifts.items()})

@@ -93,7 +93,9 @@ def test_a_kind_of_lycoris_is_drawn_as_its_own_layer_draws(tmp_path: Path, other
         assert (ours - theirs).abs().max() < 1e-5 * max(1.0, float(theirs.abs().max())), path
 
 
-@pytest.mark.parametrize("name", ["lycoris-lokr", "lycoris-dora", "lycoris-tucker", "lycoris-loha-tucker", "lycoris-oft", "lycoris-glora"])
+@pytest.mark.parametrize(
+    "name", ["lycoris-lokr", "lycoris-dora", "lycoris-tucker", "lycoris-loha-tucker", "lycoris-oft", "lycoris-glora", "lycoris-full"]
+)
 def test_files_that_lycoris_wrote_are_read_whole(other_tools_base: Base, name: str) -> None:
     path = FIXTURES / f"{name}.safetensors"
     layers = {key.partition(".")[0] for key in load_file(path)}
@@ -159,7 +161,7 @@ BROKEN: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
     "a magnitude alone": ({"dora_scale": (8, 1)}, "half of the pair is missing"),
     "a difference of another size": ({"diff": (8, 9)}, "another base"),
     "OFT of another size": ({"oft_blocks": (3, 4, 4)}, "another base"),
-    "BOFT": ({"oft_blocks": (2, 2, 4, 4)}, "holds BOFT, rotations in several stages"),
+    "BOFT": ({"oft_blocks": (2, 2, 4, 4)}, "contains BOFT, rotations in several stages"),
     "GLoRA of another size": ({"a1.weight": (9, 2), "a2.weight": (2, 9), "b1.weight": (8, 2), "b2.weight": (2, 9)}, "another base"),
     "GLoRA without a factor": ({"a1.weight": (8, 2), "a2.weight": (2, 8), "b1.weight": (8, 2)}, "half of the pair is missing"),
     "(IA)3 of another size": ({"weight": (9,), "on_input": ()}, "another base"),
@@ -168,7 +170,8 @@ BROKEN: dict[str, tuple[dict[str, tuple[int, ...]], str]] = {
     "PEFT's (IA)3": ({"ia3_l": (8, 1)}, "as PEFT writes it"),
     "a core of another rank": ({"lora_down.weight": (2, 8), "lora_mid.weight": (3, 3), "lora_up.weight": (8, 3)}, "another base"),
     "an empty factor": ({"lokr_w1": (0, 2), "lokr_w2": (4, 4)}, "has a rank of 0"),
-    "a change of a bias": ({"diff": (8, 8), "diff_b": (8,)}, "changes to biases"),
+    "a change of a bias of another size": ({"diff": (8, 8), "diff_b": (9,)}, "was it trained on another base"),
+    "a change of a normalisation layer on a layer that is none": ({"w_norm": (8,)}, "match nothing in the base"),
     "PEFT's OFT": ({"oft_R.weight": (2, 6)}, "OFT on the input side"),
 }
 
