@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from loralab.adapters import Adapter, AdapterStack, make_adapter
+from loralab.adapters.layers import is_norm, norm_layers
 from loralab.bases import FAMILIES, Base, load_base
 from loralab.bases.header import Header, read_header
 from loralab.bases.parts import is_text
@@ -155,7 +156,8 @@ def check_targets(family: Any, base: Base) -> None:
 
 def check_spellings(family: Any, base: Base) -> None:
     layers, names = family.all_layers(base), family.spellings(base)
-    assert set(names.values()) == layers.keys()
+    assert {path for path in names.values() if not is_norm(path)} == layers.keys()
+    assert {path for path in names.values() if is_norm(path)} == norm_layers(base).keys()
     keys = {family.write_key(path): path for path in layers}
     assert len(keys) == len(layers)
     assert all(names[key] == path for key, path in keys.items())
