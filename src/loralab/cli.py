@@ -183,6 +183,7 @@ def check(
 
 
 app.command()(cli_live.watch)
+app.command()(cli_live.view)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The commands that stay while something goes on: `watch`."""
+"""The commands that stay while something goes on: `watch` and `view`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from loralab import options
+from loralab.errors import lab_error
 from loralab.options import JsonOption, LabOption
 
 
@@ -67,3 +68,34 @@ def watch(
         outcome = watch_folder(WatchRequest(folder, check, every, until, tensorboard), lab or find_lab(Path.cwd()), say, bars)
     if outcome is not None and not as_json:
         print(outcome.page)
+
+
+def view(
+    files: Annotated[list[Path] | None, typer.Argument(help="LoRA files or folders of them for the bench.", metavar="FILES_OR_DIR")] = None,
+    base: options.BaseOption = "petri",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on this machine; 0 takes any that is free.")] = 0,
+    size: options.SizeOption = None,
+    prediction: options.PredictionOption = None,
+    device: options.DeviceOption = None,
+    precision: Annotated[str, typer.Option("--precision", help="How the base is held: fp32, bf16 or fp16.")] = "fp32",
+    lab: LabOption = None,
+) -> None:
+    """Open the lab as a page on this machine: studies and checks, what runs now, and a bench to draw with its LoRAs at the same seeds."""
+    from loralab.checking import load_spec
+    from loralab.store import find_lab
+    from loralab.viewing.bench import Bench
+
+    try:
+        from loralab.viewing.server import serve
+    except ImportError as error:
+        raise lab_error("spec", "`view` needs a server, which is not installed", "the extra", "pip install 'loralab[view]'") from error
+    load = load_spec(device=device, precision=precision, prediction=prediction, size_px=size, side_by_side=False)
+    bench = Bench(lab or find_lab(Path.cwd()), base, load, tuple(files or ()))
+
+    def say(address: str) -> None:
+        print(f"The lab {bench.lab.name} as a page, for this machine alone; Ctrl+C ends it:\n{address}", flush=True)
+
+    try:
+        serve(bench, port, say)
+    except KeyboardInterrupt:  # how it ends
+        return

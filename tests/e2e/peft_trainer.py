@@ -19,7 +19,10 @@ from PIL import Image
 
 def main(base: str, pictures: str, out: str, steps: str, every: str, hangs_at: str) -> None:
     torch.set_num_threads(1)
-    pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None, requires_safety_checker=False)
+    torch.manual_seed(0)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        base, torch_dtype=torch.float32, safety_checker=None, requires_safety_checker=False
+    )  # fmt: skip
     latents, text = encoded(pipeline, Path(pictures))
     pipeline.unet.requires_grad_(False)
     pipeline.unet.add_adapter(LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_k", "to_v", "to_out.0"]))

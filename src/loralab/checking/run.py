@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from loralab.checking.advice import Advice, Choice, advise
@@ -15,6 +15,7 @@ from loralab.checking.result import CheckOutcome, Result
 from loralab.checking.scores import Scores, worth_keeping
 from loralab.checking.scoring import learn_training_set, score, set_threshold
 from loralab.checking.writing import write_outcome
+from loralab.work.running import published
 
 #: with few files side by side each is drawn at the strengths; of many epochs, those that may be advised
 MOST_WITH_STRENGTHS = 3
@@ -22,6 +23,17 @@ MOST_WITH_STRENGTHS = 3
 
 def check_files(request: CheckRequest, lab: Path, listen: Listener) -> CheckOutcome:
     """Check the files of ``request``; raises LabError where they, the base or the data set cannot be used."""
+    with published(lab, "check", name_of(request.paths), listen) as hear:
+        return _check_files(request, lab, hear)
+
+
+def name_of(paths: Sequence[Path]) -> str:
+    """Return what a check of these paths is called while it goes on."""
+    name = paths[0].resolve().name if paths else ""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)[:60] or "files"
+
+
+def _check_files(request: CheckRequest, lab: Path, listen: Listener) -> CheckOutcome:
     started = time.monotonic()
     check = open_check(request, lab)
     learn_training_set(check)

@@ -46,6 +46,7 @@ from loralab.work.events import Event, StageClock
 from loralab.work.execute import execute
 from loralab.work.executor import Executor, spread
 from loralab.work.processes import with_processes
+from loralab.work.running import published
 
 Listener = Callable[[Event], None]
 
@@ -58,6 +59,11 @@ def run_study(loaded: Loaded, lab: Path, listen: Listener, budget: Budget | None
 
     Raises LabError; what was finished before stays in the store, and the same call goes on from there.
     """
+    with published(lab, "study", loaded.spec.study, listen) as hear:
+        return _run_study(loaded, lab, hear, budget, on)
+
+
+def _run_study(loaded: Loaded, lab: Path, listen: Listener, budget: Budget | None, on: str) -> StudyResult:
     clock, store = StageClock(), Store(lab / "store")
     with clock.stage("load the base"):
         bases = load_bases(loaded)

@@ -13,6 +13,7 @@ from loralab.checking.drawing import Listener
 from loralab.checking.found import CheckedFile
 from loralab.checking.opening import weigh
 from loralab.checking.prompts import find_trigger
+from loralab.checking.run import name_of
 from loralab.errors import LabError, lab_error
 from loralab.portable import remove
 from loralab.watching.arriving import Seen, Sight, look_again, settled, silence, still_told
@@ -21,6 +22,7 @@ from loralab.watching.looking import look_at, stamps_of, take_over
 from loralab.watching.request import Said, WatchRequest
 from loralab.watching.scalars import Scalars, estimates_of, step_of
 from loralab.watching.session import Session, State, checked_one_by_one, folder_for, open_session, write_page
+from loralab.work.running import published
 
 Say = Callable[[Said], None]
 #: a file has to stand still for so many looks before it is taken
@@ -58,17 +60,24 @@ def watch_folder(request: WatchRequest, lab: Path, say: Say, listen: Listener) -
         raise lab_error("spec", f"{request.folder} is {what}", "the folder in which a trainer saves its LoRA files")
     out = folder_for(lab, request.folder, request.check.out)
     scalars = Scalars(request.tensorboard) if request.tensorboard is not None else None
-    session = open_session(request.check, lab, out, listen)
-    watch = Watch(request, session, say, scalars, out / "files" / (request.folder.resolve().name or "folder"))
+    try:
+        with published(lab, "watch", name_of([request.folder]), listen) as hear:
+            session = open_session(request.check, lab, out, hear)
+            watch = Watch(request, session, say, scalars, out / "files" / (request.folder.resolve().name or "folder"))
+            return _watch_to_the_end(watch)
+    finally:
+        if scalars is not None:
+            scalars.close()
+
+
+def _watch_to_the_end(watch: Watch) -> CheckOutcome | None:
     _warn_of_trigger(watch)
     try:
         _watch(watch)
     except KeyboardInterrupt:
         pass
     finally:
-        session.held.executor.close()
-        if scalars is not None:
-            scalars.close()
+        watch.session.held.executor.close()
     return _ended(watch)
 
 
