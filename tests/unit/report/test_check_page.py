@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import loralab.report
 from loralab.report.check_charts import HEIGHT, WIDTH, draw_chart, draw_trails
 from loralab.report.check_input import Chart, CheckInput, Curve, Differences, FileRow, PictureRow, Point, Trail, TrailPoint
 from loralab.report.check_page import render_check
@@ -100,3 +103,14 @@ def test_pictures_of_large_bases_are_shown_larger_and_those_of_small_ones_as_the
     assert 'class="small"' in render_check(page_input())
     assert 'class="large"' in render_check(page_input(side=512))
     assert 'class="small"' not in render_check(replace(page_input(side=512)))
+
+
+def test_each_colour_of_the_check_page_means_one_thing():
+    """Curves have colours of their own; the verdict's green is what is advised, and a line that joins the strengths of a file is neutral."""
+    css = (Path(loralab.report.__file__).parent / "check.css").read_text(encoding="utf-8")
+    meaning = dict(re.findall(r"\.(c-\w+) { stroke: var\((--\w+)\)", css))
+    assert meaning == {"c-effect": "--effect", "c-firing": "--firing", "c-damage": "--damage", "c-file": "--quiet"}
+    legend = set(re.findall(r"\.b-(\w+) { background: var\(--(\w+)\)", css))
+    assert legend == {(name, name) for name in ("effect", "firing", "damage")}
+    assert re.findall(r"([^{}]*){[^{}]*var\(--yes\)", css) == [" .files .keep .mark-keep ", " .dotmark.advised "]
+    assert not re.findall(r"var\(--(?:no|open|mark|half)\)", css)
