@@ -106,7 +106,7 @@ def test_pictures_of_large_bases_are_shown_larger_and_those_of_small_ones_as_the
 
 
 def test_each_colour_of_the_check_page_means_one_thing():
-    """Curves have colours of their own; the verdict's green is what is advised, and a line that joins the strengths of a file is neutral."""
+    """Curves have colours of their own; the verdict's green is what is advised, and the line of a file's strengths is neutral."""
     css = (Path(loralab.report.__file__).parent / "check.css").read_text(encoding="utf-8")
     meaning = dict(re.findall(r"\.(c-\w+) { stroke: var\((--\w+)\)", css))
     assert meaning == {"c-effect": "--effect", "c-firing": "--firing", "c-damage": "--damage", "c-file": "--quiet"}
