@@ -48,7 +48,7 @@ def watch(
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """While any trainer trains into a folder: check each new file as it appears, say a line about it, and when to stop and why."""
+    """While any trainer saves into a folder: check each new file as it appears, print a line about it, and say when to stop and why."""
     from loralab.checking import CheckRequest, load_spec, sample_spec
     from loralab.store import find_lab
     from loralab.terminal import Screen
@@ -73,14 +73,14 @@ def watch(
 def view(
     files: Annotated[list[Path] | None, typer.Argument(help="LoRA files or folders of them for the bench.", metavar="FILES_OR_DIR")] = None,
     base: options.BaseOption = "petri",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on this machine; 0 takes any that is free.")] = 0,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port on this machine; 0 uses any free port.")] = 0,
     size: options.SizeOption = None,
     prediction: options.PredictionOption = None,
     device: options.DeviceOption = None,
-    precision: Annotated[str, typer.Option("--precision", help="How the base is held: fp32, bf16 or fp16.")] = "fp32",
+    precision: Annotated[str, typer.Option("--precision", help="Precision of the base: fp32, bf16 or fp16.")] = "fp32",
     lab: LabOption = None,
 ) -> None:
-    """Open the lab as a page on this machine: studies and checks, what runs now, and a bench to draw with its LoRAs at the same seeds."""
+    """Open the lab as a page on this machine: studies and checks, what is running, and a bench to draw with its LoRAs at the same seeds."""
     from loralab.checking import load_spec
     from loralab.store import find_lab
     from loralab.viewing.bench import Bench

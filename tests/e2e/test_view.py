@@ -227,7 +227,7 @@ def test_the_bench_from_a_prompt_to_a_question(browser, served: Served):
     loaded = "return [...document.querySelectorAll('.shots img')].map(i => i.complete ? i.naturalWidth : 0)"
     until(lambda: browser.execute_script(loaded) == [64] * 6, 20)
     n = blocks(served)
-    assert draw(browser) == "All of them had been drawn before."
+    assert draw(browser) == "All of them had already been drawn."
     put(browser, "seeds", "1 2")
     assert draw(browser).startswith("3 pictures drawn in ")  # one seed of three rows
     assert blocks(served) == n + 3
@@ -246,7 +246,7 @@ def test_the_bench_from_a_prompt_to_a_question(browser, served: Served):
 @pytest.mark.browser
 def test_mistakes_stand_beside_the_form(browser, served: Served):
     open_page(browser, served, 1280, "light")
-    for name, text, said in (("seeds", "many", "seeds: many is no number"), ("strengths", "9", "9 is no strength")):
+    for name, text, said in (("seeds", "many", "seeds: many is not a number"), ("strengths", "9", "9 is not a valid strength")):
         before = browser.find_element("id", name).get_attribute("value")
         put(browser, name, text)
         press(browser, "draw")
@@ -261,7 +261,7 @@ def test_mistakes_stand_beside_the_form(browser, served: Served):
 @pytest.mark.browser
 def test_what_runs_is_seen_and_a_study_opens(browser, served: Served):
     open_page(browser, served, 1280, "dark")
-    assert "Nothing runs" in told(browser, "runs")
+    assert "Nothing is running" in told(browser, "runs")
     with published(served.lab, "study", "shapes", lambda event: None) as hear:
         hear(Event("train", 0, 100))
         time.sleep(1.1)
@@ -269,7 +269,7 @@ def test_what_runs_is_seen_and_a_study_opens(browser, served: Served):
         until(lambda: "Training LoRAs: 25 %, about" in told(browser, "runs"), 10)
         assert "stack 1 of 2" in told(browser, "runs")
         until(lambda: "running" in told(browser, "study-list"), 10)
-    until(lambda: "Nothing runs" in told(browser, "runs"), 10)
+    until(lambda: "Nothing is running" in told(browser, "runs"), 10)
     follow(browser, "report")
     until(lambda: "Does it change anything?" in browser.page_source, 10)
     assert browser.get_log("browser") == []

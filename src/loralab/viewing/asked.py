@@ -51,14 +51,16 @@ class DrawAsked(Strict):
     @classmethod
     def _strengths(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         if odd := [value for value in values if not 0 < value <= MAX_STRENGTH]:
-            raise ValueError(f"{minus(f'{odd[0]:g}')} is no strength: above 0, at most {MAX_STRENGTH:g}; the base is drawn anyway")
+            raise ValueError(
+                f"{minus(f'{odd[0]:g}')} is not a valid strength; use more than 0 and at most {MAX_STRENGTH:g}; the base is always drawn"
+            )
         return tuple(dict.fromkeys(values))
 
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, values: tuple[int, ...]) -> tuple[int, ...]:
         if odd := [value for value in values if not 0 <= value < 2**32]:
-            raise ValueError(f"{odd[0]} is no seed: a whole number from 0 to {2**32 - 1}")
+            raise ValueError(f"{odd[0]} is not a valid seed; use a whole number from 0 to {2**32 - 1}")
         return tuple(dict.fromkeys(values))
 
     @property
@@ -102,7 +104,7 @@ def read_asked(model: type[Asked], told: object) -> Asked:
         raise LabError("spec", [_problem(dict(each)) for each in error.errors(include_url=False)]) from error
     if isinstance(asked, DrawAsked) and asked.n_pictures > MOST_PICTURES:
         do = "fewer seeds, strengths or LoRAs"
-        raise LabError("spec", Problem(f"{asked.n_pictures} pictures at once", f"at most {MOST_PICTURES}", do))
+        raise LabError("spec", Problem(f"{asked.n_pictures} pictures at a time", f"at most {MOST_PICTURES}", do))
     return asked
 
 

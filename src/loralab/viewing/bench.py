@@ -93,7 +93,7 @@ def choices(bench: Bench) -> dict[str, Any]:
             continue
         arms += found
         if not found:
-            notes.append(f"{name}: its LoRAs belong to another base")
+            notes.append(f"{name}: its LoRAs are for a different base")
     files, passed_over = list_files(bench.files) if bench.files else ([], [])
     return {
         "base": base.name, "size_px": base.size_px, "arms": arms, "files": [str(item.path) for item in files],
@@ -178,7 +178,7 @@ def _adapter(bench: Bench, opened: Opened, chosen: Chosen, store: Store) -> tupl
         known = ", ".join(dict.fromkeys(each.arm for each in result.adapters))
         raise lab_error("spec", f"no LoRA {source} in the study {chosen.study}", f"a training of {known}")
     if result.base_of(chosen.arm).fingerprint != base.fingerprint:
-        raise lab_error("spec", f"{source} was trained on another base", base.name, "open the bench with that base: --base")
+        raise lab_error("spec", f"{source} was trained on a different base", base.name, "open the bench with that base, using --base")
     adapter = once((base.fingerprint, ref), lambda: load_from(store.path(*ref), base))  # as the stage of pictures keeps it
     return ref, 1 if adapter is None else adapter.rank
 

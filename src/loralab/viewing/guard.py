@@ -31,14 +31,14 @@ def refusal(method: str, path: str, headers: Iterable[tuple[bytes, bytes]], toke
         told.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
     host, origins, sites = told.get("host", []), told.get("origin", []), told.get("sec-fetch-site", [])
     if len(host) != 1 or host[0].lower() not in hosts:
-        return 421, "this is not the address that was opened"
+        return 421, "the host name is not the one in the address"
     if any(origin.lower() != f"http://{host[0].lower()}" for origin in origins):
-        return 403, "another page asked"
+        return 403, "the request came from another page"
     if any(site not in OWN_SITES for site in sites):
-        return 403, "another page asked; type the address into the address bar"
+        return 403, "the request came from another page; type the address into the address bar"
     first = path.split("/")[1] if path.startswith("/") else ""
     if not hmac.compare_digest(first.encode("utf-8", "surrogatepass"), token.encode()):
-        return 403, "the token is missing or old: open the address that `loralab view` has printed"
+        return 403, "the token is missing or old: open the address that `loralab view` printed"
     if method in ("GET", "HEAD"):
         return None
     if method != "POST":
@@ -51,8 +51,8 @@ def _body_refusal(told: Mapping[str, list[str]]) -> tuple[int, str] | None:
     if kind.split(";")[0].strip().lower() != JSON:
         return 415, "only JSON"
     if not (length.isascii() and length.isdecimal()):
-        return 411, "how long is it?"
-    return (413, "that is too long") if int(length[:12]) > MOST_BODY_BYTES else None
+        return 411, "its length is missing"
+    return (413, "it is too long") if int(length[:12]) > MOST_BODY_BYTES else None
 
 
 class Guard:

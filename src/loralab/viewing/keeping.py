@@ -124,7 +124,7 @@ def _begun(lab: Path, asked: KeepAsked, base: str) -> str:
         return f"study: bench\nabout: What was kept from the bench.\nbase: {base}\n\ndata: {{}}\narms: {{}}\nexperiments: {{}}\n"
     file = lab / "studies" / asked.chosen.study / "study.yaml"
     if asked.chosen.study not in {folder.name for folder in (lab / "studies").glob("*")} or not file.is_file():
-        raise lab_error("spec", f"no study {asked.chosen.study!r} in this lab", "a study that was run here")
+        raise lab_error("spec", f"this lab has no study {asked.chosen.study!r}", "a study that was run here")
     return file.read_text(encoding="utf-8")
 
 
@@ -132,7 +132,10 @@ def _arm_of_file(tree: MutableMapping[str, Any], asked: KeepAsked) -> str:
     """Return the name of the arm that stands for a LoRA file, behind adding it and its training set where they are not there yet."""
     if not asked.dataset:
         raise lab_error(
-            "spec", "a LoRA file without its training set", "the folder of its pictures", "a study compares with what was taught"
+            "spec",
+            "a LoRA file without its training set",
+            "the folder of its pictures",
+            "a study compares pictures with what the LoRA was trained on",
         )
     for name, arm in tree["arms"].items():
         if arm.get("adapters") == asked.chosen.file:

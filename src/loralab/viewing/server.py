@@ -85,7 +85,7 @@ async def _json(request: Request) -> Any:
     try:
         return await request.json()
     except (ValueError, RecursionError) as error:
-        raise lab_error("spec", "what was sent is no JSON", "a JSON object") from error
+        raise lab_error("spec", "the request is not JSON", "a JSON object") from error
 
 
 async def _mistake(request: Request, error: Exception) -> Response:
@@ -119,7 +119,7 @@ def listening(port: int) -> socket.socket:
     except OSError as error:
         own.close()
         why = error.strerror or "it cannot be opened"
-        raise lab_error("spec", f"port {port}: {why.lower()}", "a free port", "--port 0 takes any that is free") from error
+        raise lab_error("spec", f"port {port}: {why.lower()}", "a free port", "--port 0 uses any free port") from error
     return own
 
 

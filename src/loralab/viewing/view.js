@@ -29,7 +29,7 @@ async function ask(path, body) {
 function showMistakes(place, problems) {
   const list = Array.isArray(problems) ? problems : [{ found: String(problems), expected: "", do: "" }];
   place.replaceChildren(...list.map((each) => make("div", { className: "mistake" }, make("div", {}, each.found),
-    each.expected ? make("div", { className: "do" }, `expected: ${each.expected}`) : "", each.do ? make("div", { className: "do" }, `do: ${each.do}`) : "")));
+    each.expected ? make("div", { className: "do" }, `expected: ${each.expected}`) : "", each.do ? make("div", { className: "do" }, `hint: ${each.do}`) : "")));
 }
 
 function duration(seconds) {
@@ -79,7 +79,7 @@ async function showLab() {
     const text = JSON.stringify(lab);
     if (text !== shownLab) {
       shownLab = text;
-      listed(by("runs"), lab.runs.map(runCard), "Nothing runs in this lab now.");
+      listed(by("runs"), lab.runs.map(runCard), "Nothing is running in this lab.");
       listed(by("study-list"), lab.studies.map(studyCard), "No study yet: `loralab demo` runs one.");
       listed(by("check-list"), lab.checks.map(checkCard), "No check yet: `loralab check FILES_OR_DIR` makes one.");
     }
@@ -122,7 +122,7 @@ function showChoices() {
     parts.push(make("h3", {}, study), ...offered.arms.filter((arm) => arm.study === study).map(armRow));
   }
   if (offered.files.length) parts.push(make("h3", {}, "files"), ...offered.files.map((path) => fileRow(path, false)));
-  if (!parts.length) parts.push(make("p", { className: "quiet" }, "No LoRA of this base lies in the lab yet; name a file below."));
+  if (!parts.length) parts.push(make("p", { className: "quiet" }, "The lab has no LoRA for this base yet; give a file below."));
   parts.push(...offered.notes.map((note) => make("p", { className: "quiet" }, note)));
   by("loras").replaceChildren(...parts);
   by("prompts").replaceChildren(...[...new Set(offered.arms.flatMap((arm) => arm.prompts))].map((prompt) => option(prompt, prompt)));
@@ -135,10 +135,10 @@ function numbers(text, what) {
     const range = /^(\d+)\s*(?:-|\.\.)\s*(\d+)$/.exec(part);
     if (what === "seeds" && range) {
       const [from, to] = [Number(range[1]), Number(range[2])];
-      if (to < from || to - from > 999) throw [{ found: `${what}: ${part} is no range`, expected: "0-3: from the lower to the higher, at most 1000", do: "" }];
+      if (to < from || to - from > 999) throw [{ found: `${what}: ${part} is not a range`, expected: "0-3: from the lower to the higher, at most 1000", do: "" }];
       return Array.from({ length: to - from + 1 }, (_, k) => from + k);
     }
-    if (!/^\d*\.?\d+$/.test(part)) throw [{ found: `${what}: ${part} is no number`, expected: what === "seeds" ? "0-3, or 7 12 40" : "0.6 1", do: "" }];
+    if (!/^\d*\.?\d+$/.test(part)) throw [{ found: `${what}: ${part} is not a number`, expected: what === "seeds" ? "0-3, or 7 12 40" : "0.6 1", do: "" }];
     return [Number(part)];
   });
 }
@@ -193,7 +193,7 @@ by("ask").addEventListener("submit", async (event) => {
     by("told").textContent = "Drawing.";
     const found = await whileDrawing(ask("api/draw", request));
     by("pictures").replaceChildren(...found.rows.map((row, place) => strip(row, request, place)));
-    by("told").textContent = found.drawn ? `${found.drawn} pictures drawn in ${found.seconds} s.` : "All of them had been drawn before.";
+    by("told").textContent = found.drawn ? `${found.drawn} pictures drawn in ${found.seconds} s.` : "All of them had already been drawn.";
   } catch (problems) {
     by("told").textContent = "";
     showMistakes(by("mistakes"), problems);

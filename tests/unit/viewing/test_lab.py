@@ -130,10 +130,10 @@ def test_what_a_killed_process_left_is_no_run_and_is_removed(lab: Path):
 @pytest.mark.parametrize(
     ("told", "said"),
     [
-        ({"strengths": [0]}, "0 is no strength"),
-        ({"strengths": [-1]}, "−1 is no strength"),
+        ({"strengths": [0]}, "0 is not a valid strength"),
+        ({"strengths": [-1]}, "−1 is not a valid strength"),
         ({"strengths": []}, "strengths"),
-        ({"seeds": [-1]}, "-1 is no seed"),
+        ({"seeds": [-1]}, "-1 is not a valid seed"),
         ({"seeds": list(range(33))}, "seeds"),
         ({"steps": 0}, "steps"),
         ({"guidance": float("nan")}, "guidance"),
@@ -141,7 +141,7 @@ def test_what_a_killed_process_left_is_no_run_and_is_removed(lab: Path):
         ({"prompt": "x" * 3000}, "prompt"),
         ({"prompt": None}, "prompt"),
         ({"colour": 1}, "colour"),
-        ({"chosen": [{"study": "a", "arm": "b"}] * 8, "strengths": [0.5, 1], "seeds": list(range(8))}, "136 pictures at once"),
+        ({"chosen": [{"study": "a", "arm": "b"}] * 8, "strengths": [0.5, 1], "seeds": list(range(8))}, "136 pictures at a time"),
         ([], "the request"),
         (None, "the request"),
     ],
