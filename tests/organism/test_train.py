@@ -10,10 +10,13 @@ import torch
 
 from loralab.petri import petri_folder
 from loralab.petri.text import load_tokenizer, tokenize
-from organism.clock import Deadline, warm_cosine
+from organism.__main__ import make_parser
+from organism.clock import Deadline, Goal, warm_cosine
 from organism.latents import LatentPool
+from organism.making import load_state, run_train
 from organism.pipeline import make_text_encoder, make_unet
 from organism.speed import write_costs
+from organism.tokens import save_files
 from organism.train import Recipe, TrainingState, drop_captions, min_snr_weights, step_weights, train_steps
 
 
@@ -36,6 +39,11 @@ def test_the_learning_rate_rises_holds_and_ends_at_zero() -> None:
 
 def test_a_resumed_deadline_counts_the_time_already_spent() -> None:
     assert Deadline(10.0, spent_seconds=30.0).fraction == pytest.approx(0.75, abs=0.01)
+
+
+def test_a_goal_counts_examples_and_not_time() -> None:
+    assert [Goal(200).fraction_at(n) for n in (0, 50, 200, 300)] == [0.0, 0.25, 1.0, 1.0]
+    assert Deadline(10.0, spent_seconds=30.0).fraction_at(10**9) == pytest.approx(0.75, abs=0.01)
 
 
 def test_one_caption_in_ten_is_dropped() -> None:
@@ -85,3 +93,38 @@ def test_costs_of_unets_are_told_side_by_side() -> None:
     assert lines[2].startswith("| (16, 32), 1 | ")
     assert lines[3].startswith("| (16, 48), 2 | ")
     assert all(int(line.split("|")[4]) > 0 for line in lines[2:4])
+
+
+def make_build(folder: Path) -> Path:
+    """A build folder with a tokenizer and one shard of random latents, for the smallest UNet."""
+    tokenizer = load_tokenizer(petri_folder() / "tokenizer")
+    save_files(tokenizer, folder / "tokenizer")
+    (folder / "latents").mkdir()
+    tokens = tokenize(tokenizer, ["cat", "dog"]).expand(32, -1, -1).to(torch.int16)
+    torch.save({"latents": torch.randn(32, 2, 16, 8, 8).half(), "tokens": tokens}, folder / "latents" / "0000.pt")
+    return folder
+
+
+def train_by_command(build: Path, examples: int, processes: int) -> TrainingState:
+    words = ["train", "--build", str(build), "--examples", str(examples), "--processes", str(processes), "--batch", "4"]
+    given = make_parser().parse_args([*words, "--channels", "16", "32", "--layers", "1", "--keep", "400"])
+    threads = torch.get_num_threads()
+    given.run(given)
+    torch.set_num_threads(threads)
+    return load_state(build, Recipe())
+
+
+@pytest.mark.slow  # two processes that import torch, twice
+def test_two_processes_train_together_to_the_example_and_go_on(tmp_path: Path) -> None:
+    build = make_build(tmp_path)
+    state = train_by_command(build, 400, 2)
+    assert (state.examples, state.steps) == (400, 50)
+    assert (build / "at-400.pt").exists()
+    state = train_by_command(build, 800, 2)
+    assert (state.examples, state.steps) == (800, 100)
+    with pytest.raises(SystemExit, match="end together only by --examples"):
+        run_train(make_parser().parse_args(["train", "--build", str(build), "--processes", "2"]))
+
+
+def test_one_process_trains_to_the_example(tmp_path: Path) -> None:
+    assert train_by_command(make_build(tmp_path), 8, 1).examples == 8
