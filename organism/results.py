@@ -152,7 +152,7 @@ def write_index(pages: Sequence[Page] = PAGES) -> str:
         "Each page ends with the hashes of what it rests on when it was made: petri's weights, its sibling's, the versions of the",
         "instruments, the readers of the fidelity table, the rule (by what it says to made-up readings), the meaning of a study's file.",
         "`make results-check` lists the pages for which one of these has changed since, or is not known; `make results` makes them",
-        "again in the order below and goes on where it was stopped. Hours are those of two cores without other work, estimated.",
+        "again in the order below and continues where it was stopped. Hours are those of two cores without other work, estimated.",
         "",
         "| page | rests on | hours | made by |",
         "|---|---|---|---|",
