@@ -14,6 +14,7 @@ from loralab.adapters.stack import Groups, _StackedLinear
 from loralab.bases import Base
 from loralab.errors import LabError
 from loralab.spec.models import TrainSpec
+from tests.support.tensors import same_bits
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TARGETS = ("transformer", "transformer+conv")
@@ -24,10 +25,6 @@ def weights_sha256(module: torch.nn.Module) -> str:
     for name, value in module.state_dict().items():
         digest.update(name.encode() + value.numpy().tobytes())
     return digest.hexdigest()
-
-
-def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
 
 
 def merged(base: Base, adapter: Adapter, strength: float) -> torch.nn.Module:

@@ -22,14 +22,12 @@ from loralab.spec.packing import pack_runs
 from loralab.store import canonical_json
 from loralab.train import TrainRun, train_stack
 from loralab.train.streams import init_seed, sample_noise, sample_order
+from tests.support.loops import finish
+from tests.support.tensors import same_bits
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 BOTH = {"rank": 4, "alpha": 2.0, "text_encoder_lr": 1e-4}
 PROMPTS = ["abc", "red cat", ""]
-
-
-def same_bits(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return torch.equal(a.contiguous().view(torch.int32), b.contiguous().view(torch.int32))
 
 
 def test_the_unets_part_begins_as_without_the_text_encoder(tiny_base):
@@ -158,12 +156,7 @@ def text_run(base, name: str, *, data: int = 1, replicate: int = 0, **recipe) ->
 
 
 def train(base, runs, root_seed=0):
-    loop = train_stack(base, runs, root_seed=root_seed)
-    while True:
-        try:
-            next(loop)
-        except StopIteration as end:
-            return end.value
+    return finish(train_stack(base, runs, root_seed=root_seed))[0]
 
 
 def moved(adapter, part: str) -> float:

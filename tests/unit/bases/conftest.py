@@ -30,3 +30,9 @@ def bases(small: dict[str, tuple[Path, Path]]) -> dict[str, Base]:
     from loralab.spec import LoadSpec
 
     return {family: load_base(str(small[family][0]), LoadSpec(size_px=64)) for family in ("sd1", "sdxl")}
+
+
+@pytest.fixture(scope="session")
+def sdxl(bases: dict[str, Base]) -> Base:
+    """SDXL's."""
+    return bases["sdxl"]

@@ -16,14 +16,10 @@ from loralab.errors import LabError
 from loralab.sample import Batch, sample_batch
 from loralab.spec import LoadSpec, SampleSpec, TrainSpec
 from loralab.train import TrainRun, train_stack
+from tests.support.loops import finish
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Small = dict[str, tuple[Path, Path]]
-
-
-@pytest.fixture(scope="module")
-def sdxl(small: Small) -> Base:
-    return load_base(str(small["sdxl"][0]), LoadSpec(size_px=64))
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +83,8 @@ def runs_of(base: Base, n: int, **recipe: object) -> list[TrainRun]:
 
 
 def trained(base: Base, n: int = 1, **recipe: object) -> tuple[list[float], Adapter]:
-    steps = train_stack(base, runs_of(base, n, **recipe), root_seed=3)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value[0].losses, end.value[0].adapter
+    (first, *_), _ = finish(train_stack(base, runs_of(base, n, **recipe), root_seed=3))
+    return first.losses, first.adapter
 
 
 @pytest.fixture(scope="module")

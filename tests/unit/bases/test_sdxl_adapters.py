@@ -10,17 +10,13 @@ from diffusers import StableDiffusionXLPipeline
 from safetensors import safe_open
 
 from loralab.adapters import Adapter, AdapterStack, adapter_sha256, load_adapter, make_adapter, save_adapter
-from loralab.bases import Base, embed_prompts, load_base, predict, tokenise
-from loralab.spec import LoadSpec, TrainSpec
+from loralab.bases import Base, embed_prompts, predict, tokenise
+from loralab.spec import TrainSpec
 from loralab.train import TrainRun, train_stack
+from tests.support.loops import finish
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Small = dict[str, tuple[Path, Path]]
-
-
-@pytest.fixture(scope="module")
-def sdxl(small: Small) -> Base:
-    return load_base(str(small["sdxl"][0]), LoadSpec(size_px=64))
 
 
 @pytest.fixture
@@ -64,12 +60,6 @@ def test_diffusers_reads_it_as_the_stack_computes_it(saved: tuple[Path, Adapter]
 def test_both_text_encoders_are_trained(sdxl: Base) -> None:
     spec = TrainSpec(rank=1, steps=2, batch=1, text_encoder_lr=1e-3)
     latents = torch.randn(1, *sdxl.latent_shape, generator=torch.Generator().manual_seed(0))
-    loop = train_stack(sdxl, [TrainRun("a", spec, latents, None, 0, tokens=tokenise(sdxl, ["cat"]))], root_seed=0)
-    while True:
-        try:
-            next(loop)
-        except StopIteration as end:
-            (trained,) = end.value
-            break
+    (trained,), _ = finish(train_stack(sdxl, [TrainRun("a", spec, latents, None, 0, tokens=tokenise(sdxl, ["cat"]))], root_seed=0))
     for part in ("unet.", "text_encoder.", "text_encoder_2."):
         assert max(float(up.abs().max()) for path, (_, up) in trained.adapter.weights.items() if path.startswith(part)) > 1e-4

@@ -19,6 +19,7 @@ from loralab.train import Feed, TrainedRun, TrainRun, train_stack
 from loralab.train.feed import cut_pixels, draw_cut
 from loralab.train.losses import run_losses
 from loralab.train.streams import NoiseStream, sample_bucketed_order, sample_noise, sample_order
+from tests.support.loops import finish
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -31,12 +32,8 @@ def picture(number: int, *, size: tuple[int, int] = (16, 16), bucket: tuple[int,
 
 def outcome(base: Any, *runs: TrainRun) -> tuple[list[TrainedRun], list[list[float | None]]]:
     """Return the trained runs and the losses of each step."""
-    loop, losses = train_stack(base, runs, root_seed=0), []
-    while True:
-        try:
-            losses.append(next(loop).losses)
-        except StopIteration as end:
-            return end.value, losses
+    trained, steps = finish(train_stack(base, runs, root_seed=0))
+    return trained, [step.losses for step in steps]
 
 
 def trained(base: Any, *runs: TrainRun) -> list[torch.Tensor]:

@@ -30,6 +30,7 @@ from loralab.train import Feed, TrainRun, kept, train_in_parts, train_stack
 from loralab.train.kept import STATE, Keeper, State, identity_of
 from loralab.train.loop import Training
 from loralab.train.optimisers import OPTIMISERS
+from tests.support.loops import finish
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 STEPS, KEEP = 7, frozenset({2, 5})
@@ -99,14 +100,9 @@ class Outcome:
 
 
 def outcome(loop: Any) -> Outcome:
-    steps = []
-    while True:
-        try:
-            step = next(loop)
-            steps.append((step.step, step.losses, [None if one is None else adapter_sha256(one) for one in step.adapters]))
-        except StopIteration as end:
-            runs = [(run.run_id, adapter_sha256(run.adapter), run.losses, run.initial_sha256, run.failed) for run in end.value]
-            return Outcome(steps, runs)
+    trained, told = finish(loop)
+    steps = [(step.step, step.losses, [None if one is None else adapter_sha256(one) for one in step.adapters]) for step in told]
+    return Outcome(steps, [(run.run_id, adapter_sha256(run.adapter), run.losses, run.initial_sha256, run.failed) for run in trained])
 
 
 def cut_off(loop: Iterator[Any], steps: int) -> None:

@@ -15,6 +15,7 @@ from loralab.spec.models import TrainSpec
 from loralab.train import TrainRun, train_stack
 from loralab.train.schedules import learning_rate
 from loralab.train.streams import init_seed, sample_noise, sample_order
+from tests.support.loops import finish
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -28,12 +29,7 @@ def make_run(name: str, *, data: int = 0, n: int = 3, replicate: int = 0, **reci
 
 def train(base, runs, root_seed=0):
     """Return (trained runs, steps)."""
-    steps, loop = [], train_stack(base, runs, root_seed=root_seed)
-    while True:
-        try:
-            steps.append(next(loop))
-        except StopIteration as end:
-            return end.value, steps
+    return finish(train_stack(base, runs, root_seed=root_seed))
 
 
 def weights_of(trained) -> torch.Tensor:
@@ -225,13 +221,7 @@ def test_runs_that_cannot_share_a_stack(tiny_base, runs, says):
 def test_kept_steps_change_nothing_and_are_what_shorter_trainings_end_with(tiny_base):
     runs = four_runs(6)
     plain, _ = train(tiny_base, runs)
-    steps, loop = [], train_stack(tiny_base, runs, root_seed=0, keep={2, 6})
-    while True:
-        try:
-            steps.append(next(loop))
-        except StopIteration as end:
-            kept = end.value
-            break
+    kept, steps = finish(train_stack(tiny_base, runs, root_seed=0, keep={2, 6}))
     assert all(torch.equal(weights_of(one), weights_of(other)) for one, other in zip(plain, kept, strict=True))
     assert [len(step.adapters) for step in steps] == [0, 4, 0, 0, 0, 4]
     assert all(adapter_sha256(last) == adapter_sha256(run.adapter) for last, run in zip(steps[5].adapters, kept, strict=True))

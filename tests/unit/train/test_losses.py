@@ -20,6 +20,7 @@ from loralab.spec.models import TrainSpec
 from loralab.train import TrainRun, train_stack
 from loralab.train.losses import DISTANCES, huber_threshold, run_losses, shape_losses, timestep_weights
 from loralab.train.streams import init_seed, sample_noise, sample_order
+from tests.support.loops import finish
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFIG = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
@@ -147,12 +148,7 @@ def make_run(name: str, *, data: int = 0, replicate: int = 0, **recipe: Any) -> 
 
 
 def train(base: Any, runs: list[TrainRun]) -> list[Any]:
-    loop = train_stack(base, runs, root_seed=3)
-    while True:
-        try:
-            next(loop)
-        except StopIteration as end:
-            return end.value
+    return finish(train_stack(base, runs, root_seed=3))[0]
 
 
 def test_one_run_with_min_snr_equals_a_plain_loop(tiny_base):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -12,8 +11,9 @@ from loralab.adapters import adapter_sha256
 from loralab.bases import Base
 from loralab.crew import ALONE, crew_of
 from loralab.spec.models import TrainSpec
-from loralab.train import Feed, Step, TrainedRun, TrainRun, train_in_parts, train_stack
+from loralab.train import Feed, TrainedRun, TrainRun, train_in_parts, train_stack
 from loralab.train.parts import parts_for
+from tests.support.loops import finish
 
 
 def make_runs(n: int, **recipe: Any) -> list[TrainRun]:
@@ -21,15 +21,6 @@ def make_runs(n: int, **recipe: Any) -> list[TrainRun]:
     latents, embeddings = torch.randn(3, 4, 8, 8, generator=generator), torch.randn(3, 12, 16, generator=generator)
     spec = TrainSpec(**({"rank": 2, "steps": 5, "batch": 2} | recipe))
     return [TrainRun(str(k), spec, latents + 0.1 * k, embeddings, replicate=k % 3) for k in range(n)]
-
-
-def finish(loop: Generator[Step, None, list[TrainedRun]]) -> tuple[list[TrainedRun], list[Step]]:
-    steps = []
-    while True:
-        try:
-            steps.append(next(loop))
-        except StopIteration as end:
-            return end.value, steps
 
 
 def weights_of(trained: TrainedRun) -> torch.Tensor:
