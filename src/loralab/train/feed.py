@@ -79,7 +79,8 @@ class Feed:
     def _latents(self, index: int, cut: Cut) -> torch.Tensor:
         if (index, cut) not in self.cached:
             pixels = cut_pixels(self.pictures[index], self.pictures[index].image, cut)
-            self._keep((index, cut), encode_images(self.base, pixels_of(pixels[None])).cpu())
+            alone = pixels_of(pixels[None])[0][None]  # laid out as one picture: torch's convolutions round those of a batch differently
+            self._keep((index, cut), encode_images(self.base, alone).cpu())
         return self.cached[index, cut]
 
     def _texts(self, captions: Sequence[str]) -> torch.Tensor:
