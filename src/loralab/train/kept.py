@@ -38,7 +38,7 @@ SHARE, MOST_SECONDS = 0.01, 60.0
 #: what a file is taken to cost before the first has been timed: its opening, and its bytes (a laptop's disk, flushed)
 FILE_SECONDS, BYTES_A_SECOND = 0.004, 500e6
 #: packages and modules of which a change may change a training
-CODE = ("train", "adapters", "bases", "data", "spec", "seeds")
+CODE = ("train", "adapters", "bases", "data", "spec", "seeds", "pixels")
 STATE, TOLD = "state.safetensors", "told"
 
 
