@@ -139,7 +139,7 @@ def test_low_precision_stays_near_float32(small: Small, sdxl: Base, precision: s
 
 
 def test_a_device_that_is_not_there_is_said(small: Small) -> None:
-    with pytest.raises(LabError, match=r"device 'cuda:99', and torch .* finds \d+ CUDA devices on this machine"):
+    with pytest.raises(LabError, match=r"device 'cuda:99', but torch .* finds \d+ CUDA devices on this machine"):
         load_base(str(small["sd1"][0]), LoadSpec(device="cuda:99"))
     with pytest.raises(ValidationError):
         LoadSpec(device="gpu")
