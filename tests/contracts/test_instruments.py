@@ -17,11 +17,14 @@ from loralab.measure.picture import Context, Picture
 from loralab.measure.reading import Instrument, Reading
 from loralab.measure.specimen import Specimen
 from loralab.measure.table import TAKING
-from loralab.spec.models import GridsData
-from tests.support.shapes import drawn
+from loralab.spec.models import GridsData, ShapesData
 
 #: every instrument that can be asked for: the table's rows, and of those that take a word a few words each
 NAMES = [*TABLE, *(f"{taking.name}[{word}]" for taking in TAKING.values() for word in taking.examples)]
+
+
+def drawn(**given: object) -> np.ndarray:
+    return make_examples(ShapesData.model_validate({"generate": "shapes", **given}), 64)[0].image
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,11 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from loralab.data import make_examples
 from loralab.measure import make_cards, measure_images
 from loralab.measure.cards import Card
-from loralab.spec.models import GridsData
-from tests.support.shapes import drawn
+from loralab.spec.models import GridsData, ShapesData
+
+
+def drawn(**given: object) -> np.ndarray:
+    return make_examples(ShapesData.model_validate({"generate": "shapes", **given}), 64)[0].image
 
 
 def value(name: str, image: np.ndarray, **context: np.ndarray) -> float:
