@@ -126,13 +126,13 @@ def dataset_toml(subsets: dict[str, int], size_px: int, batch: int) -> str:
 
 
 def command_words(base: Base, sample: SampleSpec, run: RunPlan, root_seed: int) -> list[str]:
-    """Return the options of sd-scripts' `train_network.py` for one run; replicate r has the same seed in every arm."""
+    """Return the options of sd-scripts' `train_network.py` for one run; replicate r has the same seed in every arm without its own."""
     recipe = run.train
     options = {
         "dataset_config": "dataset.toml", "output_dir": "loras", "output_name": run.source, "save_model_as": "safetensors",
         "save_precision": "float", "mixed_precision": "no", "network_module": "networks.lora", "network_dim": recipe.rank,
         "network_alpha": f"{recipe.scale * recipe.rank:g}", "learning_rate": f"{recipe.lr:g}", "unet_lr": f"{recipe.lr:g}",
-        "max_train_steps": recipe.steps, "seed": root_seed + run.replicate,
+        "max_train_steps": recipe.steps, "seed": (root_seed if recipe.seed is None else recipe.seed) + run.replicate,
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return words + recipe_options(recipe) + list(_further(base, sample, recipe))

@@ -16,7 +16,7 @@ from loralab.spec.recipes import TrainSpec
 #: settings that may be crossed: those of a training, and the captions
 CAPTIONS = "captions"
 MOST_ARMS = 16
-NOT_CROSSED = frozenset({"replicates"})
+NOT_CROSSED = frozenset({"replicates", "seed"})
 FACTORS = (CAPTIONS, *(name for name in TrainSpec.model_fields if name not in NOT_CROSSED))
 _CELL = re.compile(r'^\s*(?:arm\s+)?(?P<arm>[a-z0-9][a-z0-9-]{0,40})(?P<rest>\s*@\s*"[^"\n]*".*)$', re.DOTALL)
 

@@ -282,7 +282,7 @@ def held_as(loaded: Loaded, device: str | None, precision: str | None = None) ->
 
 def train_spec_of(spec: StudySpec, arm: ArmSpec) -> TrainSpec:
     """Return the recipe of one arm: the study's (preset applied) with the arm's own changes on top."""
-    return merged(spec.train, arm.train)
+    return merged(spec.train, arm.train | ({} if arm.seed is None else {"seed": arm.seed}))
 
 
 def preset_of(loaded: Loaded) -> PresetSpec:

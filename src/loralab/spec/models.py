@@ -79,6 +79,9 @@ class ArmSpec(Strict):
         min_length=1,
         description="The words that trigger it; they are removed from prompts for the control. Default: guessed from its captions.",
     )
+    seed: int | None = Field(
+        None, ge=0, description="Seed for trainings of its own: other starts, orders and noise than the other arms'. Default: theirs."
+    )
     train: dict[str, Any] = Field(default_factory=dict, description="Settings of this arm that differ from the study's `train`.")
     adapters: PathText | None = Field(
         None, description="LoRA files trained elsewhere on `data`: a path with `*`, relative to the study file; one file for each training."
@@ -112,6 +115,8 @@ class ArmSpec(Strict):
     def _one_origin(self) -> ArmSpec:
         if not self.data and not self.stack:
             raise ValueError("`data` is missing: the name of an entry under `data`")
+        if self.seed is not None and not self.trained_here:
+            raise ValueError("`seed` is for an arm that is trained here; LoRAs that exist already have theirs")
         if self.stack and (self.adapters is not None or self.train or self.control is not None):
             raise ValueError("an arm of several LoRAs is not trained: `stack` cannot be combined with `train`, `adapters` or `control`")
         return self

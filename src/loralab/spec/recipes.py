@@ -19,6 +19,9 @@ class PlainRecipe(Strict):
     steps: int = Field(64, ge=1, description="Optimiser steps.")
     batch: int = Field(4, ge=1, le=1024, description="Images per step.")
     replicates: int = Field(8, ge=1, le=256, description="How many times each arm is trained, each time with its own seed.")
+    seed: int | None = Field(
+        None, ge=0, description="Seed for trainings of their own; an arm's `seed:` sets it. Default: the same in all arms."
+    )
     text_encoder_lr: float = Field(0, ge=0, le=1, description="Learning rate for the text encoder; 0 = the text encoder is not trained.")
     weight_decay: float = Field(
         0.01, ge=0, description="Weight decay: decoupled as in AdamW, except for sgd, where it is added to the gradient."

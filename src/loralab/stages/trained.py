@@ -21,6 +21,7 @@ from loralab.store import Ref, canonical_json
 from loralab.study.slices import StackSlice
 from loralab.train import Feed, Step, TrainedRun, TrainRun, train_in_parts
 from loralab.train.kohya_words import recipe_metadata
+from loralab.train.streams import stream_of
 from loralab.work.place import Place
 from loralab.work.task import Made, Message, Progress, Task, Work, read_manifest
 
@@ -75,7 +76,8 @@ def _runs(base: Base, shared: StackSlice, ends: Sequence[Task], datasets: Mappin
     inputs = {arm: _training_inputs(base, datasets[task.inputs[0]], task.spec.recipe, shared.clip_skip) for arm, task in firsts.items()}
     _bring_to_one_length(base, inputs)
     sources = [(task.spec.source, task.spec.recipe) for task in ends]
-    return [TrainRun(str(source), recipe, **inputs[source.arm], replicate=source.replicate) for source, recipe in sources]
+    streams = {source: stream_of(source.replicate, recipe.seed) for source, recipe in sources}
+    return [TrainRun(str(source), recipe, **inputs[source.arm], replicate=streams[source]) for source, recipe in sources]
 
 
 def _training_inputs(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip: int) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def _metadata(base: Base, shared: StackSlice, task: Task, dataset: Dataset) -> d
         "ss_sd_model_name": base.name,
         "ss_tag_frequency": canonical_json({f"1_{run.arm}": tags}),
         "ss_dataset_dirs": canonical_json({f"1_{run.arm}": {"n_repeats": 1, "img_count": len(dataset.captions)}}),
-        "ss_seed": str(shared.root_seed),
+        "ss_seed": str(shared.root_seed if recipe.seed is None else recipe.seed),
         "ss_learning_rate": str(recipe.lr),
         "ss_unet_lr": str(recipe.lr),
         "ss_text_encoder_lr": str(recipe.text_encoder_lr),

@@ -9,6 +9,11 @@ import torch
 from loralab.seeds import seed_for
 
 
+def stream_of(replicate: int, seed: int | None) -> int:
+    """Return the number by which a training's streams are drawn: its replicate, which all arms share, unless its arm has a seed."""
+    return replicate if seed is None else seed_for(seed, "arm", replicate)
+
+
 def init_seed(root_seed: int, replicate: int) -> int:
     """Return the seed of a replicate's initial adapter."""
     return seed_for(root_seed, "train", "init", replicate)
