@@ -113,10 +113,10 @@ def test_rates_of_a_busier_time_are_measured_again(
     ("then", "now", "says"),
     [
         (None, 0.0, "at this machine's speed of 2026-11-28 (--calibrate measures it again)"),
-        (0.0, 0.4, "at this machine's speed of 2026-11-28, with 0.0 of its 2 cores busy otherwise (--calibrate measures it again)"),
+        (0.0, 0.4, "at this machine's speed of 2026-11-28, with 0.0 of its 2 cores busy with other work (--calibrate measures it again)"),
         (
-            0.1, 1.9, "at this machine's speed of 2026-11-28, with 0.1 of its 2 cores busy otherwise (--calibrate measures it again); "
-            "1.9 of 2 cores are busy now, so it will take longer",
+            0.1, 1.9, "at this machine's speed of 2026-11-28, with 0.1 of its 2 cores busy with other work (--calibrate measures it again)"
+            "; 1.9 of 2 cores are busy now, so it will take longer",
         ),
     ],
 )  # fmt: skip
