@@ -1,6 +1,6 @@
 """The rule on readings of 64 real LoRAs (the article's study: 8 trainings of 6 pictures), beside what the rule before it decided.
 
-The readings are those of `loralab run article --quick` on petri-v5; `base.parquet` has further pictures of the base at the same prompts
+The readings are those of `loralab run article --quick` on petri-v5, of the study as it was then (`study.yaml`); `base.parquet` has further pictures of the base at the same prompts
 (seeds from 48 on), which no training's block holds.
 """
 
@@ -25,7 +25,7 @@ from loralab.study.measures import plain_measure, qualified_experiments, study_m
 from loralab.study.plan import make_plan
 
 HERE = Path(__file__).parents[1] / "fixtures" / "article-quick"
-ARTICLE = Path(__file__).parents[2] / "studies" / "article.yaml"
+ARTICLE = HERE / "study.yaml"
 DECIDED = ("supported", "contradicted")
 
 
