@@ -1,7 +1,7 @@
 """The rule on readings of 64 real LoRAs (the article's study: 8 trainings of 6 pictures), beside what the rule before it decided.
 
-The readings are those of `loralab run article --quick` on petri-v5, of the study as it was then (`study.yaml`); `base.parquet` has further pictures of the base at the same prompts
-(seeds from 48 on), which no training's block holds.
+The readings are those of `loralab run article --quick` on petri-v5, of the study as it was then (`study.yaml`); `base.parquet` has further
+pictures of the base at the same prompts (seeds from 48 on), which no training's block holds.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def minutes_a_training(result: StudyResult) -> dict[str, float]:
     The ledger has what was drawn and how long that took, training included, so that a picture costs the same whenever the report is made
     again; an arm's share is that of its pictures. Empty where nothing was noted: a lab of an earlier version.
     """
-    noted = [record for record in result.records if record.get("event") in ("look", "drawn")]
+    noted = [record for record in read_lines(result.folder / LEDGER_FILE) if record.get("event") in ("look", "drawn")]
     spent = [record for record in noted if record["study_sha256"] == result.loaded.sha256 and record.get("pictures")]
     if not spent:
         return {}
@@ -89,8 +89,8 @@ def minutes_a_training(result: StudyResult) -> dict[str, float]:
 
 def note_drawn(result: StudyResult, seconds: float) -> None:
     """Write into the ledger what all of a study that is judged once took, where it is not there: the first time says what it takes."""
-    known = [r for r in result.records if r.get("event") == "drawn" and r["study_sha256"] == result.loaded.sha256]
-    if not known:
+    records = read_lines(result.folder / LEDGER_FILE)
+    if not any(r.get("event") == "drawn" and r["study_sha256"] == result.loaded.sha256 for r in records):
         append_line(result.folder / LEDGER_FILE, {
             "event": "drawn", "study_sha256": result.loaded.sha256, "seconds": round(seconds, 1), "pictures": result.plan.n_images,
         })  # fmt: skip

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 
 from loralab.spec import AdapterSource, BaseSource
-from loralab.store import read_lines
 from loralab.study.judging import minutes_a_training, note_drawn
 from loralab.study.plan import BlockPlan
 
@@ -21,15 +20,15 @@ def result(folder: Path) -> SimpleNamespace:
         for r in (0, 1) for arm, prompts in (("one", "pq"), ("two", "p")) for prompt in prompts
     ]  # fmt: skip
     blocks += [BlockPlan(BaseSource(), r, "p", 0.0, (0, 1, 2)) for r in (0, 1)]
-    records = read_lines(folder / "ledger.jsonl")
     plan = SimpleNamespace(blocks=tuple(blocks), n_images=24)
-    return SimpleNamespace(folder=folder, records=records, loaded=SimpleNamespace(sha256="this"), plan=plan)
+    return SimpleNamespace(folder=folder, loaded=SimpleNamespace(sha256="this"), plan=plan)
 
 
 def test_a_picture_costs_what_those_so_far_have_cost(tmp_path: Path):
-    assert minutes_a_training(result(tmp_path)) == {}  # nothing noted: nothing is said
-    note_drawn(result(tmp_path), 48.0)  # 2 s a picture
-    assert minutes_a_training(result(tmp_path)) == {"one": pytest.approx(6 * 2 / 60), "two": pytest.approx(3 * 2 / 60)}
+    made = result(tmp_path)
+    assert minutes_a_training(made) == {}  # nothing noted: nothing is said
+    note_drawn(made, 48.0)  # 2 s a picture
+    assert minutes_a_training(made) == {"one": pytest.approx(6 * 2 / 60), "two": pytest.approx(3 * 2 / 60)}
     note_drawn(result(tmp_path), 1.0)  # started again, everything was there: the first time says what it takes
     assert minutes_a_training(result(tmp_path))["two"] == pytest.approx(0.1)
 
