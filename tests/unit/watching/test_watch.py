@@ -160,7 +160,7 @@ def test_the_last_file_written_twice_is_told_once(stage: Stage):
     stage.save("x.safetensors", 2)
     stage.watch()
     assert stage.labels() == ["epoch 1", "epoch 2"]
-    assert stage.lines("note") == ["epoch 2 and the last hold the same weights: shown once, as epoch 2."]
+    assert stage.lines("note") == ["epoch 2 and the last contain the same weights and are shown once, as epoch 2."]
 
 
 def test_the_end_comes_by_itself_when_nothing_is_new_for_long(stage: Stage):
