@@ -163,7 +163,7 @@ def test_a_mistake_gets_an_answer_in_words(served: Served, told: object, said: s
 
 def test_what_is_no_json_gets_one_too(served: Served):
     status, _, content = served.ask(f"/{TOKEN}/api/keep", method="POST", body=b"{", content_type="application/json")
-    assert (status, "no JSON" in content.decode()) == (422, True)
+    assert (status, "not JSON" in content.decode()) == (422, True)
 
 
 def test_a_file_and_an_arm_of_the_same_weights_draw_the_same(served: Served):
