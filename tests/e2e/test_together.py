@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -120,7 +121,7 @@ def test_verdicts_and_report_name_the_bases_and_nothing_is_made_twice(made: Path
     told = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
     assert [verdict["versus"] for verdict in told["verdicts"]] == ['shape @ "myshape"', 'base of far @ "myshape"', 'shape @ "myshape"']
     assert told["version"] == 1
-    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
+    page = unescape((folder / "report" / "index.html").read_text(encoding="utf-8"))
     assert "applied together: shape at strength 0.8; colour at strength 0.5; style.safetensors at strength -0.25" in page
     assert "base of far: sibling" in page
     assert "LoRA at strength 0 must give the base's picture" in page
