@@ -211,7 +211,7 @@ def follow(browser, words: str) -> None:
 
 def draw(browser) -> str:
     press(browser, "draw")
-    return str(until(lambda: (text := told(browser, "told")).endswith((" s.", "before.")) and text, 120))
+    return str(until(lambda: (text := told(browser, "told")).endswith((" s.", "drawn.")) and text, 120))
 
 
 @pytest.mark.browser
