@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,7 +89,9 @@ def seeds_of(check: Checked, owner: int, wave: int) -> tuple[int, ...]:
 def blocks_of(check: Checked, variant: Variant, wave: int) -> dict[BlockPlan, Ref]:
     """Return the blocks of a variant at the seeds of a wave, one a prompt, and what their pictures are kept as."""
     source = check.source(variant.index)
-    drawn_by = check.base.fingerprint if variant.index is None else check.weights[check.files[variant.index].label]
+    drawn_by = check.base.fingerprint
+    if variant.index is not None:  # the same LoRA draws other pictures on another base, and on this one in another size
+        drawn_by = hashlib.sha256(f"{drawn_by} {check.weights[check.files[variant.index].label]}".encode()).hexdigest()
     strength = 0.0 if variant.index is None else variant.strength
     plans = [BlockPlan(source, 0, prompt, strength, seeds_of(check, variant.owner, wave)) for prompt in check.prompts_of(variant)]
     return {plan: keys.block_ref(check.sample, plan, drawn_by) for plan in plans}

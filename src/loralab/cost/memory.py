@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from loralab.adapters import AdapterStack, make_adapter
+from loralab.adapters import AdapterStack, adapted_layers, make_adapter
 from loralab.bases import Base, decode_latents, predict, text_shape
 from loralab.bases.pictures import vae_batch
 from loralab.crew import MOST
@@ -154,7 +154,8 @@ def image_batch(base: Base, sample: SampleSpec, load: LoadSpec, rank: int) -> in
     if base.name == "petri" and load.memory_gib is None:
         return MAX_IMAGES
     weights, room = weights_bytes(base), room_bytes(load, base.device)
-    draw = draw_demand(base, sample, [TrainSpec(rank=min(rank, 64), targets="transformer")])
+    smallest = min(min(len(layer.weight), layer.weight[0].numel()) for layer in adapted_layers(base, "transformer").values())
+    draw = draw_demand(base, sample, [TrainSpec(rank=min(rank, 64, smallest), targets="transformer")])
     images = min(MAX_IMAGES, draw.most((room - weights - OVERHEAD_BYTES) / KERNEL_SHARE))
     if images == 0:
         raise _too_large("drawing one picture", draw.at(1), weights, room)

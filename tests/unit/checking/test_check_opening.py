@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -74,3 +75,24 @@ def test_a_file_without_a_trigger_is_named_unless_prompts_are_given():
     with pytest.raises(LabError, match="--trigger WORD"):
         words_of(request, found)
     assert words_of(request, found, needed=False) == ["anna", None]
+
+
+def test_a_lora_on_two_bases_draws_two_pictures():
+    """Pictures are found again by what drew them: the LoRA's weights and the base that it stood on."""
+    from types import SimpleNamespace
+
+    from loralab.checking.drawing import blocks_of
+    from loralab.checking.opening import Checked, Variant
+    from loralab.spec import BASE, AdapterSource, SampleSpec
+
+    def refs(fingerprint: str, index: int | None) -> set[object]:
+        files = [SimpleNamespace(label="x")]
+        check = SimpleNamespace(
+            base=SimpleNamespace(fingerprint=fingerprint), files=files, weights={"x": "w"}, sample=SampleSpec(),
+            source=lambda which: BASE if which is None else AdapterSource("x", 0), prompts_of=lambda variant: ("a",),
+            first_seed=lambda owner: 0,
+        )  # fmt: skip
+        return set(blocks_of(cast(Checked, check), Variant(index, 0), 0).values())
+
+    assert len(refs("one", 0) | refs("other", 0) | refs("one", None) | refs("other", None)) == 4
+    assert refs("one", 0) == refs("one", 0)
