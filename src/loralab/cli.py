@@ -5,38 +5,51 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from loralab import __version__, cli_live
 from loralab.errors import LabError, lab_error
 from loralab.options import (
+    AnywayOption,
+    AsLoadedOption,
     BaseOption,
+    CalibrateOption,
     ClipSkipOption,
     DatasetOption,
     DeviceOption,
     EmbedderOption,
     FullOption,
+    GateOption,
     GuidanceOption,
     JsonOption,
     LabOption,
+    MinutesOption,
     NegativeOption,
     OnOption,
+    OrderOption,
+    PlanOption,
     PrecisionOption,
     PredictionOption,
     PromptsOption,
     QuickOption,
     SamplerOption,
     ScheduleOption,
+    SeedsOption,
     SizeOption,
     SmokeOption,
     StepsOption,
     TriggerOption,
+    UntilOption,
     VaeOption,
+    WithinOption,
 )
 from loralab.portable import never_fail_to_print
 from loralab.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from loralab.spec.load import Loaded
 
 app = typer.Typer(
     name="loralab", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -60,37 +73,12 @@ def run(
     smoke: SmokeOption = False,
     quick: QuickOption = False,
     full: FullOption = False,
-    plan: Annotated[
-        bool,
-        typer.Option("--plan", help="Show what would be done, what it would cost and what it could decide, without training anything."),
-    ] = False,
-    calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="With --plan: measure this machine's speed again instead of using the speed on record.")
-    ] = False,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Run even if the plan says that some claims cannot be decided.")] = False,
-    gate: Annotated[
-        bool,
-        typer.Option(
-            "--gate",
-            help="Set the exit code: 10 if any claim is contradicted, 11 if any is still open, 12 if any "
-            "cannot be measured; the highest one applies.",
-        ),
-    ] = False,
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            "--minutes",
-            min=0.1,
-            help="Look at the results after 8, 16 and 32 trainings and continue with what is still "
-            "open, but start no round that would end later than this.",
-        ),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(
-            "--until", help="`decided`: look at the results after 8, 16 and 32 trainings and continue as long as anything is open."
-        ),
-    ] = None,
+    plan: PlanOption = False,
+    calibrate: CalibrateOption = False,
+    anyway: AnywayOption = False,
+    gate: GateOption = False,
+    minutes: WithinOption = None,
+    until: UntilOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     on: OnOption = "",
@@ -140,18 +128,9 @@ def check(
     dataset: DatasetOption = None,
     trigger: TriggerOption = None,
     embedder: EmbedderOption = None,
-    minutes: Annotated[
-        float, typer.Option("--minutes", min=0.1, help="How long it may take. More minutes mean more seeds and finer answers.")
-    ] = 10.0,
-    seeds: Annotated[
-        int | None, typer.Option("--seeds", min=4, max=1000, help="Seeds per prompt, instead of as many as the minutes allow.")
-    ] = None,
-    order: Annotated[
-        str,
-        typer.Option(
-            "--order", help="Epochs of one training from first to last, as FILE,FILE,...; or `given`, for the order on the command line."
-        ),
-    ] = "",
+    minutes: MinutesOption = 10.0,
+    seeds: SeedsOption = None,
+    order: OrderOption = "",
     prompts: PromptsOption = None,
     negative: NegativeOption = None,
     sampler: SamplerOption = None,
@@ -164,7 +143,7 @@ def check(
     size: SizeOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the page. Default: checks/NAME in the lab.")] = None,
     device: DeviceOption = None,
-    precision: Annotated[str, typer.Option("--precision", help="Precision of the base: fp32, bf16 or fp16.")] = "fp32",
+    precision: AsLoadedOption = "fp32",
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -293,6 +272,22 @@ def _lab_folder(lab: Path | None) -> Path:
     return lab if lab is not None else find_lab(Path.cwd())
 
 
+def _prepared(
+    path: Path, preset: str | None, device: str | None, precision: str | None, in_rounds: bool, minutes: float | None
+) -> tuple[bool, Loaded]:
+    """Return whether a study is judged in rounds, and the study as the command asks for it."""
+    from loralab.preflight import checked_study
+    from loralab.spec.load import held_as, preset_of
+
+    loaded = held_as(checked_study(path, preset), device, precision)
+    in_rounds = in_rounds or preset_of(loaded).looks
+    if in_rounds:
+        from loralab.study.looks import with_looks
+
+        loaded = with_looks(loaded, "--until decided" if minutes is None else f"--minutes {minutes:g}")
+    return in_rounds, loaded
+
+
 def _run(
     path: Path,
     preset: str | None,
@@ -309,15 +304,7 @@ def _run(
     minutes: float | None = None,
     on: str = "",
 ) -> None:
-    from loralab.preflight import checked_study
-    from loralab.spec.load import held_as, preset_of
-
-    loaded = held_as(checked_study(path, preset), device, precision)
-    in_rounds = in_rounds or preset_of(loaded).looks
-    if in_rounds:
-        from loralab.study.looks import with_looks
-
-        loaded = with_looks(loaded, "--until decided" if minutes is None else f"--minutes {minutes:g}")
+    in_rounds, loaded = _prepared(path, preset, device, precision, in_rounds, minutes)
     folder = _lab_folder(lab)
     if plan:
         from loralab.engine.estimate import describe_plan

@@ -18,18 +18,10 @@ def watch(
     base: options.BaseOption = "petri",
     dataset: options.DatasetOption = None,
     trigger: Annotated[str | None, typer.Option("--trigger", help="The LoRA's trigger words. Default: found in the captions.")] = None,
-    until: Annotated[
-        float | None,
-        typer.Option("--until", min=0.01, help="Stop when no new file has appeared for this many minutes. Default: continue until Ctrl+C."),
-    ] = None,
+    until: options.QuietOption = None,
     minutes: Annotated[float, typer.Option("--minutes", min=0.1, help="How long each new file may take.")] = 2.0,
-    seeds: Annotated[
-        int | None, typer.Option("--seeds", min=4, max=1000, help="Seeds per prompt, instead of as many as the minutes allow.")
-    ] = None,
-    tensorboard: Annotated[
-        Path | None,
-        typer.Option("--tensorboard", help="Also write the figures for TensorBoard, as a run in this folder.", metavar="DIR"),
-    ] = None,
+    seeds: options.SeedsOption = None,
+    tensorboard: options.TensorboardOption = None,
     every: Annotated[float, typer.Option("--every", min=0.05, help="Seconds between two looks at the folder.")] = 5.0,
     embedder: options.EmbedderOption = None,
     prompts: options.PromptsOption = None,
@@ -44,7 +36,7 @@ def watch(
     size: options.SizeOption = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for the page. Default: checks/watch-NAME in the lab.")] = None,
     device: options.DeviceOption = None,
-    precision: Annotated[str, typer.Option("--precision", help="Precision of the base: fp32, bf16 or fp16.")] = "fp32",
+    precision: options.AsLoadedOption = "fp32",
     lab: LabOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,7 +69,7 @@ def view(
     size: options.SizeOption = None,
     prediction: options.PredictionOption = None,
     device: options.DeviceOption = None,
-    precision: Annotated[str, typer.Option("--precision", help="Precision of the base: fp32, bf16 or fp16.")] = "fp32",
+    precision: options.AsLoadedOption = "fp32",
     lab: LabOption = None,
 ) -> None:
     """Open the lab as a page on this machine: studies and checks, what is running, and a bench to draw with its LoRAs at the same seeds."""

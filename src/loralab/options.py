@@ -67,3 +67,53 @@ PredictionOption = Annotated[
     str | None, typer.Option("--prediction", help="What the base predicts: epsilon or v_prediction. Default: as its files say.")
 ]
 SizeOption = Annotated[int | None, typer.Option("--size", help="Side of the pictures in pixels. Default: the base's own size.")]
+PlanOption = Annotated[
+    bool,
+    typer.Option("--plan", help="Show what would be done, what it would cost and what it could decide, without training anything."),
+]
+CalibrateOption = Annotated[
+    bool, typer.Option("--calibrate", help="With --plan: measure this machine's speed again instead of using the speed on record.")
+]
+AnywayOption = Annotated[bool, typer.Option("--anyway", help="Run even if the plan says that some claims cannot be decided.")]
+GateOption = Annotated[
+    bool,
+    typer.Option(
+        "--gate",
+        help="Set the exit code: 10 if any claim is contradicted, 11 if any is still open, 12 if any "
+        "cannot be measured; the highest one applies.",
+    ),
+]
+WithinOption = Annotated[
+    float | None,
+    typer.Option(
+        "--minutes",
+        min=0.1,
+        help="Look at the results after 8, 16 and 32 trainings and continue with what is still "
+        "open, but start no round that would end later than this.",
+    ),
+]
+UntilOption = Annotated[
+    str | None,
+    typer.Option("--until", help="`decided`: look at the results after 8, 16 and 32 trainings and continue as long as anything is open."),
+]
+SeedsOption = Annotated[
+    int | None, typer.Option("--seeds", min=4, max=1000, help="Seeds per prompt, instead of as many as the minutes allow.")
+]
+OrderOption = Annotated[
+    str,
+    typer.Option(
+        "--order", help="Epochs of one training from first to last, as FILE,FILE,...; or `given`, for the order on the command line."
+    ),
+]
+MinutesOption = Annotated[
+    float, typer.Option("--minutes", min=0.1, help="How long it may take. More minutes mean more seeds and finer answers.")
+]
+AsLoadedOption = Annotated[str, typer.Option("--precision", help="Precision of the base: fp32, bf16 or fp16.")]
+QuietOption = Annotated[
+    float | None,
+    typer.Option("--until", min=0.01, help="Stop when no new file has appeared for this many minutes. Default: continue until Ctrl+C."),
+]
+TensorboardOption = Annotated[
+    Path | None,
+    typer.Option("--tensorboard", help="Also write the figures for TensorBoard, as a run in this folder.", metavar="DIR"),
+]

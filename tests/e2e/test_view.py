@@ -21,10 +21,10 @@ from browsers import serious, until
 from loralab.engine.whole import run_study
 from loralab.spec import LoadSpec
 from loralab.spec.load import load_study
+from loralab.store.running import published
 from loralab.viewing.bench import Bench
 from loralab.viewing.server import listening, make_app
 from loralab.work.events import Event
-from loralab.work.running import published
 
 TOKEN = "a-token-of-the-tests"
 STUDY = """

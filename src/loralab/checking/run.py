@@ -15,7 +15,7 @@ from loralab.checking.result import CheckOutcome, Result
 from loralab.checking.scores import Scores, worth_keeping
 from loralab.checking.scoring import learn_training_set, score, set_threshold
 from loralab.checking.writing import write_outcome
-from loralab.work.running import published
+from loralab.store.running import published
 
 #: with few files side by side each is drawn at the strengths; of many epochs, those that may be advised
 MOST_WITH_STRENGTHS = 3

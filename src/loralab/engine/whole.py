@@ -36,6 +36,7 @@ from loralab.stages.data import load_dataset
 from loralab.stages.images import drop_mistaken
 from loralab.stages.readings import training_means
 from loralab.store import Store, append_line, disk_errors, read_lines, write_atomically
+from loralab.store.running import published
 from loralab.study.judging import judge_result, note_drawn, save_verdicts
 from loralab.study.looks import Budget, run_rounds
 from loralab.study.measures import study_measures
@@ -46,7 +47,6 @@ from loralab.work.events import Event, StageClock
 from loralab.work.execute import execute
 from loralab.work.executor import Executor, spread
 from loralab.work.processes import with_processes
-from loralab.work.running import published
 
 Listener = Callable[[Event], None]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from loralab.store import read_lines
-from loralab.work.running import Running, runs_of
+from loralab.store.running import Running, runs_of
 
 #: a bar's stage -> what a person calls it
 STAGES: Mapping[str, str] = {

@@ -16,13 +16,13 @@ from loralab.checking.prompts import find_trigger
 from loralab.checking.run import name_of
 from loralab.errors import LabError, lab_error
 from loralab.portable import remove
+from loralab.store.running import published
 from loralab.watching.arriving import Seen, Sight, look_again, settled, silence, still_told
 from loralab.watching.judging import Epoch, line_of, stop_of
 from loralab.watching.looking import look_at, stamps_of, take_over
 from loralab.watching.request import Said, WatchRequest
 from loralab.watching.scalars import Scalars, estimates_of, step_of
 from loralab.watching.session import Session, State, checked_one_by_one, folder_for, open_session, write_page
-from loralab.work.running import published
 
 Say = Callable[[Said], None]
 #: a file has to stand still for so many looks before it is taken

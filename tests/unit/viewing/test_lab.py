@@ -16,11 +16,11 @@ from loralab.errors import LabError
 from loralab.portable import machine_name
 from loralab.spec.load import draft_text, load_study, shipped_file
 from loralab.store import append_line
+from loralab.store.running import Running, goes_on, published, runs_of
 from loralab.viewing.asked import DrawAsked, KeepAsked, read_asked
 from loralab.viewing.keeping import keep, with_question
 from loralab.viewing.overview import overview
 from loralab.work.events import Event
-from loralab.work.running import Running, goes_on, published, runs_of
 
 STUDY = """# my study
 study: mine
@@ -81,7 +81,7 @@ def test_an_empty_folder_is_a_lab_without_anything(tmp_path: Path):
 
 def test_a_run_is_seen_while_it_lasts_with_the_time_that_its_stage_still_takes(lab: Path, monkeypatch: pytest.MonkeyPatch):
     now, heard = [1000.0], []
-    monkeypatch.setattr("loralab.work.running.time.time", lambda: now[0])
+    monkeypatch.setattr("loralab.store.running.time.time", lambda: now[0])
     with published(lab, "study", "mine", heard.append) as hear:
         hear(Event("draw", 0, 100))
         now[0] += 10

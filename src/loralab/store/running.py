@@ -12,17 +12,34 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from loralab.portable import is_alive, machine_name, remove
-from loralab.store import write_atomically
-from loralab.work.events import Event
+from loralab.store.disk import write_atomically
 
 FOLDER = "running"
 #: the file is written again at most so often
 EVERY_SECONDS = 1.0
 #: what another machine has not written to for so long is over
 FORGOTTEN_SECONDS = 600.0
-Listener = Callable[[Event], None]
+
+
+class Told(Protocol):
+    """What a run says of a stage: how far it is, and what can be looked at now (`loralab.work.events.Event`)."""
+
+    @property
+    def stage(self) -> str: ...
+    @property
+    def done(self) -> float: ...
+    @property
+    def total(self) -> float: ...
+    @property
+    def note(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+
+
+SomeEvent = TypeVar("SomeEvent", bound=Told)
 
 
 @dataclass(frozen=True)
@@ -44,7 +61,7 @@ class Running:
 
 
 @contextmanager
-def published(lab: Path, kind: str, name: str, listen: Listener) -> Iterator[Listener]:
+def published(lab: Path, kind: str, name: str, listen: Callable[[SomeEvent], None]) -> Iterator[Callable[[SomeEvent], None]]:
     """Give a listener that hears for ``listen`` too, and keeps the run's file up to date; a full disk does not end a run for that."""
     now = time.time()
     state = Running(kind, name, machine_name(), os.getpid(), now, now)
@@ -52,7 +69,7 @@ def published(lab: Path, kind: str, name: str, listen: Listener) -> Iterator[Lis
     pace = _Pace()
     written = 0.0
 
-    def hear(event: Event) -> None:
+    def hear(event: SomeEvent) -> None:
         nonlocal state, written
         listen(event)
         state = pace.after(state, event, lab, time.time())
@@ -78,7 +95,7 @@ class _Pace:
     done: float = 0.0
     at: float = 0.0
 
-    def after(self, state: Running, event: Event, lab: Path, now: float) -> Running:
+    def after(self, state: Running, event: Told, lab: Path, now: float) -> Running:
         """Return the run behind an event."""
         if event.stage != self.stage or event.done < self.done:
             self.stage, self.done, self.at = event.stage, event.done, now
