@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from loralab import options
 from loralab.errors import lab_error
 from loralab.options import JsonOption, LabOption
+
+if TYPE_CHECKING:
+    from loralab.watching import Said
 
 
 def watch(
@@ -44,22 +48,25 @@ def watch(
     from loralab.checking import CheckRequest, load_spec, sample_spec
     from loralab.store import find_lab
     from loralab.terminal import Screen
-    from loralab.watching import Said, WatchRequest, watch_folder
+    from loralab.watching import WatchRequest, watch_folder
 
     sample = sample_spec(negative=negative, sampler=sampler, schedule=schedule, steps=steps, guidance=guidance, clip_skip=clip_skip)
     # one process: the cores are the trainer's
     load = load_spec(device=device, precision=precision, prediction=prediction, vae=vae, size_px=size, side_by_side=False)
     check = CheckRequest((folder,), base, dataset, trigger, embedder, minutes, seeds, out, "", load, sample, prompts)
 
-    def say(said: Said) -> None:
-        text = json.dumps({"kind": said.kind, "text": said.text, **said.document}) if as_json else said.text
-        print(f"note: {text}" if said.kind == "note" and not as_json else text, flush=True)
-
     with Screen(quiet=as_json) as screen:
         bars = screen if screen.console.is_terminal else lambda event: None
-        outcome = watch_folder(WatchRequest(folder, check, every, until, tensorboard), lab or find_lab(Path.cwd()), say, bars)
+        outcome = watch_folder(
+            WatchRequest(folder, check, every, until, tensorboard), lab or find_lab(Path.cwd()), partial(_say, as_json), bars
+        )
     if outcome is not None and not as_json:
         print(outcome.page)
+
+
+def _say(as_json: bool, said: Said) -> None:
+    text = json.dumps({"kind": said.kind, "text": said.text, **said.document}) if as_json else said.text
+    print(f"note: {text}" if said.kind == "note" and not as_json else text, flush=True)
 
 
 def view(
