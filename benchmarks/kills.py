@@ -43,8 +43,8 @@ experiments:
     curves:
       - {say: More with the steps., measure: chroma, cell: 'red @ "myshape"', over: step, at: [EARLY, STEPS], expect: higher, anyway: true}
 """
-#: what may differ: when a thing was done, and how often
-TIMES = ("ledger.jsonl", "times.json", "report", "summary", "rates", "scratch", "unfinished")
+#: what may differ: when a thing was done, how often, and what more would take (verdicts.json: what is measured stands in the readings)
+TIMES = ("ledger.jsonl", "verdicts.json", "times.json", "report", "summary", "rates", "scratch", "unfinished")
 
 
 @dataclass

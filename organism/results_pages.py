@@ -40,6 +40,7 @@ PAGES = (
     Page("petri-codes", MEASURED, 0.4, by_hand="`python -m organism.benchmarks.petri_codes --pool POOL`: needs a pool of the world"),
     Page("petri-focus", ("instruments",), 0.1, "-m organism.benchmarks.petri_focus --out docs/results/petri-focus.md"),
     Page("petri-concepts-by-eye", READ, 0.5, by_hand="`python -m organism.benchmarks.concepts_by_eye`: somebody names 96 pictures"),
+    Page("petri-focus-by-eye", MEASURED, 0.5, by_hand="`python -m organism.benchmarks.focus_by_eye`: somebody names 96 pictures"),
     Page("petri-curve", READ, 0.2, by_hand=f"{STATES} the training"),
     Page("petri-curve-no-grids", ("sibling", "readers"), 0.2, by_hand=f"{STATES} the sibling's training"),
     Page("petri-unets", ("readers",), 3.5, by_hand="`python -m organism curve`: needs trainings of four sizes, fifty minutes each"),

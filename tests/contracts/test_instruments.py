@@ -176,7 +176,7 @@ def test_a_card_of_pictures_that_all_come_back_white_is_a_card():
     for name in ("foreground_share", "edge_sigma", "grid_rows", "shape_circle"):
         card = make_cards(lambda images: np.full_like(images, 255), 64, [name])[name]
         assert not card.carried
-        assert "does not carry" in card.note
+        assert "does not work on this base" in card.note
         assert cards.Card.from_json(card.to_json()) == card
 
 
@@ -192,7 +192,7 @@ def test_the_card_names_what_else_moves_an_instrument(monkeypatch: pytest.Monkey
     replace_row(monkeypatch, replace(honest, measure=measure))
     card = make_cards(same, 64, ["edge_sigma"])["edge_sigma"]
     assert card.moved_by["fill"] > 0.5
-    assert "moved by fill" in card.note
+    assert "also affected by fill" in card.note
 
 
 def test_card_pictures_are_of_passes_and_of_failures():

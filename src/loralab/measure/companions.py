@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from loralab.petri.encoder import Encoder
     from loralab.petri.truth import Truth
 
+#: what was fitted to the encoder, for sharp, blurry and depth of field
+FOCUS_FILE = "focus.npz"
 #: pictures of a concept, and of what is none, behind a card
 N_OTHERS, N_ROUNDS = 120, 8
 
@@ -29,11 +32,25 @@ def companion_of(base_name: str) -> Companion | None:
 
 @cache
 def encoder_sha256() -> str:
-    """Return the hash of the files of petri's own encoder."""
+    """Return the hash of the files of petri's own encoder; what reads sharpness on top of it is not one of them."""
+    return _hash_of(path for path in _files() if path.name != FOCUS_FILE)
+
+
+@cache
+def focus_sha256() -> str:
+    """Return the hash of all that reads sharp, blurry and depth of field: the encoder and what was fitted to it."""
+    return _hash_of(_files())
+
+
+def _files() -> list[Path]:
     from loralab.petri.encoder import encoder_folder
 
+    return sorted(encoder_folder().glob("*"))
+
+
+def _hash_of(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(encoder_folder().glob("*")):
+    for path in paths:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -52,7 +69,7 @@ def petri_companion() -> Companion:
             return _focus_concept(encoder, name)
         return Concept(name, make_share(encoder, name), partial(_specimens, name), partial(_in_every_colour, name))
 
-    return Companion("petri's encoder", encoder_sha256(), ASKED, concept)
+    return Companion("petri's encoder", focus_sha256(), ASKED, concept)
 
 
 def _focus_concept(encoder: Encoder, name: str) -> Concept:

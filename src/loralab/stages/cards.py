@@ -10,7 +10,7 @@ from loralab.bases import Base, unit_px
 from loralab.bases.round_trip import round_trip_of, vae_sha256
 from loralab.crew import torch_threads
 from loralab.measure import TABLE, Card, Companion, make_cards
-from loralab.measure.companions import companion_of
+from loralab.measure.companions import companion_of, encoder_sha256
 from loralab.petri import petri_folder
 from loralab.stages.readings import bound_concept
 from loralab.study.facts import BaseFacts
@@ -66,6 +66,6 @@ def facts_of(base: Base) -> BaseFacts:
     companion = companion_of(base.name)
     return BaseFacts(
         base.name, base.family, base.fingerprint, base.size_px, unit_px(base), str(base.device), vae_sha256(base),
-        companion.sha256 if companion is not None else None, tuple(companion.names) if companion is not None else (),
-        tuple(shipped_cards(base)),
+        encoder_sha256() if companion is not None else None, tuple(companion.names) if companion is not None else (),
+        tuple(shipped_cards(base)), companion.sha256 if companion is not None else None,
     )  # fmt: skip

@@ -19,3 +19,4 @@ class BaseFacts:
     encoder_sha256: str | None  # of the image-text encoder that knows the base's world; None where none is known
     concepts: tuple[str, ...]  # what that encoder can be asked for
     shipped_cards: tuple[str, ...]  # the calibration cards that came with the package
+    focus_sha256: str | None = None  # of the encoder and what reads sharp, blurry and depth of field on top of it

@@ -12,6 +12,7 @@ from typing import Any
 
 from loralab.data.content import folder_path, folder_sha256, sources_sha256
 from loralab.measure import TABLE
+from loralab.petri.concept_names import FOCUS_NAMES
 from loralab.spec import AdapterSource, ArmSpec, FolderData, ImagesOfData, SampleSpec, StudySpec, TrainSpec, slice_of
 from loralab.spec.elsewhere import config_of
 from loralab.spec.sources import spelled
@@ -105,8 +106,7 @@ def readings_ref(
     """Return the readings of a block; ``datasets`` are the training sets by data that measures refer to."""
     versions = {measure: TABLE[plain_measure(measure)].told_apart for measure in measures}
     context = [datasets[data_of(measure)].key for measure in measures if data_of(measure)]
-    if base.encoder_sha256 is not None and any(concept_of(measure) for measure in measures):
-        context.append(base.encoder_sha256)
+    context += _readers_of(base, measures)
     place = {"arm": spelled(block.who), "replicate": block.replicate, "seeds": list(block.seeds)}
     inputs = [images.key, beneath.key, *context]
     return Ref("readings", artefact_key("readings", READINGS_VERSION, {"measures": versions, "place": place}, inputs))
@@ -134,5 +134,11 @@ def cards_ref(base: BaseFacts, names: Sequence[str]) -> Ref:
 def concept_card_ref(base: BaseFacts, measure: str) -> Ref:
     """Return the card of one concept."""
     row = {"instruments": {card_name(measure): TABLE[plain_measure(measure)].version}, "size_px": base.size_px}
-    inputs = [base.vae_sha256, *([base.encoder_sha256] if base.encoder_sha256 is not None else [])]
-    return Ref("cards", artefact_key("cards", CARDS_VERSION, row, inputs))
+    return Ref("cards", artefact_key("cards", CARDS_VERSION, row, [base.vae_sha256, *_readers_of(base, [measure])]))
+
+
+def _readers_of(base: BaseFacts, measures: Sequence[str]) -> list[str]:
+    """Return the hashes of what reads the concepts among ``measures``; what reads sharpness is apart, so that it can be fitted anew."""
+    asked = {concept for measure in measures if (concept := concept_of(measure))}
+    told = [base.encoder_sha256 if asked - set(FOCUS_NAMES) else None, base.focus_sha256 if asked & set(FOCUS_NAMES) else None]
+    return [sha256 for sha256 in told if sha256 is not None]

@@ -322,7 +322,7 @@ def test_folders_that_were_not_looked_into_are_named(tmp_path: Path):
         write_lora(tmp_path / f"{name}.safetensors")
     found = find_files([tmp_path])
     assert stems(found) == ["x"]
-    assert found.notes == ("The folder old holds 2 files more, not checked here; give that folder to check them.",)
+    assert found.notes == ("The folder old contains 2 files more, not checked here; give that folder to check them.",)
 
 
 @pytest.mark.parametrize("folder", ["LoRA [v1] (final)", "a*b", "what?", "a b", "[x]", "~home"])

@@ -275,5 +275,5 @@ def test_numbers_that_are_hardly_repeats_are_named(folder: Path, name: str, n: s
 
 
 def test_zero_repeats_are_refused(folder: Path):
-    with pytest.raises(LabError, match="'0_x' asks for 0 repeats"):
+    with pytest.raises(LabError, match="'0_x' means 0 repeats"):
         read(folder.rename(folder.with_name("0_x")))

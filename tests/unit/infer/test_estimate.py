@@ -50,7 +50,7 @@ def test_interval_against_scipy_and_statsmodels(level):
 
 
 def test_one_run_has_no_interval():
-    with pytest.raises(ValueError, match="at least 2 runs, not 1"):
+    with pytest.raises(ValueError, match="at least 2 trainings, not 1"):
         contrast_of([1.0])
 
 

@@ -60,7 +60,7 @@ def test_a_negative_variance_is_none_and_agreement_is_not_certainty():
     alike = estimate_spread(np.array([1.0, 3, 4.2, 1, 1, 3]), np.repeat([0, 1, 2], 2))
     assert (alike.between.value, alike.icc.value) == (0, 0)
     assert alike.between.high > 0
-    with pytest.raises(ValueError, match="2 runs"):
+    with pytest.raises(ValueError, match="2 trainings"):
         estimate_spread(np.array([1.0, 2]), np.array([0, 0]))
     with pytest.raises(ValueError, match="2 pictures"):
         estimate_spread(np.array([1.0, 2]), np.array([0, 1]))

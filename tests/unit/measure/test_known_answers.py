@@ -164,4 +164,4 @@ def test_a_round_trip_that_destroys_grids_is_said_in_the_card():
 
     card = make_cards(smear, 64, ["grid_present"])["grid_present"]
     assert not card.carried
-    assert "does not carry" in card.note
+    assert "does not work on this base" in card.note

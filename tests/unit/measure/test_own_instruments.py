@@ -91,7 +91,10 @@ def test_an_instrument_of_ones_own_is_there_for_the_block():
 
 def test_names_that_are_taken_or_cannot_be_written_are_refused():
     for name in ("chroma", "hue", "War mth", "warmth[x]"):
-        with pytest.raises(LabError, match=r"there already|cannot be the name"), with_instruments(replace(WARMTH, name=name)):
+        with (
+            pytest.raises(LabError, match=r"already an instrument called|cannot be the name"),
+            with_instruments(replace(WARMTH, name=name)),
+        ):
             pass
     lost = eval("lambda picture, context: None")  # text that nobody can read again
     with pytest.raises(LabError, match="origin="), with_instruments(replace(WARMTH, measure=lost)):

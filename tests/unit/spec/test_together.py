@@ -83,7 +83,7 @@ def test_one_training_may_serve_in_all_and_is_named(tmp_path: Path):
     text = STUDY.replace("{arm: style, strength: 0.6, text_strength: 0}", "{arm: single}")
     spec = load(tmp_path, text)
     assert spec.arms["both"].train == {"replicates": 3}
-    assert any("one and the same single at strength 1" in note for note in make_plan(spec).notes)
+    assert any("uses the same single at strength 1 in all its trainings" in note for note in make_plan(spec).notes)
 
 
 @pytest.mark.parametrize(
