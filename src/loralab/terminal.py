@@ -90,21 +90,24 @@ class Bars:
 
 @dataclass
 class _Stage:
-    """When a stage began, when it was first heard of and how far it was then, and whether its end was told."""
+    """When a stage began, when it was first heard of and how far it was then."""
 
     begun: float
     heard: float
     first: float
-    ended: bool = False
 
 
 @dataclass
 class Lines:
-    """A line when a stage ends, and one a minute while it lasts."""
+    """A line when a stage ends, and one a minute while it lasts.
+
+    A stage may end and go on with its next part: its end is told when another stage follows, or nothing does.
+    """
 
     on: Console
     now: Callable[[], float] = time.monotonic
     stages: dict[str, _Stage] = field(default_factory=dict)
+    ended: tuple[str, float] | None = None  # the stage whose end is still to be told, and when that was
     told: float = field(init=False)
     last: float = field(init=False)
 
@@ -116,19 +119,23 @@ class Lines:
         self.told = self.last = self.now()
 
     def end(self) -> None:
-        """Nothing is left to clear away."""
+        """Tell the end of the last stage."""
+        if self.ended is not None:
+            (title, when), self.ended = self.ended, None
+            self._tell(when, title, f"done in {duration(when - self.stages[title].begun)}", "")
 
     def show(self, title: str, event: Event) -> None:
         """Print a line where one is due."""
+        if self.ended is not None and self.ended[0] != title:
+            self.end()
         now, total = self.now(), max(1, event.total)
         stage = self.stages.setdefault(title, _Stage(self.last, now, event.done))  # it began where the one before was last heard of
         self.last = now
         if event.done < total:
-            stage.ended = False
-        elif not stage.ended:
-            stage.ended = True
-            self._tell(now, title, f"done in {duration(now - stage.begun)}", "")
-        if not stage.ended and now - self.told >= LINE_EVERY_SECONDS:
+            self.ended = None
+        elif self.ended is None:
+            self.ended = title, now
+        if self.ended is None and now - self.told >= LINE_EVERY_SECONDS:
             left = _seconds_left(stage, event.done, total, now)
             self._tell(
                 now, title, f"{100 * event.done / total:.0f} %" + (f", about {duration(left)} left" if left is not None else ""), event.note

@@ -51,6 +51,7 @@ def test_the_end_of_a_stage_is_told_once_and_with_its_time(shown: Lines, clock: 
     for seconds, done in ((0.0, 0), (5.0, 3), (7.0, 4), (8.0, 4)):
         clock.seconds = seconds
         shown.show("Measuring", Event("measure", done, 4))
+    shown.end()
     assert clock.lines() == ["Measuring: done in 7 s"]
 
 
@@ -58,7 +59,18 @@ def test_a_stage_that_is_first_heard_of_at_its_end_began_where_the_one_before_en
     for seconds, title, event in ((4.0, "Making training sets", Event("data", 1, 1)), (10.0, "Measuring", Event("measure", 1, 1))):
         clock.seconds = seconds
         shown.show(title, event)
+    assert clock.lines() == ["Making training sets: done in 4 s"]
+    shown.end()
     assert clock.lines() == ["Making training sets: done in 4 s", "Measuring: done in 6 s"]
+
+
+def test_a_stage_that_goes_on_after_its_end_is_told_once(shown: Lines, clock: Clock):
+    """Blocks of seeds that are drawn one after the other, each with an end of its own."""
+    for seconds in range(1, 9):
+        clock.seconds = float(seconds)
+        shown.show("Drawing pictures", Event("draw", 2 - seconds % 2, 2))
+    shown.end()
+    assert clock.lines() == ["Drawing pictures: done in 8 s"]
 
 
 def test_what_is_resumed_half_way_is_timed_by_what_was_done_now(shown: Lines, clock: Clock):
