@@ -227,7 +227,7 @@ def _serve() -> None:
     while True:
         try:
             kind, *rest = pickle.load(sys.stdin.buffer)
-        except EOFError:
+        except (EOFError, pickle.UnpicklingError):  # whoever asks is gone, perhaps in the middle of a question
             return
         try:
             if kind == "keep":
@@ -273,5 +273,7 @@ def _answers(function: Callable[..., Any], call: tuple[Any, ...]) -> Iterator[tu
 
 if __name__ == "__main__":
     from loralab.crew import _serve as serve  # so that `Lent` is the class that this process's callers know
+    from loralab.quiet import quiet_libraries
 
-    serve()
+    with quiet_libraries(every_logger=True):  # what a library says while it is imported here reaches the same screen
+        serve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import pickle
@@ -162,3 +163,11 @@ def test_an_error_of_the_lab_comes_through_a_pickle():
     error = pickle.loads(pickle.dumps(lab_error("data", "a", "b", "c", "d")))
     assert isinstance(error, LabError)
     assert (error.kind, str(error), error.exit_code) == ("data", "d: a\n  expected: b\n  hint: c", 2)
+
+
+@pytest.mark.parametrize(
+    "sent", [pickle.dumps(("call", math.sqrt, (4.0,)))[:-9], pickle.dumps(("call", logging.error, ("a library's remark",)))]
+)
+def test_a_process_prints_nothing_of_a_cut_off_question_or_of_what_libraries_log(sent: bytes):
+    done = subprocess.run([sys.executable, "-m", "loralab.crew"], input=sent, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
