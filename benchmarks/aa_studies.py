@@ -17,9 +17,10 @@ from loralab.adapters import Adapter
 from loralab.bases import Base, embed_prompts, encode_images
 from loralab.data import make_examples
 from loralab.measure import TABLE, measure_images
+from loralab.pixels import pixels_of
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec.models import SampleSpec, ShapesData, TrainSpec
-from loralab.train import TrainRun, train_stack
+from loralab.train import TrainRun, finished, train_stack
 
 ROOT_SEED = 20_261_128  # not the root of any shipped result
 STACK, SEEDS, KNOWN = 32, 3, 512
@@ -95,8 +96,7 @@ class Place:
 
 def make_training_set(base: Base, images: np.ndarray, captions: list[str]) -> TrainingSet:
     """Return the pictures with what training needs of them."""
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
-    return TrainingSet(images, encode_images(base, pixels), embed_prompts(base, captions))
+    return TrainingSet(images, encode_images(base, pixels_of(images)), embed_prompts(base, captions))
 
 
 def shapes(base: Base, spec: ShapesData) -> TrainingSet:
@@ -161,22 +161,13 @@ def read_studies(base: Base, sets: Mapping[str, TrainingSet], name: str, studies
         TrainRun(place.name, suite.recipe, chosen[place.arm].latents, chosen[place.arm].embeddings, replicate=place.stream)
         for place in places.values()
     ]
-    adapters = {run.run_id: run.adapter for run in finish(train_stack(base, runs, root_seed=ROOT_SEED)) if run.failed is None}
+    adapters = {run.run_id: run.adapter for run in finished(train_stack(base, runs, root_seed=ROOT_SEED)) if run.failed is None}
     blocks = [ImageBlock(run_id, PROMPT, 1.0, places[run_id].seeds) for run_id in adapters]
     blocks += [ImageBlock(None, PROMPT, 0.0, place.seeds) for place in places.values() if place.arm == "a"]
     drawn = draw(base, blocks, adapters, DRAW)
     for index in studies:
         own = [place for place in places.values() if place.study == index and place.name in adapters]
         yield index, frame_of(drawn, own, sets[suite.ours].images)
-
-
-def finish(steps):  # type: ignore[no-untyped-def]
-    """Run a training to its end and return what it returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def frame_of(drawn: Mapping[Any, np.ndarray], places: Sequence[Place], training: np.ndarray) -> pl.DataFrame:

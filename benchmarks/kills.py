@@ -24,6 +24,9 @@ from pathlib import Path
 
 import psutil
 
+from loralab.study.judging import without_minutes
+from loralab.study.result import VERDICTS_FILE
+
 STUDY = """
 study: kills
 base: petri
@@ -43,8 +46,8 @@ experiments:
     curves:
       - {say: More with the steps., measure: chroma, cell: 'red @ "myshape"', over: step, at: [EARLY, STEPS], expect: higher, anyway: true}
 """
-#: what may differ: when a thing was done, how often, and what more would take (verdicts.json: what is measured stands in the readings)
-TIMES = ("ledger.jsonl", "verdicts.json", "times.json", "report", "summary", "rates", "scratch", "unfinished")
+#: what may differ: when a thing was done, and how often
+TIMES = ("ledger.jsonl", "times.json", "report", "summary", "rates", "scratch", "unfinished")
 
 
 @dataclass
@@ -104,9 +107,10 @@ def kill(pid: int) -> None:
 
 
 def contents(lab: Path) -> dict[str, str]:
-    """Return the sha256 of every artefact of a lab, by path."""
-    files = (file for file in sorted(lab.rglob("*")) if file.is_file() and not set(file.relative_to(lab).parts) & set(TIMES))
-    return {file.relative_to(lab).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    """Return the sha256 of every artefact of a lab, by path; of verdicts without the minutes that more trainings would take."""
+    files = [file for file in sorted(lab.rglob("*")) if file.is_file() and not set(file.relative_to(lab).parts) & set(TIMES)]
+    told = ((file, without_minutes(file.read_bytes()) if file.name == VERDICTS_FILE else file.read_bytes()) for file in files)
+    return {file.relative_to(lab).as_posix(): hashlib.sha256(text).hexdigest() for file, text in told}
 
 
 def run_with_kills(study: Path, folder: Path, options: argparse.Namespace) -> Outcome:

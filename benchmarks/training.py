@@ -14,6 +14,7 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers_script import find_script, train_with_script, write_imagefolder
 from peft_training import train_with_peft
@@ -24,6 +25,7 @@ from loralab.bases import Base, embed_prompts, encode_images, load_base
 from loralab.bases.diffusion import make_noise_schedule
 from loralab.data import make_examples
 from loralab.petri import petri_folder
+from loralab.pixels import pixels_of
 from loralab.spec import LoadSpec, ShapesData, TrainSpec
 from loralab.spec.packing import pack_runs
 from loralab.study.plan import MAX_STACK
@@ -45,9 +47,8 @@ class Work:
         self.base: Base = load_base("petri", LoadSpec(device=options.device, precision=options.precision))
         self.peer: Base = load_base("petri", LoadSpec(device=options.device, precision=options.precision))
         images = [example.image for example in make_examples(DATA, self.base.size_px)]
-        pixels = torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        self.latents, self.text = encode_images(self.base, pixels), embed_prompts(self.base, [CAPTION] * len(images))
-        write_imagefolder(scratch / "data", torch.stack([torch.from_numpy(image) for image in images]).numpy(), [CAPTION] * len(images))
+        self.latents, self.text = encode_images(self.base, pixels_of(np.stack(images))), embed_prompts(self.base, [CAPTION] * len(images))
+        write_imagefolder(scratch / "data", np.stack(images), [CAPTION] * len(images))
         self.layers = [path.removeprefix("unet.") for path in adapted_layers(self.base, self.spec.targets)]
         self.schedule = make_noise_schedule(self.base.scheduler_config)
         self._train_stack([f"warm-r{replicate}" for replicate in range(REPLICATES)])  # starts the lab's processes

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -113,37 +114,39 @@ def draw_with_lab(base: Base, k: int, steps: int) -> None:
 def measure_training(notebook: Notebook, base: Base, batch: int, stacks: tuple[int, ...], clock: Clock, effort: Effort) -> None:
     """Write adapter-steps a second of growing stacks, beside the memory model's peak; ends where memory or time does."""
     spec = TrainSpec(rank=RANK, steps=effort.steps, batch=batch)
-    alone, last = 0.0, GUESS_SECONDS
-    for k in stacks:
-        about = f"{base.name}: {k} LoRAs together, batch {batch}"
-        if not clock.has((effort.rounds + 1) * last):
-            notebook.add(PART, about, left_out="no time")
-            return
-        with full_memory(notebook, about) as fits, peak_of(base.device) as peak:
-            last = seconds_of(lambda k=k: train_with_lab(base, make_runs(base, spec, k)), base.device, effort.rounds)  # type: ignore[misc]
-        if not fits[0]:
-            return
-        rate = k * effort.steps / last
+    about = f"{base.name}: {{}} LoRAs together, batch {batch}"
+    alone = 0.0
+    for k, seconds, peak in growing(notebook, about, base, stacks, clock, effort, lambda k: train_with_lab(base, make_runs(base, spec, k))):
+        rate = k * effort.steps / seconds
         alone = alone or rate
         model = (train_peak_bytes(base, spec, k, checkpointing=False) + weights_bytes(base)) / 2**20
         found = {"adapter_steps_a_second": rate, "times_one_at_a_time": rate / alone, **peak, "memory_model_mib": model}
-        notebook.add(PART, about, **found)
+        notebook.add(PART, about.format(k), **found)
 
 
 def measure_drawing(notebook: Notebook, base: Base, stacks: tuple[int, ...], clock: Clock, effort: Effort) -> None:
     """Write pictures a second of growing batches, a LoRA each."""
-    alone, last = 0.0, GUESS_SECONDS
+    about = f"{base.name}: a picture with each of {{}} LoRAs, {effort.steps} steps"
+    alone = 0.0
+    for k, seconds, peak in growing(notebook, about, base, stacks, clock, effort, lambda k: draw_with_lab(base, k, effort.steps)):
+        alone = alone or 1 / seconds
+        notebook.add(PART, about.format(k), pictures_a_second=k / seconds, times_one_at_a_time=k / seconds / alone, **peak)
+
+
+def growing(
+    notebook: Notebook, about: str, base: Base, stacks: tuple[int, ...], clock: Clock, effort: Effort, work: Callable[[int], object]
+) -> Iterator[tuple[int, float, dict[str, Any]]]:
+    """Yield (k, seconds of ``work(k)``, peak of memory) of growing stacks; ends where memory or time does, and writes which it was."""
+    last = GUESS_SECONDS
     for k in stacks:
-        about = f"{base.name}: a picture with each of {k} LoRAs, {effort.steps} steps"
         if not clock.has((effort.rounds + 1) * last):
-            notebook.add(PART, about, left_out="no time")
+            notebook.add(PART, about.format(k), left_out="no time")
             return
-        with full_memory(notebook, about) as fits, peak_of(base.device) as peak:
-            last = seconds_of(lambda k=k: draw_with_lab(base, k, effort.steps), base.device, effort.rounds)  # type: ignore[misc]
+        with full_memory(notebook, about.format(k)) as fits, peak_of(base.device) as peak:
+            last = seconds_of(partial(work, k), base.device, effort.rounds)
         if not fits[0]:
             return
-        alone = alone or 1 / last
-        notebook.add(PART, about, pictures_a_second=k / last, times_one_at_a_time=k / last / alone, **peak)
+        yield k, last, peak
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch
 from loralab.bases import Base, embed_prompts, load_base
 from loralab.sample import Batch, sample_batch
 from loralab.spec import LoadSpec, SampleSpec, TrainSpec
-from loralab.train import TrainRun, train_stack
+from loralab.train import TrainRun, finished, train_stack
 from organism.accelerator.notebook import Clock, Notebook
 
 PART = "right"
@@ -47,12 +47,7 @@ def train(base: Base, steps: int, k: int = 2) -> tuple[torch.Tensor, list[float]
     text = torch.stack(list(embed_prompts(base, ["red monster"] * 4)))
     spec = TrainSpec(rank=2, steps=steps, batch=2)
     running = train_stack(base, [TrainRun(str(index), spec, latents, text, replicate=index) for index in range(k)], root_seed=0)
-    while True:
-        try:
-            next(running)
-        except StopIteration as ended:
-            runs = ended.value
-            break
+    runs = finished(running)
     weights = [part.float().cpu().flatten() for run in runs for pair in run.adapter.weights.values() for part in pair]
     return torch.cat(weights), [float(np.mean(run.losses[-max(steps // 4, 1) :])) for run in runs]
 

@@ -92,6 +92,28 @@ def make_numbered_sheet(pictures: np.ndarray) -> Image.Image:
     return sheet
 
 
+def options_of(about: str | None) -> argparse.Namespace:
+    """Return what the command of a check by eye was given: where the sheet goes, what the eye saw, where the table goes."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sheet", type=Path, default=None, help="Where the sheet goes (.png).")
+    parser.add_argument("--labels", type=Path, default=None, help="What the eye saw: a fingerprint, then one label a picture.")
+    parser.add_argument("--out", type=Path, default=None)
+    return parser.parse_args()
+
+
+def seen_by_eye(options: argparse.Namespace, pictures: np.ndarray, fingerprint: str) -> list[str] | None:
+    """Write the sheet where it is asked for, and return what the eye saw, a label a picture; None where nothing is given yet."""
+    if options.sheet is not None:
+        make_numbered_sheet(pictures).save(options.sheet)
+    if options.labels is None:
+        return None
+    named_for, *eye = options.labels.read_text(encoding="utf-8").split()
+    if not fingerprint.startswith(named_for) or len(eye) != len(pictures):
+        shown = f"these are {fingerprint[:12]} and show {len(pictures)}"
+        raise SystemExit(f"{options.labels} holds {len(eye)} labels for weights {named_for}; {shown}")
+    return eye
+
+
 def same(one: list[str], other: list[str]) -> str:
     """Return how many of two lists of names agree."""
     return f"{sum(a == b for a, b in zip(one, other, strict=True))} / {len(one)}"
@@ -99,21 +121,13 @@ def same(one: list[str], other: list[str]) -> str:
 
 def main() -> None:
     """Draw, and write the sheet or the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sheet", type=Path, default=None, help="Where the sheet goes (.png).")
-    parser.add_argument("--labels", type=Path, default=None, help="What the eye saw: a fingerprint, then one name a picture.")
-    parser.add_argument("--out", type=Path, default=None)
-    options = parser.parse_args()
+    options = options_of(__doc__)
     torch.set_num_threads(1)
     pictures, asked = draw_asked()
-    if options.sheet is not None:
-        make_numbered_sheet(pictures).save(options.sheet)
-    if options.labels is None:
-        return
     fingerprint = fingerprint_of(petri_folder())
-    named_for, *eye = options.labels.read_text(encoding="utf-8").split()
-    if not fingerprint.startswith(named_for) or len(eye) != SHOWN:
-        raise SystemExit(f"{options.labels} holds {len(eye)} names for weights {named_for}; these are {fingerprint[:12]} and show {SHOWN}")
+    eye = seen_by_eye(options, pictures, fingerprint)
+    if eye is None:
+        return
     readers = {"petri's encoder": read_names(load_encoder(), pictures, tuple(CONCEPTS)), "outlines": read_outlines(pictures)}
     lines = ["| reader | as the eye | as asked |", "|---|---|---|", f"| the eye | | {same(eye, asked)} |"]
     lines += [f"| {name} | {same(found, eye)} | {same(found, asked)} |" for name, found in readers.items()]

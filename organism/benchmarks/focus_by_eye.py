@@ -11,9 +11,7 @@ file's first line.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -23,10 +21,11 @@ from loralab.data import make_examples
 from loralab.petri.encoder import load_encoder
 from loralab.petri.focus import FOCUS, read_focus
 from loralab.petri.words import CONCEPTS
+from loralab.pixels import pixels_of
 from loralab.sample import ImageBlock, plan_batches, sample_batch
 from loralab.spec.models import SampleSpec, ShapesData, TrainSpec
-from loralab.train import TrainRun, train_stack
-from organism.benchmarks.concepts_by_eye import make_numbered_sheet
+from loralab.train import TrainRun, finished, train_stack
+from organism.benchmarks.concepts_by_eye import options_of, seen_by_eye
 from organism.card import write_result
 
 SHOWN, TRAININGS, SEEDS = 96, 4, 6
@@ -46,15 +45,10 @@ def blur_loras(base: Base) -> dict[str, tuple[str, object]]:
             blur=blur,
         )  # fmt: skip
         images = np.stack([example.image for example in make_examples(spec, base.size_px)])
-        pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-        sets[name] = encode_images(base, pixels), embed_prompts(base, ["monster"] * len(images))
+        sets[name] = encode_images(base, pixels_of(images)), embed_prompts(base, ["monster"] * len(images))
     runs = [TrainRun(f"{name}{r}", RECIPE, *sets[name], replicate=r) for name in sets for r in range(TRAININGS)]
-    steps = train_stack(base, runs, root_seed=ROOT)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return {run.run_id: (run.run_id.rstrip("0123456789"), run.adapter) for run in end.value}
+    trained = finished(train_stack(base, runs, root_seed=ROOT))
+    return {run.run_id: (run.run_id.rstrip("0123456789"), run.adapter) for run in trained}
 
 
 def draw_shown() -> tuple[np.ndarray, list[str]]:
@@ -94,21 +88,13 @@ def compare(eye: list[str], read: list[str], sources: list[str]) -> str:
 
 def main() -> None:
     """Draw, and write the sheet or the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sheet", type=Path, default=None, help="Where the sheet goes (.png).")
-    parser.add_argument("--labels", type=Path, default=None, help="What the eye saw: a fingerprint, then one letter a picture.")
-    parser.add_argument("--out", type=Path, default=None)
-    options = parser.parse_args()
+    options = options_of(__doc__)
     torch.set_num_threads(1)
     pictures, sources = draw_shown()
-    if options.sheet is not None:
-        make_numbered_sheet(pictures).save(options.sheet)
-    if options.labels is None:
-        return
     fingerprint = load_base("petri").fingerprint
-    named_for, *eye = options.labels.read_text(encoding="utf-8").split()
-    if not fingerprint.startswith(named_for) or len(eye) != SHOWN:
-        raise SystemExit(f"{options.labels} holds {len(eye)} labels for weights {named_for}; these are {fingerprint[:12]} and show {SHOWN}")
+    eye = seen_by_eye(options, pictures, fingerprint)
+    if eye is None:
+        return
     read = [FOCUS[int(k)] for k in read_focus(load_encoder(), pictures).argmax(axis=1)]
     table = compare([LETTERS.get(letter, "") for letter in eye], read, sources)
     print(table)

@@ -11,6 +11,7 @@ import pytest
 from loralab.engine.whole import run_study
 from loralab.infer.looks import Looks
 from loralab.spec.load import Loaded, load_study
+from loralab.study.judging import without_minutes
 from loralab.study.looks import Budget, with_looks
 from loralab.work.events import Event
 
@@ -54,13 +55,12 @@ def run(loaded: Loaded, lab: Path, kill_at: int | None = None) -> int:
     return seen
 
 
-def what_stands(lab: Path) -> tuple[list[dict], pl.DataFrame, list[dict]]:
+def what_stands(lab: Path) -> tuple[list[dict], pl.DataFrame, bytes]:
     """Return the looks without their seconds, the readings, and the verdicts without what they say of minutes."""
     folder = lab / "studies" / "killed"
     records = [json.loads(line) for line in (folder / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
     looks = [{name: record[name] for name in SAME} for record in records if record["event"] == "look"]
-    told = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]
-    verdicts = [{name: value for name, value in row.items() if name not in ("more_minutes", "reason")} for row in told]
+    verdicts = without_minutes((folder / "verdicts.json").read_bytes())
     readings = pl.read_parquet(folder / "readings.parquet")
     return looks, readings.sort(readings.columns[:7]), verdicts
 

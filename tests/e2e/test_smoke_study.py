@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from loralab.study.judging import without_minutes
 from tests.support.commands import kill_when, run, started
 
 ARTICLE = Path(__file__).parents[2] / "studies" / "article.yaml"
@@ -60,15 +61,9 @@ def results(lab: Path) -> dict[str, str]:
     files = [*(lab / "store").rglob("*"), *(lab / "studies").rglob("*")]
     timed = ("index.html", "ledger.jsonl", "summary.md")
     kept = [file for file in files if file.is_file() and file.name not in timed and "scratch" not in file.parts]
-    return {str(file.relative_to(lab)): hashlib.sha256(untimed(file)).hexdigest() for file in sorted(kept)}
-
-
-def untimed(file: Path) -> bytes:
-    """Return a file's bytes; of verdicts without what further trainings would take on this machine."""
-    found = file.read_bytes()
-    if file.name != "verdicts.json":
-        return found
-    return re.sub(rb'"more_minutes": [^,]*|, (under a|[0-9.]+) (minute|hour)s?', b"", found)
+    found = {file: file.read_bytes() for file in sorted(kept)}
+    told = {file: without_minutes(text) if file.name == "verdicts.json" else text for file, text in found.items()}
+    return {str(file.relative_to(lab)): hashlib.sha256(text).hexdigest() for file, text in told.items()}
 
 
 def test_a_study_leaves_verdicts_readings_loras_datasets_and_a_report(finished: Path):

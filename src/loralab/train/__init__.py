@@ -3,6 +3,6 @@
 from loralab.train.feed import Feed
 from loralab.train.loop import train_stack
 from loralab.train.parts import train_in_parts
-from loralab.train.runs import Step, TrainedRun, TrainRun
+from loralab.train.runs import Step, TrainedRun, TrainRun, finished
 
-__all__ = ["Feed", "Step", "TrainRun", "TrainedRun", "train_in_parts", "train_stack"]
+__all__ = ["Feed", "Step", "TrainRun", "TrainedRun", "finished", "train_in_parts", "train_stack"]

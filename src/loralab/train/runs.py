@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -54,3 +55,13 @@ class TrainedRun:
     losses: list[float]
     initial_sha256: str
     failed: str | None
+
+
+def finished(steps: Generator[Step, None, list[TrainedRun]]) -> list[TrainedRun]:
+    """Return what became of the runs of a training, carried to its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            trained: list[TrainedRun] = end.value
+            return trained
