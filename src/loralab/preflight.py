@@ -13,18 +13,19 @@ import numpy as np
 from PIL import Image
 
 from loralab.adapters.header import read_header
-from loralab.data import Example, caption_for, read_dataset
+from loralab.data import Example, caption_for, draw_caption, read_dataset
 from loralab.data.content import folder_path
 from loralab.data.prepared import subset_of
 from loralab.errors import LabError, Problem
 from loralab.generators import generator_of
-from loralab.spec import FolderData, ImagesOfData, StudySpec
-from loralab.spec.datasets import SubsetSpec
+from loralab.spec import ArmSpec, FolderData, ImagesOfData, StudySpec
+from loralab.spec.datasets import CaptionSpec, SubsetSpec
 from loralab.spec.elsewhere import adapter_files, named_path
 from loralab.spec.load import Draft, Loaded, draft_study
 from loralab.spec.mistakes import place_words
 from loralab.spec.tree import Location
 from loralab.study.measures import measure_problem
+from loralab.study.triggers import preservation_problem, recipe_of
 
 #: in place of pictures that are drawn later: their factors are known before
 NOTHING = np.zeros((1, 1, 3), np.uint8)
@@ -44,6 +45,7 @@ def checked(draft: Draft) -> Loaded:
         _check_instruments(draft, draft.spec)
         examples = {name: _read_data(draft, draft.spec, name) for name in draft.spec.data}
         _check_captions(draft, draft.spec, examples)
+        _check_preservation(draft, draft.spec, examples)
         _check_adapters(draft, draft.spec)
         _check_bases(draft, draft.spec)
     return draft.finished()
@@ -122,6 +124,31 @@ def _check_captions(draft: Draft, spec: StudySpec, examples: dict[str, Sequence[
                 if problem.found not in told:
                     told.add(problem.found)
                     draft.add(("arms", name, "captions"), f"arm {name!r}: {problem.found}", problem.expected, problem.do)
+
+
+def _check_preservation(draft: Draft, spec: StudySpec, examples: dict[str, Sequence[Example]]) -> None:
+    """Look whether the class word of each arm that preserves one has a place in all of its captions."""
+    for name, arm in spec.arms.items():
+        if not arm.trained_here or arm.control == "null":
+            continue
+        problem = preservation_problem(recipe_of(spec, arm), _captions(spec, arm, examples.get(arm.data, ())))
+        if problem is not None:
+            found, expected, do = problem
+            draft.add(("arms", name), f"arm {name!r}: {found}", expected, do)
+
+
+def _captions(spec: StudySpec, arm: ArmSpec, examples: Sequence[Example]) -> list[str]:
+    """Return an arm's captions as they are shown at least, as far as they can be filled."""
+    data, found = spec.data.get(arm.data), list[str]()
+    options = subset_of(data, "x").captions() if isinstance(data, FolderData) and not data.is_file else CaptionSpec()
+    whole = CaptionSpec(**{key: getattr(options, key) for key in ("trigger", "caption_prefix", "caption_suffix")})
+    for example in examples:
+        try:
+            caption = example.caption if arm.captions is None else caption_for(arm.captions, example)
+        except LabError:  # told with the template
+            continue
+        found.append(draw_caption(caption, whole, epoch=1, seed=0))
+    return found
 
 
 def _check_adapters(draft: Draft, spec: StudySpec) -> None:

@@ -178,7 +178,7 @@ def _largest_recipes(recipes: Sequence[TrainSpec]) -> list[TrainSpec]:
     """Return one recipe for each batch and set of trained layers, that of the highest rank."""
     found: dict[tuple[object, ...], TrainSpec] = {}
     for recipe in recipes:
-        key = (recipe.batch, recipe.targets, recipe.trains_text)
+        key = (recipe.batch, recipe.targets, recipe.trains_text, recipe.preserves != "")
         if key not in found or found[key].rank < recipe.rank:
             found[key] = recipe
     return list(found.values())

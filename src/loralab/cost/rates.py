@@ -14,7 +14,7 @@ from loralab.bases import Base, decode_latents, embed_prompts
 from loralab.crew import MOST, Crew, crew_of
 from loralab.sample import ImageBlock, plan_batches, sample_batches
 from loralab.spec import BASE, BaseSource, SampleSpec, TrainSpec, base_of
-from loralab.stages.trained import caption_tensors
+from loralab.stages.trained import caption_tensors, preserved_tensor
 from loralab.study.plan import StudyPlan, stacks_of
 from loralab.train import TrainRun, train_in_parts
 
@@ -69,6 +69,7 @@ def measure_rates(base: Base, plan: StudyPlan, own: BaseSource = BASE) -> Rates:
 
 def _train_step_seconds(base: Base, recipe: TrainSpec, n_runs: int, crew: Crew, *, checkpointing: bool) -> float:
     latents, text = torch.zeros(3, *base.latent_shape), caption_tensors(base, ["a", "b", "c"], recipe)
+    text |= {"preserved": preserved_tensor(base, ["a", "b", "c"], recipe)} if recipe.preserves else {}
     runs = [TrainRun(f"calibration-{index}", recipe, latents, replicate=index, **text) for index in range(n_runs)]
     seconds, before = [], time.perf_counter()
     for _ in train_in_parts(base, runs, crew, root_seed=0, checkpointing=checkpointing):

@@ -52,6 +52,12 @@ def without_words(prompt: str, words: str) -> str | None:
     return left.strip(" ,")
 
 
+def with_words(caption: str, words: str, others: str) -> str:
+    """Return ``caption`` with ``others`` wherever it says ``words``, found as `says` finds them; as it is where it does not."""
+    pattern = _whole_words(words)
+    return caption if pattern is None else pattern.sub(lambda _: others, caption)
+
+
 @lru_cache(maxsize=4096)
 def _whole_words(words: str) -> re.Pattern[str] | None:
     """Return what finds ``words``; None where they are blank."""

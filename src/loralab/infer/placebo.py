@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from loralab.spec.keeping import KeepingKnobs
 from loralab.spec.models import TrainSpec
 
-#: what may differ: how often an arm is trained says nothing about one training of it.
-MAY_DIFFER = frozenset({"replicates", "seed"})
+#: what may differ: how often an arm is trained says nothing about one training of it; and what holds a training to its base only makes
+#: its side effects smaller, so that a placebo without it is the stricter control.
+MAY_DIFFER = frozenset({"replicates", "seed", *KeepingKnobs.model_fields})
 _WORDS: Mapping[str, str] = {
     "lr": "learning rate", "batch": "pictures per step", "text_encoder_lr": "learning rate of the text encoder", "schedule": "schedule",
     "weight_decay": "weight decay", "max_grad_norm": "gradient clipping", "targets": "adapted layers", "warmup": "warm-up",

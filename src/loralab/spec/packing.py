@@ -31,7 +31,8 @@ def pack_runs(runs: Sequence[tuple[Name, TrainSpec]], max_stack: int, alone: Col
 def shape_signature(spec: TrainSpec) -> tuple[object, ...]:
     """Return what must be equal for two runs to share a stack; alpha, rates, schedules, losses, noise and clipping may differ.
 
-    Ranks may differ too, but under optimisers whose arithmetic sees a layer's shape.
+    Ranks may differ too, but under optimisers whose arithmetic sees a layer's shape. A training that preserves outputs sees two rows for
+    each picture, so it stacks with its like.
     """
     rank = spec.rank if spec.optimiser in SEE_SHAPES else None
-    return (spec.batch, spec.steps, spec.targets, spec.trains_text, spec.optimiser, rank)
+    return (spec.batch, spec.steps, spec.targets, spec.trains_text, spec.optimiser, rank, spec.preserves != "")

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_serializer, field_validator, model_validator
 
+from loralab.spec.keeping import KeepingKnobs
 from loralab.spec.knobs import FIND_THEIR_RATE, LossKnobs, NoiseKnobs, OptimiserKnobs, whole_or_share
 from loralab.strict import PathText, Strict
 
@@ -56,7 +57,7 @@ class PlainRecipe(Strict):
         return (self.rank if self.alpha is None else self.alpha) / self.rank
 
 
-class TrainSpec(OptimiserKnobs, NoiseKnobs, LossKnobs, PlainRecipe):
+class TrainSpec(KeepingKnobs, OptimiserKnobs, NoiseKnobs, LossKnobs, PlainRecipe):
     """How each run of an arm is trained."""
 
     @model_validator(mode="after")
@@ -68,7 +69,7 @@ class TrainSpec(OptimiserKnobs, NoiseKnobs, LossKnobs, PlainRecipe):
     @property
     def turned(self) -> dict[str, object]:
         """The knobs that this recipe turns, by name."""
-        knobs = (name for kind in (LossKnobs, NoiseKnobs, OptimiserKnobs) for name in kind.model_fields)
+        knobs = (name for kind in (LossKnobs, NoiseKnobs, OptimiserKnobs, KeepingKnobs) for name in kind.model_fields)
         return {name: getattr(self, name) for name in knobs if getattr(self, name) != type(self).model_fields[name].default}
 
 

@@ -6,6 +6,7 @@ A stack of which anything is missing is trained again as a whole: the same bytes
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from loralab.store import Ref, canonical_json
 from loralab.study.slices import StackSlice
 from loralab.train import Feed, Step, TrainedRun, TrainRun, train_in_parts
 from loralab.train.kohya_words import recipe_metadata
+from loralab.train.preserving import preserved_caption
 from loralab.train.streams import stream_of
 from loralab.work.place import Place
 from loralab.work.task import Made, Message, Progress, Task, Work, read_manifest
@@ -85,7 +87,8 @@ def _training_inputs(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip:
     if dataset.pictures is None:
         return dict(training_tensors(base, dataset, recipe, clip_skip))
     _check_clip_skip(recipe, clip_skip)
-    feed = Feed(base, dataset.pictures, recipe.trains_text, dataset.prior_loss_weight, clip_skip)
+    preserve = partial(preserved_caption, recipe) if recipe.preserves else None
+    feed = Feed(base, dataset.pictures, recipe.trains_text, dataset.prior_loss_weight, clip_skip, preserve)
     return {"latents": torch.empty(0), "embeddings": None, "feed": feed}
 
 
@@ -94,7 +97,15 @@ def training_tensors(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip:
     pixels = pixels_of(dataset.images)
     shown = torch.repeat_interleave(torch.arange(len(pixels)), torch.tensor(dataset.repeats))
     text = caption_tensors(base, list(dataset.captions), recipe, clip_skip)
+    if recipe.preserves:
+        text["preserved"] = preserved_tensor(base, list(dataset.captions), recipe, clip_skip)
     return {"latents": encode_images(base, pixels)[shown]} | {name: None if value is None else value[shown] for name, value in text.items()}
+
+
+def preserved_tensor(base: Base, captions: list[str], recipe: TrainSpec, clip_skip: int = 1) -> torch.Tensor | None:
+    """Return the captions under which the base's predictions are kept, as `caption_tensors` returns captions."""
+    found = caption_tensors(base, [preserved_caption(recipe, caption) for caption in captions], recipe, clip_skip)
+    return found["tokens" if recipe.trains_text else "embeddings"]
 
 
 def caption_tensors(base: Base, captions: list[str], recipe: TrainSpec, clip_skip: int = 1) -> dict[str, torch.Tensor | None]:

@@ -28,7 +28,7 @@ from loralab.spec.load import train_spec_of
 from loralab.spec.packing import pack_runs
 from loralab.spec.questions import QuestionId, question_ids, question_of
 from loralab.spec.sources import who_of
-from loralab.study.triggers import prompt_without_trigger, trigger_notes
+from loralab.study.triggers import prompt_without_trigger, recipe_of, trigger_notes
 
 #: adapters that are trained together at most, by each process that shares a stack; docs/decisions.md has the measurement.
 MAX_STACK = 16
@@ -182,8 +182,7 @@ def _runs(spec: StudySpec, n_replicates: Mapping[str, int]) -> Iterator[RunPlan]
     for replicate in range(max(n_replicates.values(), default=0)):
         for arm, n in n_replicates.items():
             if replicate < n:
-                recipe = train_spec_of(spec, spec.arms[arm])
-                yield RunPlan(AdapterSource(arm, replicate), recipe)
+                yield RunPlan(AdapterSource(arm, replicate), recipe_of(spec, spec.arms[arm]))
 
 
 def seeds_of(replicate: int, n_seeds: int) -> tuple[int, ...]:

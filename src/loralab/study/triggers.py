@@ -5,10 +5,11 @@ from __future__ import annotations
 import string
 from collections.abc import Iterable, Iterator, Sequence
 
-from loralab.data.tags import says, split_tags, without_words
+from loralab.data.tags import says, split_tags, with_words, without_words
 from loralab.data.trigger import Trigger, guess_trigger, shared_words
 from loralab.generators import generator_of
-from loralab.spec import ArmSpec, Cell, FolderData, ImagesOfData, StudySpec
+from loralab.spec import ArmSpec, Cell, FolderData, ImagesOfData, StudySpec, TrainSpec
+from loralab.spec.load import train_spec_of
 
 UNKNOWN = "its trigger is not known until its captions are read, so nothing is drawn without it; set it with `trigger:`"
 UNSAID = "\u201c{prompt}\u201d does not contain its trigger \u201c{words}\u201d ({told}), so nothing is drawn without it"
@@ -68,6 +69,38 @@ def _whole_captions(spec: StudySpec, arm: ArmSpec) -> list[str]:
     captions = set(captions_of(spec, arm))
     single = all(len(split_tags(caption)) == 1 for caption in captions)
     return sorted(captions, key=lambda caption: (-len(caption), caption)) if single else []
+
+
+def recipe_of(spec: StudySpec, arm: ArmSpec) -> TrainSpec:
+    """Return the recipe by which an arm is trained, with the trigger that the class word replaces where it preserves a class."""
+    recipe = train_spec_of(spec, arm)
+    if recipe.preserves != "class" or recipe.diff_output_preservation_trigger or (found := trigger_of(spec, arm)) is None:
+        return recipe
+    return recipe.model_copy(update={"diff_output_preservation_trigger": found.words})
+
+
+def preservation_problem(recipe: TrainSpec, captions: Sequence[str]) -> tuple[str, str, str] | None:
+    """Return (found, expected, what to do) where the class word can take the trigger's place in none, or not in all, of the captions."""
+    trigger, own = recipe.diff_output_preservation_trigger, recipe.diff_output_preservation_class
+    if recipe.preserves != "class":
+        return None
+    if not trigger:
+        return (
+            "diff_output_preservation, but its trigger is not known",
+            "the words that the class word replaces",
+            "set `trigger:` of the arm",
+        )
+    if not captions:
+        return None
+    n = sum(with_words(caption, trigger, own) != caption for caption in captions)
+    if n == len(captions):
+        return None
+    found = f"diff_output_preservation replaces the trigger {trigger!r} by {own!r}, but only {n} of {len(captions)} captions change"
+    return (
+        found,
+        "captions that all contain the trigger, and another word for the class",
+        "set `trigger:` of the arm, or change its captions",
+    )
 
 
 def prompt_without_trigger(spec: StudySpec, arm: ArmSpec, prompt: str) -> str | None:

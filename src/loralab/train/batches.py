@@ -27,6 +27,7 @@ class Minibatch:
     weights: torch.Tensor | None = None  # (K*B,)
     masks: torch.Tensor | None = None  # (K*B, 1, h, w)
     perturbation: torch.Tensor | None = None  # (K*B, C, h, w), added to the noise in what the model sees
+    preserved: torch.Tensor | None = None  # as `text`: captions under which the base's predictions are the target
 
     @property
     def seen_noise(self) -> torch.Tensor:
@@ -55,9 +56,10 @@ class Batches:
             raise lab_error("training", f"{len(shapes)} resolutions in one step", "trainings on several resolutions, each in its own stack")
         self.done += 1
         drawn = self._draw(next(iter(shapes)))
+        texts, preserved = _texts(self.base, self.runs, shown)
         return Minibatch(
             latents=torch.cat([each.latents for each in shown]).to(self.base.device),
-            text=torch.cat(_one_length(self.base, self.runs, [each.text for each in shown])).to(self.base.device),
+            text=torch.cat(texts).to(self.base.device),
             noise=torch.cat([each.noise for each in drawn]).to(self.base.device),
             timesteps=torch.cat([each.timesteps for each in drawn]).to(self.base.device),
             weights=_stacked([each.weights for each in shown], [each.latents.new_ones(batch) for each in shown], self.base),
@@ -65,6 +67,7 @@ class Batches:
             perturbation=_stacked(
                 [each.perturbation for each in drawn], [each.noise.new_zeros(()).expand_as(each.noise) for each in drawn], self.base
             ),
+            preserved=torch.cat(preserved).to(self.base.device) if preserved else None,
         )
 
     def _draw(self, shape: tuple[int, ...]) -> list[Drawn]:
@@ -91,12 +94,14 @@ def _showings(run: TrainRun, root_seed: int, skip: int = 0) -> Iterator[Showing]
         yield from run.feed.showings(root_seed, run.replicate, run.spec.batch, skip)
         return
     for index in itertools.islice(sample_order(root_seed, run.replicate, len(run.latents), run.spec.batch), skip, None):
-        yield Showing(run.latents[index], run.text[index])
+        yield Showing(run.latents[index], run.text[index], preserved=None if run.preserved is None else run.preserved[index])
 
 
-def _one_length(base: Base, runs: Sequence[TrainRun], texts: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Return the runs' texts at one length: where captions are drawn anew, one run's may be longer than another's at a step."""
-    return texts if runs[0].spec.trains_text else same_length(base, texts)
+def _texts(base: Base, runs: Sequence[TrainRun], shown: Sequence[Showing]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Return the runs' texts and the preserved ones, if there are any, all at one length: where captions are drawn anew, lengths differ."""
+    found = [each.text for each in shown] + [each.preserved for each in shown if each.preserved is not None]
+    found = found if runs[0].spec.trains_text else same_length(base, found)
+    return found[: len(runs)], found[len(runs) :]
 
 
 def _stacked(values: Sequence[torch.Tensor | None], missing: Sequence[torch.Tensor], base: Base) -> torch.Tensor | None:

@@ -7,7 +7,7 @@ showing), so that no draw depends on another one, on the batch, or on what a cac
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +32,7 @@ class Showing:
     text: torch.Tensor  # embeddings (B, T, D), or tokens (B, T)
     weights: torch.Tensor | None = None  # (B,)
     masks: torch.Tensor | None = None  # (B, 1, h, w)
+    preserved: torch.Tensor | None = None  # as ``text``: captions under which the base's predictions are the target
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Feed:
     trains_text: bool
     prior_loss_weight: float = 1.0
     clip_skip: int = 1
+    preserve: Callable[[str], str] | None = None  # a caption -> the one under which the base's prediction is the target
     cached: dict[object, torch.Tensor] = field(default_factory=dict)
     cached_bytes: int = 0
 
@@ -74,6 +76,7 @@ class Feed:
         return Showing(
             latents, self._texts(captions), weights if weighted else None,
             torch.cat(masks) if masked else None,
+            None if self.preserve is None else self._texts([self.preserve(caption) for caption in captions]),
         )  # fmt: skip
 
     def _latents(self, index: int, cut: Cut) -> torch.Tensor:

@@ -167,7 +167,7 @@ def code_sha256(packages: tuple[str, ...] = CODE) -> str:
 
 def _data_sha256(run: TrainRun) -> str:
     digest = hashlib.sha256()
-    for tensor in (run.latents, run.text):
+    for tensor in (run.latents, run.text, *([] if run.preserved is None else [run.preserved])):
         digest.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     if run.feed is not None:
         _add_feed(digest, run.feed)

@@ -48,6 +48,13 @@ WORDS: Mapping[str, Words] = {
     "schedule_power": Words("", "lr_scheduler_power"),
     "decay": Words("", "lr_decay_steps"),
     "min_lr_ratio": Words("", "lr_scheduler_min_lr_ratio"),
+    # sd-scripts' `custom_attributes.diff_output_preservation` holds regularisation pictures to the base, not the training pictures
+    "diff_output_preservation": Words(),
+    "diff_output_preservation_class": Words(),
+    "diff_output_preservation_multiplier": Words(),
+    "diff_output_preservation_trigger": Words(),
+    "blank_prompt_preservation": Words(),
+    "blank_prompt_preservation_multiplier": Words(),
 }
 #: optimiser in a study file -> sd-scripts' `optimizer_type`, and the class that it writes into `ss_optimizer`
 OPTIMISERS: Mapping[str, tuple[str, str]] = {

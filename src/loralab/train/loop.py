@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from loralab.adapters import Adapter, AdapterStack, adapter_sha256, make_adapter
-from loralab.bases import Base, denoiser, embed_tokens, noise_path, predict, text_shape, token_width
+from loralab.bases import Base, denoiser, noise_path, text_shape, token_width
 from loralab.bases.family import NoisePath
 from loralab.errors import lab_error
 from loralab.spec.models import TrainSpec
@@ -24,6 +25,7 @@ from loralab.train.batches import Batches, Minibatch
 from loralab.train.kept import Found, Keeper, State, identity_of
 from loralab.train.losses import run_losses, shape_losses
 from loralab.train.optimisers import Values, make_optimiser
+from loralab.train.preserving import Seen, apart, preservation_losses
 from loralab.train.runs import Step, TrainedRun, TrainRun
 from loralab.train.schedules import learning_rate
 from loralab.train.streams import init_seed
@@ -168,6 +170,11 @@ def _check_runs(base: Base, runs: Sequence[TrainRun]) -> None:
             found = f"latents {list(run.latents.shape)} and {kind} {list(run.text.shape)}"
             expected = f"{kind} for each of at least one latent {list(base.latent_shape)}"
             raise lab_error("training", found, expected, where=run.run_id)
+        given = run.preserved is not None if run.feed is None else run.feed.preserve is not None
+        if given != (run.spec.preserves != ""):
+            found = "captions to preserve" if given else "no captions to preserve"
+            expected = "a recipe that preserves outputs" if given else "some for each picture, since the recipe preserves outputs"
+            raise lab_error("training", found, expected, where=run.run_id)
 
 
 def _values_of(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> Values:
@@ -196,10 +203,17 @@ def _gradient(
     noisy = path.noisy(batch.latents, batch.seen_noise, batch.timesteps)
     target = path.target(batch.latents, batch.noise, batch.timesteps)
     shaped = shape_losses(recipes, path, batch.timesteps)
+    seen = Seen(noisy, batch.timesteps, batch.text, recipes[0].trains_text)
+    again = None if batch.preserved is None else seen.under(batch.preserved)
+    with torch.no_grad(), _attention(base):
+        kept = None if again is None else again.predicted(base)
     with stack.attached(), _recomputed(denoiser(base), checkpointing), _attention(base):
-        text = embed_tokens(base, batch.text) if recipes[0].trains_text else batch.text
-        predicted = predict(base, noisy, batch.timesteps, text)
-        losses = run_losses(predicted, target, stack.n_groups, batch.weights, batch.masks, shaped)
+        if again is None or kept is None:
+            losses = run_losses(seen.predicted(base), target, stack.n_groups, batch.weights, batch.masks, shaped)
+        else:  # one pass over each picture twice: under its caption, and under the one that is preserved
+            own, other = apart(seen.beside(again, stack.n_groups).predicted(base), stack.n_groups)
+            losses = run_losses(own, target, stack.n_groups, batch.weights, batch.masks, shaped)
+            losses = losses + preservation_losses(other, kept, recipes)
         return losses.detach(), stack.flat_gradient(losses)
 
 
@@ -247,6 +261,7 @@ def dry_step(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: bool) -
     else:
         text = torch.zeros(n, *text_shape(base), device=device)
     batch = Minibatch(latents, text, noise, torch.zeros(n, dtype=torch.int64, device=device))
+    batch = replace(batch, preserved=text if recipes[0].preserves else None)
     values, gradient = _gradient(base, stack, noise_path(base), batch, recipes, checkpointing=checkpointing)
     norms = torch.linalg.vector_norm(gradient, dim=1)
     optimiser.step(gradient, norms, torch.ones_like(values), torch.isfinite(norms))

@@ -26,6 +26,7 @@ class TrainRun:
     replicate: int
     tokens: torch.Tensor | None = None
     feed: Feed | None = None  # in place of latents and text, where showings differ
+    preserved: torch.Tensor | None = None  # as `text`: the captions under which the base's predictions are a target too
 
     @property
     def text(self) -> torch.Tensor:

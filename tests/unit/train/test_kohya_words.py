@@ -10,6 +10,7 @@ import pytest
 
 from loralab.errors import LabError
 from loralab.spec import slice_of
+from loralab.spec.keeping import KeepingKnobs
 from loralab.spec.knobs import OPTIMISER_LABELS, LossKnobs, NoiseKnobs, OptimiserKnobs
 from loralab.spec.models import TrainSpec
 from loralab.train.kohya_words import OPTIMISERS, WORDS, network_arguments, recipe_metadata, recipe_options
@@ -43,7 +44,7 @@ def arguments(**recipe: Any) -> dict[str, Any]:
 
 
 def test_every_knob_has_words():
-    knobs = {name for kind in (LossKnobs, NoiseKnobs, OptimiserKnobs) for name in kind.model_fields}
+    knobs = {name for kind in (LossKnobs, NoiseKnobs, OptimiserKnobs, KeepingKnobs) for name in kind.model_fields}
     assert knobs == WORDS.keys() | ARGUMENTS
     assert not WORDS.keys() & ARGUMENTS
     assert OPTIMISERS.keys() == TABLE.keys() == OPTIMISER_LABELS.keys()
