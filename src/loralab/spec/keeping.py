@@ -18,11 +18,11 @@ class KeepingKnobs(Strict):
 
     diff_output_preservation: bool = Field(
         False,
-        description="Differential output preservation: with the class word in place of the trigger, each noisy picture must be predicted "
+        description="Differential output preservation: with the class word instead of the trigger, each noisy picture must be predicted "
         "as the base predicts it.",
     )
     diff_output_preservation_class: str = Field(
-        "", description="The class word that takes the trigger's place in the captions, such as `woman` or `shape`."
+        "", description="The class word that replaces the trigger in the captions, such as `woman` or `shape`."
     )
     diff_output_preservation_multiplier: float = Field(1.0, gt=0, le=100, description="Weight of differential output preservation.")
     diff_output_preservation_trigger: str = Field(
