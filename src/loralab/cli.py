@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from loralab import __version__, cli_live
+from loralab import __version__, cli_atlas, cli_live
 from loralab.errors import LabError, lab_error
 from loralab.options import (
     AnywayOption,
@@ -40,7 +40,9 @@ from loralab.options import (
     SizeOption,
     SmokeOption,
     StepsOption,
+    StudyBaseOption,
     TriggerOption,
+    TwiceOption,
     UntilOption,
     VaeOption,
     WithinOption,
@@ -68,7 +70,9 @@ def demo(
 
 @app.command()
 def run(
-    study: Annotated[Path, typer.Argument(help="Study file (.yaml), or the name of a study that ships with loralab: article.")],
+    study: Annotated[
+        Path, typer.Argument(help="Study file (.yaml), or the name of a study that ships with loralab: article, atlas/NN-name.")
+    ],
     lab: LabOption = None,
     smoke: SmokeOption = False,
     quick: QuickOption = False,
@@ -79,6 +83,8 @@ def run(
     gate: GateOption = False,
     minutes: WithinOption = None,
     until: UntilOption = None,
+    base: StudyBaseOption = None,
+    twice: TwiceOption = False,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
     on: OnOption = "",
@@ -88,7 +94,7 @@ def run(
     chosen = [name for name, given in (("smoke", smoke), ("quick", quick), ("full", full)) if given]
     if len(chosen) > 1:
         raise lab_error("spec", f"--{' and --'.join(chosen)} together", "one preset")
-    path = shipped_study(study.name) if not study.suffix and not study.exists() else study
+    path = study_path(study)
     if calibrate and not plan:
         raise lab_error("spec", "--calibrate without --plan", "both", "without --plan, the speed is measured as the study runs")
     if until not in (None, "decided"):
@@ -97,7 +103,7 @@ def run(
         raise lab_error("spec", "a smoke run with looks", "--quick, --full or no preset", "a smoke run prints no verdict")
     _run(
         path, chosen[0] if chosen else None, lab, plan=plan, calibrate=calibrate, gate=gate, as_json=as_json, anyway=anyway, device=device,
-        precision=precision, on=on, in_rounds=until is not None or minutes is not None, minutes=minutes,
+        precision=precision, on=on, in_rounds=until is not None or minutes is not None, minutes=minutes, base=base, twice=twice,
     )  # fmt: skip
 
 
@@ -163,6 +169,7 @@ def check(
 
 app.command()(cli_live.watch)
 app.command()(cli_live.view)
+app.command()(cli_atlas.atlas)
 
 
 @app.command()
@@ -187,7 +194,9 @@ def audit(
 
 @app.command()
 def export(
-    study: Annotated[Path, typer.Argument(help="Study file (.yaml), or the name of a study that ships with loralab: article.")],
+    study: Annotated[
+        Path, typer.Argument(help="Study file (.yaml), or the name of a study that ships with loralab: article, atlas/NN-name.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder to write to, new or empty. Default: export-STUDY in this folder.", metavar="DIR")
     ] = None,
@@ -201,7 +210,7 @@ def export(
     from loralab.preflight import checked_study
     from loralab.spec.load import held_as
 
-    path = shipped_study(study.name) if not study.suffix and not study.exists() else study
+    path = study_path(study)
     loaded = held_as(checked_study(path, preset), None, precision)
     done = export_study(loaded, _lab_folder(lab), out if out is not None else Path(f"export-{loaded.spec.study}"))
     if as_json:
@@ -252,17 +261,24 @@ def schema() -> None:
     typer.echo(json.dumps(StudySpec.model_json_schema(), indent=1))
 
 
+def study_path(study: Path) -> Path:
+    """Return the path of a study that is named by its file, or by the name under which it ships."""
+    return shipped_study(study.as_posix()) if not study.suffix and not study.exists() else study
+
+
 def shipped_study(name: str) -> Path:
     """Return the path of a study that ships with the package; raises LabError("spec") with the names there are."""
     from loralab.spec.load import shipped_file
 
     if (found := shipped_file(name)) is not None:
         return found
-    known = sorted({file.stem for file in (Path(__file__).parent / "studies").glob("*.yaml")})
+    from loralab.spec.load import study_folders
+
+    known = sorted({file.stem for folder in study_folders() for file in folder.glob("*.yaml")})
     raise lab_error(
         "spec",
         f"there is no study file, and no study that ships with loralab, called {name!r}",
-        f"the path to a .yaml file, or one of {', '.join(known)}",
+        f"the path to a .yaml file, or one of {', '.join(known)}, or a study that `loralab atlas` lists",
     )
 
 
@@ -273,13 +289,20 @@ def _lab_folder(lab: Path | None) -> Path:
 
 
 def _prepared(
-    path: Path, preset: str | None, device: str | None, precision: str | None, in_rounds: bool, minutes: float | None
+    path: Path,
+    preset: str | None,
+    device: str | None,
+    precision: str | None,
+    in_rounds: bool,
+    minutes: float | None,
+    base: str | None,
+    twice: bool,
 ) -> tuple[bool, Loaded]:
     """Return whether a study is judged in rounds, and the study as the command asks for it."""
     from loralab.preflight import checked_study
     from loralab.spec.load import held_as, preset_of
 
-    loaded = held_as(checked_study(path, preset), device, precision)
+    loaded = held_as(checked_study(path, preset, base=base, twice=twice), device, precision)
     in_rounds = in_rounds or preset_of(loaded).looks
     if in_rounds:
         from loralab.study.looks import with_looks
@@ -303,8 +326,10 @@ def _run(
     in_rounds: bool = False,
     minutes: float | None = None,
     on: str = "",
+    base: str | None = None,
+    twice: bool = False,
 ) -> None:
-    in_rounds, loaded = _prepared(path, preset, device, precision, in_rounds, minutes)
+    in_rounds, loaded = _prepared(path, preset, device, precision, in_rounds, minutes, base, twice)
     folder = _lab_folder(lab)
     if plan:
         from loralab.engine.estimate import describe_plan

@@ -11,6 +11,13 @@ LabOption = Annotated[
     Path | None, typer.Option("--lab", help="Lab folder. Default: the nearest folder called `lab`, here or further up.", metavar="DIR")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print a single JSON document instead of text.")]
+StudyBaseOption = Annotated[
+    str | None,
+    typer.Option("--base", help="Run the study on another base than its own: a folder or a .safetensors checkpoint.", metavar="BASE"),
+]
+TwiceOption = Annotated[
+    bool, typer.Option("--twice", help="Ask the study a second time as its `twice:` says: another word, another set, another dose.")
+]
 SmokeOption = Annotated[bool, typer.Option("--smoke", help="Just check that it works: under a minute, no verdicts.")]
 QuickOption = Annotated[bool, typer.Option("--quick", help="Use the study's quick budget.")]
 FullOption = Annotated[bool, typer.Option("--full", help="Use the study's full budget.")]

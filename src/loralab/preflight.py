@@ -31,12 +31,13 @@ from loralab.study.triggers import preservation_problem, recipe_of
 NOTHING = np.zeros((1, 1, 3), np.uint8)
 
 
-def checked_study(path: Path, preset: str | None = None) -> Loaded:
+def checked_study(path: Path, preset: str | None = None, *, base: str | None = None, twice: bool = False) -> Loaded:
     """Return the study in the file at ``path``; raises LabError("spec") that lists every mistake with its line, all of them together.
 
-    Every picture of every folder is decoded and every LoRA file's header is read; bases are looked for, not loaded.
+    Every picture of every folder is decoded and every LoRA file's header is read; bases are looked for, not loaded. ``base`` takes the
+    place of the study's, ``twice`` asks it as its `twice:` says.
     """
-    return checked(draft_study(path, preset))
+    return checked(draft_study(path, preset, base=base, twice=twice))
 
 
 def checked(draft: Draft) -> Loaded:

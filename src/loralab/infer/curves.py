@@ -103,8 +103,8 @@ def judge_curve(case: Case, curve: CurveSpec, cells: CurveCells, damage: Case | 
     return Verdict(
         experiment=case.question.experiment, kind=case.question.kind, index=case.question.index, say=curve.say,
         measure=case.claim.measure, cell=last, versus=first,
-        expect=curve.expect, article=curve.article, finding=ruled.finding, verdict=ruled.ruling, reason=reason, contrast=contrast,
-        margin=gap.margin, margin_source=gap.margin_source, cell_mean=None if means is None else means[-1],
+        expect=curve.expect, article=curve.article or curve.belief, finding=ruled.finding, verdict=ruled.ruling, reason=reason,
+        contrast=contrast, margin=gap.margin, margin_source=gap.margin_source, cell_mean=None if means is None else means[-1],
         versus_mean=None if means is None else means[0], training_mean=case.training_mean, gap=gap.gap, transfer=None,
         measurable_cell=sides[-1].measurable_share, measurable_versus=sides[0].measurable_share,
         n_excluded_runs=len(replicates_of(sides) - set(sample.replicates)), controls=(),

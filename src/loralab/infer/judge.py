@@ -217,7 +217,7 @@ def _judge_claim(case: Case, readings: pl.DataFrame, minutes: Mapping[str, float
         experiment=case.question.experiment, kind=case.question.kind, index=case.question.index, say=case.claim.say,
         measure=case.claim.measure, cell=case.effect.says if case.effect else str(cells[0]),
         versus="none of it" if case.effect else str(cells[1]), versus_base=str(cells[1].arm) if cells[1].is_base else None,
-        expect=case.claim.expect, article=case.claim.article, finding=judged.finding, verdict=judged.ruling,
+        expect=case.claim.expect, article=case.claim.article or case.claim.belief, finding=judged.finding, verdict=judged.ruling,
         reason=judged.reason + beside, contrast=contrast, margin=gap.margin, margin_source=gap.margin_source, cell_mean=mean,
         versus_mean=None if mean is None else mean - float(sample.z.mean()), training_mean=case.training_mean, gap=gap.gap,
         transfer=None if case.effect else _transfer(case, gap), measurable_cell=sides[0].measurable_share,

@@ -46,7 +46,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class ExperimentSection:
-    """One question with its verdicts and its pictures; ``article`` is what the article saw, in a sentence."""
+    """One question with its verdicts and its pictures; ``article`` is what the article saw, or people believe; ``heard`` says which."""
 
     name: str
     question: str
@@ -54,6 +54,7 @@ class ExperimentSection:
     verdicts: tuple[Verdict, ...]
     strips: tuple[Strip, ...]
     trainings: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # behind a claim's dots, by the claim's key, counted from 1
+    heard: str = "The article found"
 
 
 @dataclass(frozen=True)

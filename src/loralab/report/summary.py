@@ -25,6 +25,8 @@ SHEET_SEEDS = 8
 TILE_PX = 64
 LABEL_PX = 16
 GAP_PX = 2
+#: how a table heads what was said before the run
+HEARD = {"The article found": "the article", "It is said": "it is said"}
 
 
 def write_summary(input: ReportInput, folder: Path) -> Path:
@@ -58,10 +60,10 @@ def _head(input: ReportInput) -> Iterator[str]:
 def _section(section: ExperimentSection, input: ReportInput) -> Iterator[str]:
     yield from ("", f"## {plain(section.name)}: {plain(section.question)}", "")
     if section.article:
-        yield from (f"The article found: {plain(section.article)}", "")
+        yield from (f"{section.heard}: {plain(section.article)}", "")
     if section.verdicts:
         yield from (plain(answer(section.verdicts, base_name(input))), "")
-        yield "| claim | the article | here | effect | interval over trainings | smallest that counts | why |"
+        yield f"| claim | {HEARD[section.heard]} | here | effect | interval over trainings | smallest that counts | why |"
         yield "|---|---|---|---|---|---|---|"
         yield from (_row(verdict, unit_of(verdict.measure, input.cards)) for verdict in sorted(section.verdicts, key=rank_of))
         yield ""

@@ -23,8 +23,11 @@ from loralab.spec.questions import QuestionId, fingerprints
 from loralab.spec.references import Names, change_errors, changes_of, find_mistakes, step_findings
 from loralab.spec.slices import slice_of
 from loralab.spec.tree import Location, parse_yaml, plain, read_text, where
+from loralab.spec.variants import variant_text
 
 Model = TypeVar("Model", TrainSpec, SampleSpec)
+#: the folder of the studies of what people believe
+ATLAS = "atlas"
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,25 @@ def load_study(path: Path, preset: str | None = None) -> Loaded:
     return draft_study(path, preset).finished()
 
 
-def draft_study(path: Path, preset: str | None = None) -> Draft:
-    """Return the study in the file with what is wrong in its text, its names and its numbers.
+def draft_study(path: Path, preset: str | None = None, *, base: str | None = None, twice: bool = False) -> Draft:
+    """Return the study in the file with what is wrong in its text, its names and its numbers; on another ``base``, or as asked ``twice``.
 
     Raises LabError("spec") where there is no file, or none that can be read as YAML.
     """
-    given = path.name if path.is_absolute() else path.as_posix()
-    return draft_text(read_text(path), path.resolve().parent, preset, name=path.name, given=given)
+    text = variant_text(read_text(path), path.name, base=base, twice=twice)
+    draft = draft_text(text, path.resolve().parent, preset, name=path.name, given=_given(path))
+    if draft.loaded is not None and (base is not None or twice):
+        told = () if base is None else ("--base", Path(base).name if Path(base).is_absolute() else base)
+        draft.loaded = replace(draft.loaded, options=(*(("--twice",) if twice else ()), *told))
+    return draft
+
+
+def _given(path: Path) -> str:
+    """Return by what a study is told on the command line: its name where it ships, else its path, but never a folder of this machine."""
+    for folder in study_folders():
+        if path.is_absolute() and path.is_relative_to(folder):
+            return path.relative_to(folder).with_suffix("").as_posix()
+    return path.name if path.is_absolute() else path.as_posix()
 
 
 def draft_text(text: str, folder: Path, preset: str | None = None, *, name: str = "study.yaml", given: str = "") -> Draft:
@@ -156,10 +171,21 @@ def _with_sound_changes(draft: Draft, spec: StudySpec) -> StudySpec:
 
 
 def shipped_file(name: str) -> Path | None:
-    """Return the path of the study of this name that ships with the package, or of the repository's; None where there is none."""
-    package = Path(__file__).parents[1]
-    found = (folder / f"{name}.yaml" for folder in (package / "studies", package.parents[1] / "studies"))
+    """Return the path of the study of this name that ships with the package, or of the repository's; None where there is none.
+
+    The atlas' studies are `atlas/NN-name`, or by the names that they have in a lab, `atlas-NN-name`.
+    """
+    inside = re.sub(rf"^{ATLAS}[-/]", f"{ATLAS}/", name)
+    if not re.fullmatch(rf"({ATLAS}/)?[a-z0-9][a-z0-9-]*", inside):
+        return None
+    found = (folder / f"{inside}.yaml" for folder in study_folders())
     return next((file for file in found if file.is_file()), None)
+
+
+def study_folders() -> tuple[Path, Path]:
+    """Return where studies that ship may be: in the package, and in the repository that it is run from."""
+    package = Path(__file__).parents[1]
+    return package / "studies", package.parents[1] / "studies"
 
 
 def run_name(loaded: Loaded) -> str:
@@ -277,7 +303,7 @@ def held_as(loaded: Loaded, device: str | None, precision: str | None = None) ->
         return loaded
     load = overruled_load(loaded.spec.load, device, precision)
     options = () if precision is None else ("--precision", precision)
-    return replace(loaded, spec=loaded.spec.model_copy(update={"load": load}), options=options)
+    return replace(loaded, spec=loaded.spec.model_copy(update={"load": load}), options=(*loaded.options, *options))
 
 
 def train_spec_of(spec: StudySpec, arm: ArmSpec) -> TrainSpec:

@@ -20,7 +20,7 @@ from loralab.strict import PathText, Strict
 __all__ = [
     "COLOURS", "MAX_STRENGTH", "NAME", "RESERVED_NAMES", "SHAPES", "ArmSpec", "ClaimSpec", "CurveSpec", "DataSpec", "Expectation",
     "ExperimentSpec", "FolderData", "GridsData", "ImagesOfData", "LoadSpec", "PresetSpec", "SampleSpec", "ShapesData",
-    "StackedLora", "StudySpec", "TrainSpec",
+    "StackedLora", "StudySpec", "TrainSpec", "TwiceSpec",
 ]  # fmt: skip
 
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,40}$")
@@ -144,6 +144,7 @@ class ClaimSpec(Strict):
     )
     needs_trigger: bool = Field(False, description="The change must also exceed the change without the trigger.")
     article: str = Field("", description="What the article found.")
+    belief: str = Field("", description="What people say of it, in a few words; `said_by` of the study says who.")
     anyway: bool = Field(False, description="Judge the claim even if the plan says that this budget cannot decide it.")
 
     @field_validator("cell", mode="before")
@@ -190,6 +191,7 @@ class CurveSpec(Strict):
         "change", description="Instrument to read at the study's unrelated prompts, for the figure of learning against damage."
     )
     article: str = Field("", description="What the article found.")
+    belief: str = Field("", description="What people say of it, in a few words; `said_by` of the study says who.")
     anyway: bool = Field(False, description="Judge the curve even if the plan says that this budget cannot decide it.")
 
     @field_validator("cell", mode="before")
@@ -219,7 +221,7 @@ class CurveSpec(Strict):
         """Return the curve's question as a claim about ``cell`` against the base, for its gap and its margin."""
         return ClaimSpec(
             say=self.say, measure=self.measure, cell=cell, expect=self.expect, margin=self.margin, margin_absolute=self.margin_absolute,
-            article=self.article, anyway=self.anyway,
+            article=self.article, belief=self.belief, anyway=self.anyway,
         )  # fmt: skip
 
 
@@ -228,6 +230,7 @@ class ExperimentSpec(Strict):
 
     question: str = Field(min_length=1, description="The question in words.")
     article: str = Field("", description="What the article found, in a sentence.")
+    belief: str = Field("", description="What people believe, in a sentence; `said_by` of the study says who.")
     claims: tuple[ClaimSpec, ...] = Field(min_length=1, description="The claims, written in advance.")
     curves: tuple[CurveSpec, ...] = Field((), description="Questions about the dose, written in advance.")
     show: tuple[Cell, ...] = Field((), description="More cells to draw and show, without a claim.")
@@ -255,11 +258,22 @@ class PresetSpec(Strict):
     )
 
 
+class TwiceSpec(Strict):
+    """How a study is asked a second time: with another word, another set, another dose."""
+
+    words: dict[str, str] = Field(
+        min_length=1, description="Words that are replaced wherever they occur in data, captions, prompts and instruments' brackets."
+    )
+    train: dict[str, Any] = Field(default_factory=dict, description="Settings that differ from the study's `train`.")
+
+
 class StudySpec(Strict):
     """One study: data, arms, training, sampling and claims."""
 
     study: str = Field(description="Name of the study.")
     about: str = Field("", description="One sentence on what the study is for.")
+    said_by: tuple[str, ...] = Field((), description="Who says what the study tests, each with the place where it is said.")
+    twice: TwiceSpec | None = Field(None, description="What `--twice` changes to ask the same question a second time.")
     base: PathText = Field("petri", description="`petri`, or the path to a diffusers folder or a .safetensors checkpoint (SD1 or SDXL).")
     load: LoadSpec = Field(default_factory=lambda: LoadSpec(), description="How the base is loaded: precision, prediction, size, memory.")
     seed: int = Field(0, ge=0, description="Root seed of all trainings.")

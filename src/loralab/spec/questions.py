@@ -17,7 +17,7 @@ from loralab.spec.slices import slice_of
 
 Records = Sequence[Mapping[str, Any]]
 #: words that may be corrected without asking something else; doses differ between presets.
-WORDING = frozenset({"say", "article", "anyway", "at", "more"})
+WORDING = frozenset({"say", "article", "belief", "anyway", "at", "more"})
 
 
 @dataclass(frozen=True, order=True)

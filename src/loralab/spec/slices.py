@@ -34,9 +34,10 @@ IN_FULL: Mapping[str, frozenset[str]] = {
         "StudySpec": "study about base seed data train sample arms experiments",
     }.items()
 }
-#: model -> the fields that are in no key: budgets are applied before, and where and in how much memory the work is done changes no result
+#: model -> the fields that are in no key: budgets and second versions are applied before, who says it asks nothing else, and where and in
+#: how much memory the work is done changes no result
 NEVER: Mapping[str, frozenset[str]] = {
-    "StudySpec": frozenset({"presets"}),
+    "StudySpec": frozenset({"presets", "said_by", "twice"}),
     "LoadSpec": frozenset({"device", "memory_gib", "gradient_checkpointing", "side_by_side"}),
 }
 

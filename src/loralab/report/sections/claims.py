@@ -14,5 +14,5 @@ def show(report: ReportInput, columns: int) -> Markup:
     claims = [told for question in questions_of(report.experiments) for told in question.claims]
     if not report.verdicts_printed or not claims:
         return Markup()
-    has_article = any(told.verdict.article for told in claims)
-    return render("sections/claims.html.j2", claims=sorted(claims, key=lambda told: rank_of(told.verdict)), has_article=has_article)
+    heard = next((section.heard for section in report.experiments if any(verdict.article for verdict in section.verdicts)), "")
+    return render("sections/claims.html.j2", claims=sorted(claims, key=lambda told: rank_of(told.verdict)), heard=heard)

@@ -21,7 +21,7 @@ from loralab.report.strips import StripView, view_strips
 from loralab.report.words import count
 from loralab.spec import Cell, CurveSpec, base_of
 from loralab.spec.load import preset_of
-from loralab.spec.models import ClaimSpec
+from loralab.spec.models import ClaimSpec, ExperimentSpec
 from loralab.spec.questions import QuestionId, question_of
 from loralab.study.measures import plain_measure
 from loralab.study.result import StudyResult
@@ -68,10 +68,16 @@ def _section(result: StudyResult, name: str, verdicts: Sequence[Verdict]) -> Exp
         if QuestionId(name, "curve", index) in result.plan.curves
     ]
     return ExperimentSection(
-        name=name, question=experiment.question, article=experiment.article,
+        name=name, question=experiment.question, article=experiment.article or experiment.belief, heard=heard_of(experiment),
         verdicts=tuple(verdict for verdict in verdicts if verdict.experiment == name),
         strips=tuple(strips), trainings=trainings_of(result, [verdict for verdict in verdicts if verdict.experiment == name]),
     )  # fmt: skip
+
+
+def heard_of(experiment: ExperimentSpec) -> str:
+    """Return how what was said before the run is introduced: what the article found, or what people believe."""
+    claims, curves = (any(question.belief for question in questions) for questions in (experiment.claims, experiment.curves))
+    return "It is said" if experiment.belief or claims or curves else "The article found"
 
 
 def trainings_of(result: StudyResult, verdicts: Sequence[Verdict]) -> dict[str, tuple[int, ...]]:

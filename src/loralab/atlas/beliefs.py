@@ -1,0 +1,87 @@
+"""The beliefs of the atlas: the studies that ship in, one record each out, by number; and the beliefs that no study asks yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from loralab.errors import lab_error
+from loralab.spec.load import ATLAS, study_folders
+from loralab.spec.tree import parse_yaml, plain, read_text
+
+#: the experiment of a study whose claims are the belief; the others ask what it needs, or what else is said
+BELIEF = "belief"
+#: and the one that shows that there was something to see
+ASSAY = "assay"
+
+#: instrument -> the smallest change that counts, the same in every study of the atlas; set before any of them was run
+MARGINS: Mapping[str, float] = {
+    "change": 4, "copy_distance": 5, "diversity": 8, "background_from_white": 10, "background_lightness": 5, "off_centre": 0.05,
+    "composition_kept": 0.1, "hue": 0.25, "concept": 0.25, "grid_present": 0.25, "shape_primitive": 0.25, "symmetry": 0.1,
+}  # fmt: skip
+
+#: number -> the belief, and what asking it needs
+NOT_ASKED: Mapping[int, tuple[str, str]] = {
+    4: ("Regularisation pictures keep a LoRA from bleeding into its class.", "generated sets of regularisation pictures"),
+    5: ("Differential output preservation does it better, at twice the cost.", "output preservation as a setting"),
+    6: ("Caption dropout lets a LoRA work without its trigger.", "caption options for generated sets"),
+    7: ("Shuffling captions and keep_tokens bind the first tag.", "caption options for generated sets"),
+    15: ("Repeats and epochs are the same thing.", "repeats for generated sets"),
+    17: ("More pictures beat more steps, and the balance of counts matters.", "generated sets of many pictures"),
+    18: ("Flips harm asymmetric subjects.", "flips for generated sets, and an asymmetric shape"),
+    19: ("Blurred pictures teach blur; one bad picture in ten spoils a set.", "generated sets of many pictures"),
+    22: ("Colour is learned before shape.", "a claim that compares the half-effect steps of two instruments"),
+    25: ("The same recipe gives another result with another seed.", "a claim about how much trainings differ"),
+    26: ("Clip skip 1 or 2 makes no difference.", "a clip skip for training alone"),
+}
+
+
+@dataclass(frozen=True)
+class Belief:
+    """A belief as its study tells it."""
+
+    number: int
+    name: str  # 01-unsaid
+    path: Path
+    study: str  # the study's name in a lab: atlas-01-unsaid
+    says: str
+    said_by: tuple[str, ...]
+    question: str
+
+    @property
+    def command(self) -> str:
+        """How it is asked again."""
+        return f"loralab atlas {self.number:02d}"
+
+
+@cache
+def all_beliefs() -> tuple[Belief, ...]:
+    """Return the beliefs that a study asks, by number; empty where no study of the atlas is installed."""
+    folder = next((folder / ATLAS for folder in study_folders() if (folder / ATLAS).is_dir()), None)
+    files = sorted(folder.glob("[0-9][0-9]-*.yaml")) if folder is not None else []
+    return tuple(_read(file) for file in files)
+
+
+def _read(file: Path) -> Belief:
+    tree, _ = parse_yaml(read_text(file), file.name)
+    study = plain(tree, file.name)
+    asked = study["experiments"][BELIEF]
+    said_by = tuple(study.get("said_by", ()))
+    return Belief(int(file.stem[:2]), file.stem, file, study["study"], asked["belief"], said_by, asked["question"])
+
+
+def belief_of(which: str) -> Belief:
+    """Return the belief of a number or name; raises LabError("spec") with what there is."""
+    wanted = re.sub(rf"^{ATLAS}[-/]", "", which.strip().removesuffix(".yaml"))
+    number = int(wanted) if re.fullmatch(r"\d{1,2}", wanted) else None
+    for belief in all_beliefs():
+        if wanted == belief.name or number == belief.number:
+            return belief
+    if number is not None and number in NOT_ASKED:
+        says, needs = NOT_ASKED[number]
+        raise lab_error("spec", f"no study asks belief {number} yet ({says})", needs)
+    known = ", ".join(belief.name for belief in all_beliefs())
+    raise lab_error("spec", f"the atlas has no belief {which!r}", f"a number, or one of {known}")

@@ -1,0 +1,83 @@
+"""The atlas on a terminal: the list with what ships and what this lab found, and what became of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from loralab.atlas.beliefs import NOT_ASKED, Belief
+from loralab.atlas.outcome import WORDS, Row, rulings_of, tally
+
+if TYPE_CHECKING:
+    from loralab.atlas.running import Answered
+
+COLOURS = {"yes": "green", "no": "red", "in part": "yellow", "open": "yellow", "not measurable": "magenta", "not run": "dim"}
+
+
+def listed(beliefs: Sequence[Belief], shipped: Mapping[str, Row], here: Mapping[str, Row], minutes: Mapping[str, float]) -> dict[str, Any]:
+    """Return the list as JSON: every belief with what ships of it (petri) and what this lab has of it; null where it was not run."""
+    rows = [
+        {
+            "number": belief.number, "name": belief.name, "belief": belief.says, "said_by": list(belief.said_by),
+            "question": belief.question, "minutes_at_most": round(minutes[belief.name], 1), "command": belief.command,
+            "petri": shipped.get(belief.name), "here": here.get(belief.name),
+        }
+        for belief in beliefs
+    ]  # fmt: skip
+    waiting = [{"number": number, "belief": says, "needs": needs} for number, (says, needs) in NOT_ASKED.items()]
+    return {"beliefs": rows, "not_asked": waiting}
+
+
+def print_list(document: Mapping[str, Any], console: Console, as_json: bool) -> None:
+    """Print the beliefs with who says them, the question, what came out, and how long it takes."""
+    if as_json:
+        print(json.dumps(document, indent=1))
+        return
+    table = Table("", "belief", "on petri", "in this lab", "minutes", show_lines=True)
+    for row in document["beliefs"]:
+        told = f"{escape(row['belief'])}\n[dim]{escape(row['question'])}\nsaid by: {escape('; '.join(row['said_by']))}[/]"
+        table.add_row(f"{row['number']:02d}", told, _word(row["petri"]), _word(row["here"]), _minutes(row))
+    for row in document["not_asked"]:
+        table.add_row(f"{row['number']:02d}", f"[dim]{escape(row['belief'])}\nno study asks it yet; it needs {escape(row['needs'])}[/]")
+    console.print(table)
+    console.print("Run one with `loralab atlas NUMBER`, all with `loralab atlas --run all`; add `--base BASE` for a base of your own.")
+
+
+def _word(row: Row | None) -> str:
+    verdict = "not run" if row is None else row["verdict"]
+    told = f"[{COLOURS[verdict]}]{WORDS[verdict]}[/]"
+    if row is not None:
+        told += f"\n[dim]{tally(rulings_of(row))}{_second(row)}[/]"
+    return told
+
+
+def _second(row: Row) -> str:
+    second = row.get("twice")
+    return "" if second is None else f"; second version: {WORDS[second['verdict']]}"
+
+
+def _minutes(row: Mapping[str, Any]) -> str:
+    ran = row["here"] or row["petri"]
+    return f"{ran['minutes']:.1f}" if ran is not None else f"at most {row['minutes_at_most']:.0f}"
+
+
+def sentence_of(answered: Answered, row: Row | None) -> str:
+    """Return what became of one belief, in a line."""
+    belief = answered.belief
+    if row is None:
+        return f"{belief.name}: could not be run: {answered.problem}"
+    had = " (already in this lab)" if answered.became == "found" else f" ({row['minutes']:.1f} minutes)"
+    return f"{belief.name}: {WORDS[row['verdict']]}: {tally(rulings_of(row))}{had}"
+
+
+def sentences(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what may be said of many beliefs together: how many were decided, and how many of these to expect to be false."""
+    decided = [row for row in rows if row["verdict"] in ("yes", "no", "in part")]
+    if rows:
+        told = f"{len(rows)} beliefs were run and {len(decided)} were decided, at least in part."
+        yield f"{told} Each is judged with an error rate of 5 %: expect up to {0.05 * len(rows):.1f} of them to be decided wrongly."
