@@ -1,4 +1,4 @@
-"""The atlas' studies: each loads, can be decided, costs at most ten minutes, has a placebo, sources, the atlas' margins, and a second version."""
+"""The atlas' studies: each loads, can be decided, costs ten minutes at most, has a placebo, sources, margins, and a second version."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_belief_says_who_holds_it_and_its_claims_are_written_first(name: str):
     assert spec.study == f"atlas-{name}"
     assert spec.said_by
     assert all(len(source) > 10 for source in spec.said_by)
-    assert list(spec.experiments)[0] == BELIEF
+    assert next(iter(spec.experiments)) == BELIEF
     assert belief.says == spec.experiments[BELIEF].belief
     assert spec.base == "petri"
     assert (spec.train.replicates, set(spec.presets)) == (8, {"smoke", "quick", "full"})
@@ -97,8 +97,8 @@ def test_a_study_of_the_atlas_is_found_by_each_of_its_names():
 
 
 def test_a_belief_that_there_is_not_is_told_with_those_there_are():
-    with pytest.raises(LabError, match="the atlas has no belief '99'(.|\n)*01-unsaid"):
+    with pytest.raises(LabError, match=r"the atlas has no belief '99'(.|\n)*01-unsaid"):
         belief_of("99")
     for number, (_, needs) in list(NOT_ASKED.items())[:1]:
-        with pytest.raises(LabError, match=f"no study asks belief {number} yet(.|\n)*{needs}"):
+        with pytest.raises(LabError, match=rf"no study asks belief {number} yet(.|\n)*{needs}"):
             belief_of(str(number))
