@@ -13,12 +13,15 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from loralab.errors import lab_error
+from loralab.spec.cells import CELL_KEYS
 from loralab.spec.models import NAME
 from loralab.spec.tree import parse_yaml
 
 TWICE = "-twice"
 #: parts of a study whose texts name words, colours and shapes; arms keep their own names
 REPLACED = ("data", "sample", "arms", "experiments")
+#: keys whose texts are names or paths
+NAMED = frozenset({"arm", "data", "control", "adapters", "base", "folder", "generate", "images_of", "effect"})
 MOST_NAME = 41
 
 
@@ -70,12 +73,13 @@ def _ask_twice(tree: Any, name: str) -> None:
     del tree["twice"]
 
 
-def _replaced(value: Any, pattern: re.Pattern[str], words: Mapping[str, str]) -> Any:
-    """Return ``value`` with whole words replaced in its texts, all at once, so that two words may change places."""
-    if isinstance(value, str):
-        return pattern.sub(lambda found: words[found[0]], value)
+def _replaced(value: Any, pattern: re.Pattern[str], words: Mapping[str, str], key: str = "") -> Any:
+    """Return ``value`` with whole words replaced in its texts, all at once, so that two words may change places; names stay."""
     if isinstance(value, Mapping):
-        return {key: _replaced(item, pattern, words) for key, item in value.items()}
+        return {name: _replaced(item, pattern, words, str(name)) for name, item in value.items()}
     if isinstance(value, list):
-        return [_replaced(item, pattern, words) for item in value]
-    return value
+        return [_replaced(item, pattern, words, key) for item in value]
+    if not isinstance(value, str) or key in NAMED:
+        return value
+    arm, at, prompt = value.partition("@") if key in CELL_KEYS else ("", "", value)
+    return arm + at + pattern.sub(lambda found: words[found[0]], prompt)
