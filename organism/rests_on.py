@@ -81,6 +81,12 @@ def study_of(path: str) -> Callable[[], str]:
     return lambda: short(slice_of(load_study(ROOT / path).spec))
 
 
+def atlas() -> str:
+    """Return the hash of what all studies of the atlas mean."""
+    files = sorted((ROOT / "studies" / "atlas").glob("*.yaml"))
+    return short({file.stem: slice_of(load_study(file).spec) for file in files})
+
+
 # --- the rule -----------------------------------------------------------------------------------------------------------------
 
 EFFECTS = ((3.0, 4.0, 5.0, 4.5), (-0.2, 0.1, 0.05, 0.0, -0.1, 0.15, 0.2, -0.05), (0.5, 0.5, 0.5))
@@ -135,6 +141,7 @@ BASES: Mapping[str, Callable[[], str]] = {
     "rule": rule,
     "article": study_of("studies/article.yaml"),
     "grid": study_of("studies/siblings/grid.yaml"),
+    "atlas": atlas,
 }
 
 

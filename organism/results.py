@@ -74,7 +74,7 @@ def state_of(page: Page, text: str, now: Now = hash_of) -> State:
 
 def states(folder: Path = FOLDER, pages: Sequence[Page] = PAGES, now: Now = hash_of) -> list[State]:
     """Return the state of every page, in the order in which they are made; one that is not there is stale in everything."""
-    return [state_of(page, text_of(folder / f"{page.name}.md"), now) for page in pages]
+    return [state_of(page, text_of(folder / page.file), now) for page in pages]
 
 
 def text_of(path: Path) -> str:
@@ -84,7 +84,7 @@ def text_of(path: Path) -> str:
 
 def stamp(page: Page, folder: Path = FOLDER, now: Now = hash_of) -> None:
     """Write what a page rests on now as its last line."""
-    path = folder / f"{page.name}.md"
+    path = folder / page.file
     write_atomically(path, stamped(path.read_text(encoding="utf-8"), {name: now(name) for name in page.rests}).encode())
 
 
@@ -158,7 +158,7 @@ def write_index(pages: Sequence[Page] = PAGES) -> str:
         "|---|---|---|---|",
     ]
     lines += [
-        f"| [{page.name}]({page.name}.md) | {', '.join(page.rests) or 'code that its tests hold'} | {page.hours:g} | {how(page)} |"
+        f"| [{page.name}]({page.file}) | {', '.join(page.rests) or 'code that its tests hold'} | {page.hours:g} | {how(page)} |"
         for page in pages
     ]
     return "\n".join([*lines, ""])

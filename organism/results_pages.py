@@ -14,6 +14,12 @@ class Page:
     hours: float  # of two cores, estimated
     command: str = ""
     by_hand: str = ""
+    place: str = ""  # its path from docs/results; left out: its name there
+
+    @property
+    def file(self) -> str:
+        """The page's path from docs/results."""
+        return self.place or f"{self.name}.md"
 
 
 READ = ("weights", "readers")
@@ -49,6 +55,7 @@ PAGES = (
     Page("article", (*JUDGED, "article"), 1.5, f"-m loralab run studies/article.yaml --full --lab {LAB}"),
     Page("variance", (*MEASURED, "article"), 0.05, f"benchmarks/run_spread.py {LAB}/studies/article --markdown docs/results/variance.md"),
     Page("sibling-grid", (*JUDGED, "sibling", "grid"), 0.8, f"-m loralab run studies/siblings/grid.yaml --lab {LAB}"),
+    Page("atlas", (*JUDGED, "atlas"), 1.6, f"-m organism.atlas make --lab {LAB}", place="../atlas.md"),
     Page("rule-rates", ("rule",), 0.3, by_hand="`benchmarks/rule_rates.py`: its head says which parts; the page has several"),
     Page("false-alarms", JUDGED, 5, f"benchmarks/aa_real.py {LAB}/aa.jsonl --markdown docs/results/false-alarms.md"),
     Page("check-of-known-dose", JUDGED, 0.3, by_hand="the page says its files and commands"),

@@ -21,6 +21,8 @@ from loralab.study.result import RESULT_FILE, StudyResult, load_result, study_fo
 
 Row = dict[str, Any]
 VERSION = 1
+#: of a belief, shared among its claims and spent over the looks
+ERROR_RATE = 0.05
 #: a belief's verdict -> its word on screens and pages
 WORDS: Mapping[str, str] = {
     "yes": "yes", "no": "no", "in part": "in part", "open": "can't tell yet", "not measurable": "not measurable", "not run": "not run yet",
@@ -68,6 +70,30 @@ def assay_of(row: Mapping[str, Any]) -> str:
     if not rulings:
         return ""
     return {"yes": "passed", "open": "open"}.get(overall(rulings), "failed")
+
+
+def decided(row: Mapping[str, Any]) -> bool:
+    """Return whether at least one claim of a belief was decided."""
+    return row["verdict"] in ("yes", "no", "in part")
+
+
+def against(row: Mapping[str, Any]) -> bool:
+    """Return whether a claim of the belief itself came out against what is said."""
+    return "contradicted" in rulings_of(row)
+
+
+def told(row: Mapping[str, Any]) -> str:
+    """Return a belief's verdict in words; what came out against it is called so only once a second version has said the same."""
+    word, second = WORDS[row["verdict"]], row.get("twice")
+    if assay_of(row) == "failed":
+        return "not shown: the LoRA learned too little for an answer"
+    if second is None:
+        return f"not confirmed yet (came out “{word}” once)" if against(row) else word
+    if not against(row) and not against(second):
+        return word
+    if row["verdict"] == second["verdict"]:
+        return f"{word}, asked twice"
+    return f"not the same twice: first “{word}”, then “{WORDS[second['verdict']]}”"
 
 
 # --- from a lab ---------------------------------------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from loralab.atlas.beliefs import NOT_ASKED, Belief
-from loralab.atlas.outcome import WORDS, Row, rulings_of, tally
+from loralab.atlas.outcome import ERROR_RATE, WORDS, Row, decided, rulings_of, tally, told
 
 if TYPE_CHECKING:
     from loralab.atlas.running import Answered
 
-COLOURS = {"yes": "green", "no": "red", "in part": "yellow", "open": "yellow", "not measurable": "magenta", "not run": "dim"}
+COLOURS = {"yes": "green", "no": "red", "in part": "yellow", "open": "yellow", "not measurable": "magenta"}
 
 
 def listed(beliefs: Sequence[Belief], shipped: Mapping[str, Row], here: Mapping[str, Row], minutes: Mapping[str, float]) -> dict[str, Any]:
@@ -40,8 +40,8 @@ def print_list(document: Mapping[str, Any], console: Console, as_json: bool) -> 
         return
     table = Table("", "belief", "on petri", "in this lab", "minutes", show_lines=True)
     for row in document["beliefs"]:
-        told = f"{escape(row['belief'])}\n[dim]{escape(row['question'])}\nsaid by: {escape('; '.join(row['said_by']))}[/]"
-        table.add_row(f"{row['number']:02d}", told, _word(row["petri"]), _word(row["here"]), _minutes(row))
+        belief = f"{escape(row['belief'])}\n[dim]{escape(row['question'])}\nsaid by: {escape('; '.join(row['said_by']))}[/]"
+        table.add_row(f"{row['number']:02d}", belief, _word(row["petri"]), _word(row["here"]), _minutes(row))
     for row in document["not_asked"]:
         table.add_row(f"{row['number']:02d}", f"[dim]{escape(row['belief'])}\nno study asks it yet; it needs {escape(row['needs'])}[/]")
     console.print(table)
@@ -49,16 +49,9 @@ def print_list(document: Mapping[str, Any], console: Console, as_json: bool) -> 
 
 
 def _word(row: Row | None) -> str:
-    verdict = "not run" if row is None else row["verdict"]
-    told = f"[{COLOURS[verdict]}]{WORDS[verdict]}[/]"
-    if row is not None:
-        told += f"\n[dim]{tally(rulings_of(row))}{_second(row)}[/]"
-    return told
-
-
-def _second(row: Row) -> str:
-    second = row.get("twice")
-    return "" if second is None else f"; second version: {WORDS[second['verdict']]}"
+    if row is None:
+        return f"[dim]{WORDS['not run']}[/]"
+    return f"[{COLOURS[row['verdict']]}]{told(row)}[/]\n[dim]{tally(rulings_of(row))}[/]"
 
 
 def _minutes(row: Mapping[str, Any]) -> str:
@@ -72,12 +65,11 @@ def sentence_of(answered: Answered, row: Row | None) -> str:
     if row is None:
         return f"{belief.name}: could not be run: {answered.problem}"
     had = " (already in this lab)" if answered.became == "found" else f" ({row['minutes']:.1f} minutes)"
-    return f"{belief.name}: {WORDS[row['verdict']]}: {tally(rulings_of(row))}{had}"
+    return f"{belief.name}: {told(row)}: {tally(rulings_of(row))}{had}"
 
 
 def sentences(rows: Sequence[Row]) -> Iterator[str]:
     """Yield what may be said of many beliefs together: how many were decided, and how many of these to expect to be false."""
-    decided = [row for row in rows if row["verdict"] in ("yes", "no", "in part")]
     if rows:
-        told = f"{len(rows)} beliefs were run and {len(decided)} were decided, at least in part."
-        yield f"{told} Each is judged with an error rate of 5 %: expect up to {0.05 * len(rows):.1f} of them to be decided wrongly."
+        yield f"{len(rows)} beliefs were run and {sum(map(decided, rows))} were decided, at least in part."
+        yield f"Each is judged with an error rate of {100 * ERROR_RATE:g} %: expect up to {ERROR_RATE * len(rows):.1f} of them to be wrong."
