@@ -149,6 +149,8 @@ class Case:
     own: OwnBases = field(default_factory=OwnBases)
     known: Mapping[Cell, BaseKnown] = field(default_factory=dict)
     effect: EffectCells | None = None
+    #: cells that were read before: a claim's contrast, its controls and its prior read the same ones several times
+    read: dict[Cell, CellReadings] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def base(self) -> Cell:
@@ -173,7 +175,9 @@ class Case:
 
     def side(self, cell: Cell) -> CellReadings:
         """Return the readings of one cell."""
-        return cell_readings(self.readings, cell, self.claim.measure)
+        if cell not in self.read:
+            self.read[cell] = cell_readings(self.readings, cell, self.claim.measure)
+        return self.read[cell]
 
     def sample(self, comparison: Comparison) -> Sample:
         """Return the paired values of a comparison."""
