@@ -18,7 +18,7 @@ from loralab.infer.judge import judge
 from loralab.infer.looks import PLANNED, Looks
 from loralab.infer.rounds import decided_before, first_round, next_round, state_of
 from loralab.infer.verdict import Verdict
-from loralab.spec import Cell, base_of
+from loralab.spec import Cell
 from loralab.spec.questions import QuestionId
 
 RULED = {"supported": HOLDS, "contradicted": FAILS}
@@ -42,17 +42,13 @@ class Look:
 
 
 def cost_of(study: Study, trainings: Mapping[Cell, int]) -> Cost:
-    """Return what so many trainings of each cell take: an arm's are those of its busiest cell, a base's at a prompt of any cell above."""
+    """Return what so many trainings of each cell take; an arm is trained as often as its busiest cell asks."""
     arms: dict[str, int] = {}
-    beneath: dict[tuple[object, str], int] = {}
     for cell, n in trainings.items():
-        base = (cell.arm if cell.is_base else base_of(study.spec, cell.arm)), cell.prompt
-        beneath[base] = max(n, beneath.get(base, 0))
         if not cell.is_base:
             arms[str(cell.arm)] = max(n, arms.get(str(cell.arm), 0))
     made = sum(n for arm, n in arms.items() if study.spec.arms[arm].trained_here and study.spec.arms[arm].control != "null")
-    drawn = sum(n for cell, n in trainings.items() if not cell.is_base) + sum(beneath.values())
-    return Cost(made, drawn * study.spec.sample.seeds)
+    return Cost(made, sum(study.reach(trainings).values()) * study.spec.sample.seeds)
 
 
 def play(
@@ -81,11 +77,7 @@ def play(
 
 def drawn_so_far(study: Study, readings: pl.DataFrame, trainings: Mapping[Cell, int], look: int) -> pl.DataFrame:
     """Return the readings that there are by a look: each cell's as far as it was trained, a base's beneath the furthest of them."""
-    beneath: dict[Cell, int] = {}
-    for cell, n in trainings.items():
-        base = cell.on(base_of(study.spec, cell.arm)) if not cell.is_base else cell
-        beneath[base] = max(n, beneath.get(base, 0))
-    drawn = {**{cell: n for cell, n in trainings.items() if not cell.is_base}, **beneath}
+    drawn = study.reach(trainings)
     rows = [(str(c.arm), c.is_base, c.prompt, 1.0 if c.is_base else c.strength, c.step, min(n, look)) for c, n in drawn.items()]
     kinds = {name: readings.schema[name] for name in CELL}
     reach = pl.DataFrame(rows, schema={**kinds, "drawn": pl.Int64}, orient="row").with_columns(

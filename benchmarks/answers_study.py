@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from answers_pool import Drawn, Pool, Told
@@ -21,7 +22,7 @@ from loralab.spec import Cell, StudySpec, base_of
 from loralab.spec.models import ClaimSpec, ExperimentSpec
 from loralab.spec.questions import QuestionId, question_ids, question_of
 from loralab.study.measures import qualified_experiments
-from loralab.study.plan import StudyPlan, make_plan
+from loralab.study.plan import ILLUSTRATED, StudyPlan, deciding_cells, make_plan
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,20 @@ class Study:
     facts: Mapping[str, InstrumentFacts]
     training: Mapping[tuple[str, str], float | None]
     shipped: frozenset[Told]
+
+    @cached_property
+    def deciding(self) -> frozenset[Cell]:
+        """The cells that decide something; the others are drawn for the first trainings alone."""
+        return deciding_cells(self.spec, self.plan.cells, self.plan.controls, self.plan.curves, self.plan.effects)
+
+    def reach(self, trainings: Mapping[Cell, int]) -> dict[Cell, int]:
+        """Return how many trainings of each cell are drawn where an arm has so many, the bases beneath included."""
+        found: dict[Cell, int] = {}
+        for cell, n in trainings.items():
+            for each in {cell, cell.on(base_of(self.spec, cell.arm))}:
+                own = n if each in self.deciding else min(n, ILLUSTRATED)
+                found[each] = max(own, found.get(each, 0))
+        return found
 
     @property
     def questions(self) -> tuple[QuestionId, ...]:

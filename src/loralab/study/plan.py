@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from loralab.infer.case import ControlCells, CurveCells, EffectCells
 from loralab.infer.factorial import effects_of
 from loralab.infer.placebo import recipe_differences
+from loralab.infer.rounds import cells_of
 from loralab.spec import (
     BASE,
     AdapterSource,
@@ -34,6 +35,8 @@ from loralab.study.triggers import prompt_without_trigger, recipe_of, trigger_no
 MAX_STACK = 16
 #: pictures that are drawn together at most
 MAX_IMAGES = 32
+#: what decides no question is drawn for so many trainings alone; with 3 an interval over trainings can be given
+ILLUSTRATED = 4
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def make_plan(spec: StudySpec) -> StudyPlan:
     n_replicates = {arm: train_spec_of(spec, spec.arms[arm]).replicates for arm in arms}
     trained = {arm: n for arm, n in n_replicates.items() if spec.arms[arm].control != "null"}
     runs = tuple(_runs(spec, trained))
-    blocks = tuple(_blocks(spec, cells, n_replicates))
+    blocks = tuple(_blocks(spec, cells, n_replicates, deciding_cells(spec, cells, controls, curves, effects)))
     return StudyPlan(spec, cells, runs, blocks, controls, arms, tuple(_notes(spec, arms)), curves, effects=effects)
 
 
@@ -190,14 +193,37 @@ def seeds_of(replicate: int, n_seeds: int) -> tuple[int, ...]:
     return tuple(range(replicate * n_seeds, (replicate + 1) * n_seeds))
 
 
-def _blocks(spec: StudySpec, cells: tuple[Cell, ...], n_replicates: Mapping[str, int]) -> Iterator[BlockPlan]:
+def deciding_cells(
+    spec: StudySpec, cells: tuple[Cell, ...], controls: Mapping[QuestionId, ControlCells], curves: Mapping[QuestionId, CurveCells],
+    effects: Mapping[QuestionId, EffectCells],
+) -> frozenset[Cell]:  # fmt: skip
+    """Return the cells that decide a question or that the study asks to see, and the bases beneath; all of a study without questions.
+
+    The others (random twins, unrelated prompts, the trigger left out where no claim needs it) only illustrate.
+    """
+    asked = [question for question in question_ids(spec) if question.kind == "claim" or question in curves]
+    if not asked:
+        return frozenset(cells)
+    read = {cell for question in asked for cell in cells_of(question, spec.experiments, controls, curves, effects)}
+    read |= {cell for experiment in spec.experiments.values() for cell in experiment.show}
+    read |= {cell for claim in _claims(spec) for cell in (claim.cell, claim.versus_cell)}
+    return frozenset(read | {cell.on(base_of(spec, cell.arm)) for cell in read})
+
+
+def _claims(spec: StudySpec) -> Iterator[ClaimSpec]:
+    return (claim for experiment in spec.experiments.values() for claim in experiment.claims)
+
+
+def _blocks(
+    spec: StudySpec, cells: tuple[Cell, ...], n_replicates: Mapping[str, int], deciding: frozenset[Cell]
+) -> Iterator[BlockPlan]:  # fmt: skip
     wanted: dict[Who, int] = dict(n_replicates.items())
     for base in (cell.arm for cell in cells if is_base(cell.arm)):
         counts = [n for arm, n in n_replicates.items() if base_of(spec, arm) == base]
         wanted[base] = max(counts, default=spec.train.replicates)
     for replicate in range(max(wanted.values(), default=0)):
         seeds = seeds_of(replicate, spec.sample.seeds)
-        for cell in cells:
+        for cell in cells if replicate < ILLUSTRATED else (cell for cell in cells if cell in deciding):
             if replicate < wanted[cell.arm]:
                 yield block_of(cell, replicate, seeds)
 
@@ -314,8 +340,7 @@ def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
 
 def _placebo_notes(spec: StudySpec) -> Iterator[str]:
     """Name the arms of claims for which the placebo is no control, and in what their recipes differ."""
-    claims = [claim for experiment in spec.experiments.values() for claim in experiment.claims]
-    for arm in dict.fromkeys(str(claim.cell.arm) for claim in claims if control_cells(spec, claim).placebo is not None):
+    for arm in dict.fromkeys(str(claim.cell.arm) for claim in _claims(spec) if control_cells(spec, claim).placebo is not None):
         placebo, differs = matching_placebo(spec, arm)
         if differs:
             told = f"{placebo} is trained with a different recipe from {arm}: {', '.join(differs)}"
@@ -335,7 +360,7 @@ def _stack_notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
 
 def _learned_cells(spec: StudySpec) -> Iterator[Cell]:
     """Yield the cells of which a claim says that something was learned."""
-    for claim in (claim for experiment in spec.experiments.values() for claim in experiment.claims):
+    for claim in _claims(spec):
         if control_cells(spec, claim).placebo is not None:
             yield claim.cell
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from loralab.seeds import seed_for
@@ -51,6 +52,11 @@ class Round:
     checks: dict[Ref, tuple[AdapterSource, ...]] = field(default_factory=dict)  # of the plumbing
     cards: dict[BaseSource, dict[str, tuple[Ref, str]]] = field(default_factory=dict)  # by card: where its file lies, if it did not ship
     groups: list[Group] = field(default_factory=list)
+
+    @cached_property
+    def drawn(self) -> frozenset[AdapterSource]:
+        """The trainings that have pictures, twins among them."""
+        return frozenset(block.adapter.run for block in self.plan.blocks if block.adapter is not None)
 
     def facts(self, arm: str) -> BaseFacts:
         """Return the base that an arm is trained, drawn and compared on."""
@@ -152,10 +158,15 @@ def _name_adapters(its: Round) -> None:
     for run in its.plan.runs:
         if spec.arms[run.arm].stack:
             its.adapters[run.source] = keys.combined_ref(its.facts(run.arm), _members(its, run))
-        twin = twin_of(run.arm)
-        if twin in its.plan.arms:
+        if _has_twin(its, run):
+            twin = twin_of(run.arm)
             ref = keys.null_ref(its.adapters[run.source], its.datasets[run.arm], _twin_seed(its, run))
             its.adapters[AdapterSource(twin, run.replicate)] = ref
+
+
+def _has_twin(its: Round, run: RunPlan) -> bool:
+    """Return whether a twin of random weights is drawn beside a training; twins that only illustrate, beside the first ones alone."""
+    return AdapterSource(twin_of(run.arm), run.replicate) in its.drawn
 
 
 def _twin_seed(its: Round, run: RunPlan) -> int:
@@ -188,7 +199,7 @@ def _stack(its: Round, stack: Sequence[AdapterSource], note: str, seen: set[str]
         yield _sums(its, runs, base, note)
     if check := _check(its, stack, base, seen):
         yield check
-    twins = [run for run in runs if twin_of(run.arm) in its.plan.arms]
+    twins = [run for run in runs if _has_twin(its, run)]
     if twins:
         yield _twins(its, twins, base)
     drawn = {*stack, *(AdapterSource(twin_of(run.arm), run.replicate) for run in twins)}

@@ -226,7 +226,7 @@ def play(parts, study, change, rng):
 def test_a_large_change_is_decided_at_the_first_look(parts, one_claim, rng):
     (look,) = play(parts, one_claim, -20.0, rng)
     assert (look.trainings, list(look.answers.values())) == (8, [1])
-    assert look.cost == parts.rounds.Cost(16, 8 * 5 * 6)  # arm, base, both untriggered, placebo: 8 x 6 pictures
+    assert look.cost == parts.rounds.Cost(16, (8 * 3 + 4 * 2) * 6)  # arm, base, placebo; both untriggered illustrate
 
 
 def test_no_change_is_no_support(parts, one_claim, rng):
