@@ -8,9 +8,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from loralab.infer.judge import InstrumentFacts
+from loralab.infer.judge import ControlCells, InstrumentFacts, judge
 from loralab.spec.cells import parse_cell
 from loralab.spec.models import ExperimentSpec
+from loralab.spec.questions import QuestionId
+from tests.support.judged import PLACEBO_CELL
 
 SCHEMA = {
     "arm": pl.String, "replicate": pl.Int64, "prompt": pl.String, "strength": pl.Float64, "step": pl.Int64, "seed": pl.Int64,
@@ -62,3 +64,20 @@ def experiment() -> Callable[..., dict[str, ExperimentSpec]]:
 @pytest.fixture(scope="session")
 def facts() -> Callable[..., InstrumentFacts]:
     return _facts
+
+
+@pytest.fixture
+def decide(frame, experiment, facts):
+    """Return the only verdict of a claim about cells of readings."""
+
+    def decide(cells, claim=None, *, training=None, placebo=PLACEBO_CELL, no_trigger=None, alpha=0.05, **instrument):
+        return judge(
+            experiment(claim or {}),
+            frame(cells),
+            training={} if training is None else {("arm", "m"): training},
+            instruments={"m": facts(**instrument)},
+            controls={QuestionId("exp", "claim", 0): ControlCells(placebo, no_trigger)},
+            alpha=alpha,
+        )[0]
+
+    return decide

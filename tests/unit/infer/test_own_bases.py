@@ -12,7 +12,7 @@ from loralab.spec.cells import Cell
 
 FAR = BaseSource("far")
 
-#: effects of 8 trainings: sum of squares 7.5, standard error .3660; at the first look (test_judge.py) a half width of .9324.
+#: effects of 8 trainings: sum of squares 7.5, standard error .3660; at the first look (tests/support/judged.py) a half width of .9324.
 WOBBLE = np.array([-1.5, -1, -0.5, -0.5, 0.5, 0.5, 1, 1.5])
 
 
