@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from loralab.bases import Base
+    from tests.support.forks import Nursery
 
 MAX_TOKENS = 12
 
@@ -29,6 +31,25 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Nursery | None:
+    """A process that has imported everything, from which crews fork theirs; None where none can be forked."""
+    if not hasattr(os, "fork"):
+        return None
+    from tests.support.forks import start_nursery
+
+    return start_nursery()
+
+
+@pytest.fixture
+def forked_crews(nursery: Nursery | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Crews whose processes need not import anything; that they do start by themselves is what `test_crew.py` sees."""
+    from tests.support.forks import use_forks
+
+    if nursery is not None:
+        use_forks(monkeypatch, nursery)
 
 
 def save_tiny_pipeline(folder: Path, *, prediction_type: str = "epsilon") -> None:

@@ -119,7 +119,8 @@ def test_killed_twice_and_started_again_gives_the_same_bytes(finished: Path, stu
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core: no processes beside each other")
-def test_processes_beside_each_other_are_killed_and_resumed_to_the_same_bytes(tmp_path: Path):
+def test_processes_beside_each_other_are_killed_and_resumed_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # with one thread there would be one process
     text = TINY.replace("base: petri", "base: petri\nload: {side_by_side: true}").replace("replicates: 3", "replicates: 4")
     (study := tmp_path / "tiny.yaml").write_text(text, encoding="utf-8")
     run("run", study, "--lab", tmp_path / "whole", "--anyway")

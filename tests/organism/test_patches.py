@@ -17,6 +17,7 @@ from organism.patches import encode_patches, fit_patch_matrix, patch_rows, set_p
 from organism.strokes import make_strokes
 from organism.vae import DecoderState, centre_latents, decoder_of, encode_means, make_vae, train_decoder
 from organism.world import SHAPES_ONLY, sample_truth
+from tests.support.spawned import fail_alone, take_half_a_batch, weight_and_inputs
 
 
 def make_pictures(n: int, first: int = 0) -> np.ndarray:
@@ -44,20 +45,6 @@ def test_patches_hold_their_pixels_in_order() -> None:
     torch.testing.assert_close(rows[3, 64:128].reshape(8, 8), pixels[0, 1, 8:, 8:])
 
 
-def take_half_a_batch(rank: int, out: Path) -> None:
-    """Write the shared gradient and loss of one of two halves; spawned, so it stands at the top of the module."""
-    weight, inputs = weight_and_inputs()
-    loss = (inputs[rank * 4 : rank * 4 + 4] @ weight).square().mean()
-    (gradient,) = torch.autograd.grad(loss, [weight])
-    mean_loss = set_shared_gradients([weight], [gradient], loss)
-    torch.save((weight.grad, mean_loss.item()), out / f"{rank}.pt")
-
-
-def weight_and_inputs() -> tuple[torch.nn.Parameter, torch.Tensor]:
-    torch.manual_seed(0)
-    return torch.nn.Parameter(torch.randn(3)), torch.randn(8, 3)
-
-
 def test_the_gradients_of_two_processes_are_those_of_the_whole_batch_in_both(tmp_path: Path) -> None:
     weight, inputs = weight_and_inputs()
     loss = (inputs @ weight).square().mean()
@@ -67,11 +54,6 @@ def test_the_gradients_of_two_processes_are_those_of_the_whole_batch_in_both(tmp
         gradient, mean_loss = torch.load(tmp_path / f"{rank}.pt")
         torch.testing.assert_close(gradient, reference)
         assert abs(mean_loss - loss.item()) < 1e-6
-
-
-def fail_alone(rank: int) -> None:
-    """Fail in the second of two processes."""
-    raise SystemExit(3 if rank == 1 else 0)
 
 
 def test_a_process_that_fails_ends_the_training() -> None:

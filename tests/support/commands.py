@@ -6,7 +6,6 @@ a shell is for other tests to see.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -18,9 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from tests.support.forks import fork_nursery, forking, use_forks
+
 SECONDS = 600
-#: everything that a study, a check and an export import
-IMPORTED = ["loralab.cli", "loralab.engine.whole", "loralab.engine.estimate", "loralab.checking.writing", "loralab.exporting.study"]
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,7 @@ class Running:
     def __init__(self, words: tuple[str, ...], out: Path, cwd: Path | None = None) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.out, place = out, str(cwd or Path.cwd())
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(IMPORTED)
-        self._process = context.Process(target=_main, args=(words, str(out), place, dict(os.environ)))
+        self._process = forking().Process(target=_main, args=(words, str(out), place, dict(os.environ)))
         self._process.start()
 
     def poll(self) -> int | None:
@@ -113,6 +112,12 @@ def _main(words: tuple[str, ...], out: str, place: str, variables: Mapping[str, 
     sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 (until the process ends)
     sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
     sys.argv = ["loralab", *words]
+    import torch
+
     from loralab.cli import main
+
+    torch.set_num_threads(int(variables.get("OMP_NUM_THREADS") or torch.get_num_threads()))  # as torch does when it is imported
+    if torch.get_num_threads() > 1:
+        use_forks(pytest.MonkeyPatch(), fork_nursery())
 
     main(list(words))

@@ -20,7 +20,7 @@ def trained_like(base: Base, seed: int) -> Adapter:
     return Adapter(weights, made.alpha, made.rank)
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "forked_crews")
 @pytest.mark.parametrize("n_processes", [1, 2])
 def test_batches_beside_each_other_are_those_one_after_the_other(tiny_base: Base, n_processes: int):
     adapters, spec = {name: trained_like(tiny_base, seed) for seed, name in enumerate("abc")}, SampleSpec(steps=3, guidance=3)

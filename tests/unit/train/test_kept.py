@@ -261,6 +261,7 @@ def test_a_state_is_whole_or_absent(tiny_base, tmp_path, monkeypatch):
     assert (tmp_path / STATE).read_bytes() == before
 
 
+@pytest.mark.usefixtures("forked_crews")
 def test_parts_in_killed_processes_go_on_each_from_its_own_state(tiny_base, tmp_path):
     """Closing a part kills its process; the processes are not at the same step, and their caller saw fewer steps than were made."""
     runs = [plain_run(str(k), k, replicate=k % 3, steps=40) for k in range(8)]

@@ -27,7 +27,7 @@ def weights_of(trained: TrainedRun) -> torch.Tensor:
     return torch.cat([factor.flatten() for pair in trained.adapter.weights.values() for factor in pair])
 
 
-@pytest.mark.usefixtures("one_thread")
+@pytest.mark.usefixtures("one_thread", "forked_crews")
 @pytest.mark.parametrize("n", [8, 11])
 def test_parts_train_what_the_whole_stack_trains(tiny_base: Base, n: int):
     runs = make_runs(n)
