@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import loralab
+from tests.support.commands import run_python
 
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 NAMES = [
@@ -51,16 +52,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         loralab.magic
 
 
-def test_the_page_of_the_api_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_the_page_of_the_api_runs_from_top_to_bottom(tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) >= 6
-    script = tmp_path / "script.py"
-    script.write_text("\n".join(blocks), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, encoding="utf-8", check=False, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_python("\n".join(blocks), cwd=tmp_path)
     assert (tmp_path / "lab" / "studies" / "dots" / "report" / "explore.html").is_file()
     assert (tmp_path / "dots.svg").read_text(encoding="utf-8").startswith("<svg")
 

@@ -1,4 +1,4 @@
-"""`loralab` in a process of its own, without its eight seconds of imports: a server that has imported everything forks each.
+"""`loralab`, or a script, in a process of its own without its eleven seconds of imports: a server that has imported everything forks each.
 
 It can be killed as any other process. Where processes cannot be forked (Windows) it starts as it does from a shell; that it does start from
 a shell is for other tests to see.
@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +35,12 @@ class Done:
 
 
 class Running:
-    """A command that was started; ``poll``, ``kill`` and ``wait`` as of a subprocess."""
+    """A program that was started; ``poll``, ``kill`` and ``wait`` as of a subprocess."""
 
-    def __init__(self, words: tuple[str, ...], out: Path, cwd: Path | None = None) -> None:
+    def __init__(self, program: str, words: tuple[str, ...], out: Path, cwd: Path | None = None, user: int | None = None) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.out, place = out, str(cwd or Path.cwd())
-        self._process = forking().Process(target=_main, args=(words, str(out), place, dict(os.environ)))
+        self._process = forking().Process(target=_main, args=(program, words, str(out), place, dict(os.environ), user))
         self._process.start()
 
     def poll(self) -> int | None:
@@ -62,26 +63,45 @@ class Running:
         return Done(code, *read)
 
 
-def run(*words: str | Path, code: int | None = 0, cwd: Path | None = None) -> Done:
-    """Return what `loralab WORDS` came to; fails where it does not end with ``code`` (None: whatever it ends with), or with a traceback."""
-    told = tuple(map(str, words))
-    if os.name == "nt":
-        command = [sys.executable, "-m", "loralab", *told]
-        found = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=SECONDS, check=False, cwd=cwd)
-        done = Done(found.returncode, found.stdout, found.stderr)
-    else:
-        with started(*told, cwd=cwd) as running:
-            done = running.wait()
+def run(*words: str | Path, code: int | None = 0, cwd: Path | None = None, user: int | None = None) -> Done:
+    """Return what `loralab WORDS` came to, as another ``user`` where one is given.
+
+    Fails where it does not end with ``code`` (None: whatever it ends with), or with a traceback.
+    """
+    done = _ended("loralab", words, cwd, user)
     assert code is None or done.returncode == code, f"{words}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
     return done
 
 
+def run_python(script: str, *words: str | Path, cwd: Path | None = None) -> Done:
+    """Return what `python -W ignore -c SCRIPT WORDS` came to; fails where it does not end with 0."""
+    done = _ended("python", (script, *words), cwd)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def _ended(program: str, words: Sequence[str | Path], cwd: Path | None, user: int | None = None) -> Done:
+    told = tuple(map(str, words))
+    if os.name == "nt":
+        command = [sys.executable, *(("-m", "loralab") if program == "loralab" else ("-W", "ignore", "-c")), *told]
+        found = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=SECONDS, check=False, cwd=cwd)
+        return Done(found.returncode, found.stdout, found.stderr)
+    with _begun(program, told, cwd, user) as running:
+        return running.wait()
+
+
 @contextmanager
-def started(*words: str | Path, cwd: Path | None = None) -> Iterator[Running]:
+def started(*words: str | Path) -> Iterator[Running]:
     """Yield `loralab WORDS`, running."""
+    with _begun("loralab", tuple(map(str, words)), None, None) as running:
+        yield running
+
+
+@contextmanager
+def _begun(program: str, words: tuple[str, ...], cwd: Path | None, user: int | None) -> Iterator[Running]:
     with tempfile.TemporaryDirectory(prefix="command-") as out:
-        running = Running(tuple(map(str, words)), Path(out), cwd)
+        running = Running(program, words, Path(out), cwd, user)
         try:
             yield running
         finally:
@@ -101,8 +121,10 @@ def kill_when(is_so: Callable[[], bool], *words: str | Path) -> None:
         running.kill()
 
 
-def _main(words: tuple[str, ...], out: str, place: str, variables: Mapping[str, str]) -> None:
-    """Be the command: its words, its folder, its environment and its streams."""
+def _main(program: str, words: tuple[str, ...], out: str, place: str, variables: Mapping[str, str], user: int | None) -> None:
+    """Be the program: its words, its folder, its environment, its threads, its streams and its user."""
+    import torch
+
     os.environ.clear()
     os.environ.update(variables)
     os.chdir(place)
@@ -111,13 +133,27 @@ def _main(words: tuple[str, ...], out: str, place: str, variables: Mapping[str, 
             os.dup2(file.fileno(), number)
     sys.stdout = open(1, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115 (until the process ends)
     sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
-    sys.argv = ["loralab", *words]
-    import torch
-
-    from loralab.cli import main
-
     torch.set_num_threads(int(variables.get("OMP_NUM_THREADS") or torch.get_num_threads()))  # as torch does when it is imported
     if torch.get_num_threads() > 1:
         use_forks(pytest.MonkeyPatch(), fork_nursery())
+    if user is not None:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    PROGRAMS[program](list(words))
 
-    main(list(words))
+
+def _loralab(words: list[str]) -> None:
+    from loralab.cli import main
+
+    sys.argv = ["loralab", *words]
+    main(words)
+
+
+def _python(words: list[str]) -> None:
+    warnings.simplefilter("ignore")
+    sys.argv = ["-c", *words[1:]]
+    exec(compile(words[0], "<script>", "exec"), {"__name__": "__main__"})
+
+
+PROGRAMS: Mapping[str, Callable[[list[str]], None]] = {"loralab": _loralab, "python": _python}

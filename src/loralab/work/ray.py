@@ -175,9 +175,10 @@ def _carry_out(
     run_stage: RunStage, own: Sequence[Instrument], work: Work, bases: Mapping[str, list[Any]], carried: Mapping[Ref, list[Any]] | None
 ) -> Iterator[tuple[Any, Any]]:
     """Yield (message, files or None) of a group; references come in lists, so that Ray hands them over without fetching them."""
-    import torch
+    if bases:
+        import torch
 
-    torch.set_num_threads(1)
+        torch.set_num_threads(1)
     for fingerprint, (reference,) in bases.items():
         if fingerprint not in _UNPACKED:
             _UNPACKED[fingerprint] = _ray().get(reference)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from loralab.errors import LabError
 from loralab.spec import BASE, SampleSpec, TrainSpec, load_study
 from loralab.study.plan import Sizes, make_plan
 from loralab.train import TrainRun, train_stack
+from tests.support.commands import run_python
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPE = TrainSpec(rank=2, batch=2, steps=2)
@@ -106,6 +105,7 @@ torch.set_num_threads(1)
 from loralab.bases import embed_prompts, load_base
 from loralab.spec import TrainSpec
 from loralab.train import TrainRun, train_stack
+from tests.support.commands import run_python
 base, n = load_base(sys.argv[1]), int(sys.argv[2])
 recipe = TrainSpec(rank=8, batch=64, steps=2)
 latents, text = torch.zeros(1, *base.latent_shape), embed_prompts(base, ["a"])
@@ -119,13 +119,7 @@ print((peak() - before) * 1024)
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="only Linux tells the most that a process has held")
 def test_the_prediction_is_near_what_a_process_is_seen_to_take(tiny_base: Base, tiny_base_folder: Path) -> None:
     """tracemalloc does not see torch's memory: a process of its own, and the most that the system saw it hold."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", MEASURE, str(tiny_base_folder), "8"],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=True,
-    )
+    done = run_python(MEASURE, tiny_base_folder, "8")
     measured = int(done.stdout)
     predicted = train_peak_bytes(tiny_base, TrainSpec(rank=8, batch=64), 8, checkpointing=False)
     assert predicted > 100e6
