@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,13 +35,15 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Nursery | None:
+def nursery() -> Iterator[Nursery | None]:
     """A process that has imported everything, from which crews fork theirs; None where none can be forked."""
     if not hasattr(os, "fork"):
-        return None
+        yield None
+        return
     from tests.support.forks import start_nursery
 
-    return start_nursery()
+    with closing(start_nursery()) as made:
+        yield made
 
 
 @pytest.fixture

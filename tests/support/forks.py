@@ -50,6 +50,10 @@ class Nursery:
         answer = self._ask(f"code {pid}")
         return None if answer == "runs" else int(answer)
 
+    def close(self) -> None:
+        """Let it end."""
+        self.channel.close()
+
     def _ask(self, words: str, *ends: int) -> str:
         with self._turn:  # a crew asks from several threads
             socket.send_fds(self.channel, [words.encode()], ends)
