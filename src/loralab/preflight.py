@@ -73,7 +73,7 @@ def _read_data(draft: Draft, spec: StudySpec, name: str) -> Sequence[Example]:
     """Return the pictures of one data set as far as they matter to captions: their factors; what cannot be read is added to the draft."""
     data = spec.data[name]
     if isinstance(data, ImagesOfData):
-        return [Example(NOTHING, prompt, {"prompt": prompt}, "base") for prompt in data.prompts]
+        return [Example(NOTHING, prompt, {"prompt": prompt}, "base") for prompt in data.drawn_prompts]
     if not isinstance(data, FolderData):
         generator = generator_of(data)
         return [Example(NOTHING, generator.caption.format_map(factors), factors, "generated") for factors in generator.factors(data)]
@@ -116,15 +116,21 @@ def _beneath(problem: Problem, where: str, words: str) -> Problem:
 def _check_captions(draft: Draft, spec: StudySpec, examples: dict[str, Sequence[Example]]) -> None:
     """Fill every caption template with every picture's factors: what the template asks for, some picture may lack."""
     for name, arm in spec.arms.items():
-        told = set[str]()
-        for example in examples.get(arm.data, ()) if arm.captions is not None else ():
-            try:
-                caption_for(arm.captions or "", example)
-            except LabError as error:
-                problem = error.problems[0]
-                if problem.found not in told:
-                    told.add(problem.found)
-                    draft.add(("arms", name, "captions"), f"arm {name!r}: {problem.found}", problem.expected, problem.do)
+        _check_template(draft, name, ("captions",), arm.captions, examples.get(arm.data, ()))
+        if (reg := arm.regularisation) is not None:
+            _check_template(draft, name, ("regularisation", "captions"), reg.captions, examples.get(reg.data, ()))
+
+
+def _check_template(draft: Draft, arm: str, place: Location, template: str | None, examples: Sequence[Example]) -> None:
+    told = set[str]()
+    for example in examples if template is not None else ():
+        try:
+            caption_for(template or "", example)
+        except LabError as error:
+            problem = error.problems[0]
+            if problem.found not in told:
+                told.add(problem.found)
+                draft.add(("arms", arm, *place), f"arm {arm!r}: {problem.found}", problem.expected, problem.do)
 
 
 def _check_preservation(draft: Draft, spec: StudySpec, examples: dict[str, Sequence[Example]]) -> None:
@@ -132,10 +138,14 @@ def _check_preservation(draft: Draft, spec: StudySpec, examples: dict[str, Seque
     for name, arm in spec.arms.items():
         if not arm.trained_here or arm.control == "null":
             continue
-        problem = preservation_problem(recipe_of(spec, arm), _captions(spec, arm, examples.get(arm.data, ())))
+        recipe, pictures = recipe_of(spec, arm), examples.get(arm.data, ())
+        problem = preservation_problem(recipe, _captions(spec, arm, pictures))
         if problem is not None:
             found, expected, do = problem
             draft.add(("arms", name), f"arm {name!r}: {found}", expected, do)
+        if recipe.masked_prior_preservation_weight and pictures and all(picture.mask is None for picture in pictures):
+            found = f"arm {name!r}: masked_prior_preservation_weight, but none of its pictures has a mask"
+            draft.add(("arms", name), found, "masks: `masks: FOLDER` or `alpha_mask: true` of the data")
 
 
 def _captions(spec: StudySpec, arm: ArmSpec, examples: Sequence[Example]) -> list[str]:

@@ -29,6 +29,9 @@ INERT: Mapping[str, tuple[Any, ...]] = {
     "network_multiplier": (1, 1.0), "skip_image_resolution": (None,), "metadata_file": (None,), "in_json": (None,),
     "resize_interpolation": (None,), "validation_split": (0, 0.0), "validation_seed": (None,), "custom_attributes": (None, {}),
 }  # fmt: skip
+#: options of a subset that kohya's files do not have, or have elsewhere (sd-scripts #1710: among custom_attributes)
+PRESERVED = "diff_output_preservation"
+NOT_KOHYAS = ("trigger", PRESERVED)
 TOP = ("general", "datasets")
 PATHS = ("image_dir", "conditioning_data_dir")
 #: what people meet who paste a path of Windows into a dataset file
@@ -210,12 +213,14 @@ def _flat(options: Any, where: str, problems: list[Problem]) -> dict[str, Any]:
         return {}
     kept = {}
     for key, value in options.items():
-        if key in SubsetSpec.model_fields and key != "trigger":
+        if key in SubsetSpec.model_fields and key not in NOT_KOHYAS:
             kept[key] = value
+        elif key == "custom_attributes" and isinstance(value, dict) and set(value) <= {PRESERVED}:
+            kept |= value
         elif key in INERT and value not in INERT[key]:
             problems.append(Problem(f"{key} = {value!r} is not supported", "a file without this key", where=where))
         elif key not in INERT and key not in ELSEWHERE:
-            problems.append(_unknown(key, (*SubsetSpec.model_fields, *ELSEWHERE), where))
+            problems.append(_unknown(key, (*(name for name in SubsetSpec.model_fields if name not in NOT_KOHYAS), *ELSEWHERE), where))
     return kept
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from loralab.engine.whole import executor_of
 from loralab.errors import lab_error
 from loralab.exporting.scripts import training_scripts
 from loralab.spec import SampleSpec, TrainSpec, base_of
+from loralab.spec.datasets import RegularisationSpec, ShowingSpec
 from loralab.spec.load import Loaded
 from loralab.stages.cards import facts_of
 from loralab.stages.data import Dataset, load_dataset
-from loralab.store import Store, disk_errors
+from loralab.stages.shown import pictures_of, shown_as
+from loralab.store import Ref, Store, disk_errors
 from loralab.study.plan import RunPlan, StudyPlan, make_plan
 from loralab.study.rounds import plan_round
 from loralab.train.kohya_words import network_arguments, recipe_options
@@ -55,14 +57,19 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
         pass
     for arm in arms:
         base = bases[base_of(loaded.spec, arm)]
-        dataset = load_dataset(store.path(*its.datasets[arm]), base.size_px)
-        if dataset.pictures is not None:
+        dataset, others = (_set(store, found, arm, base) for found in (its.datasets, its.regularisation))
+        assert dataset is not None
+        if any(each is not None and each.pictures is not None for each in (dataset, others)):
             found = f"arm {arm!r} trains on a folder with options or on a dataset file"
             raise lab_error("spec", found, "folders without options", "give sd-scripts that folder or dataset file directly")
         with disk_errors("writing the export"):
-            _export_arm(plan, base, arm, dataset, folder / arm)
+            _export_arm(plan, base, arm, (dataset, others), folder / arm)
     notes = tuple(dict.fromkeys(note for arm in arms if (note := cannot_load(bases[base_of(loaded.spec, arm)]))))
     return Exported(folder, arms, sum(run.arm in arms for run in plan.runs), notes)
+
+
+def _set(store: Store, found: Mapping[str, Ref], arm: str, base: Base) -> Dataset | None:
+    return load_dataset(store.path(*found[arm]), base.size_px) if arm in found else None
 
 
 def cannot_load(base: Base) -> str:
@@ -78,13 +85,19 @@ def cannot_load(base: Base) -> str:
     )
 
 
-def _export_arm(plan: StudyPlan, base: Base, arm: str, dataset: Dataset, folder: Path) -> None:
-    runs = [run for run in plan.runs if run.arm == arm]
+def _export_arm(plan: StudyPlan, base: Base, arm: str, sets: tuple[Dataset, Dataset | None], folder: Path) -> None:
+    runs, its = [run for run in plan.runs if run.arm == arm], plan.spec.arms[arm]
     folder.mkdir(parents=True)
-    subsets = _copy_pictures(dataset, arm, folder / "data", full_batches(dataset.repeats, runs[0].train.batch))
-    (folder / "dataset.toml").write_text(dataset_toml(subsets, base.size_px, runs[0].train.batch), encoding="utf-8", newline="\n")
+    batch = runs[0].train.batch
+    pictures = pictures_of(shown_as(sets[0], its.showing, its.regularisation, sets[1]))
+    repeats = [picture.options.num_repeats for picture in pictures if not picture.options.is_reg]
+    subsets = _copy_pictures(sets[0], arm, folder / "data", full_batches(repeats, batch if sets[1] is None else batch // math.gcd(batch, 2)))
+    others = {} if sets[1] is None else _copy_pictures(sets[1], arm, folder / "reg", [1] * len(sets[1].captions))
+    text = dataset_toml(subsets, base.size_px, batch, its.showing, others, its.regularisation)
+    (folder / "dataset.toml").write_text(text, encoding="utf-8", newline="\n")
     kept = plan.kept_steps(arm)
     every = ["--save_every_n_steps", str(math.gcd(*kept))] if kept else []  # the checkpoints that the study draws from are among these
+    every += ["--prior_loss_weight", f"{its.regularisation.prior_loss_weight:g}"] if its.regularisation is not None else []
     commands = [[*command_words(base, plan.spec.sample, run, plan.spec.seed), *every] for run in runs]
     scripts = training_scripts(commands, arm=arm, study=plan.spec.study, base=base.name, script=family_of(base).words.trainer_script)
     for name, content in scripts.items():
@@ -114,14 +127,25 @@ def _copy_pictures(dataset: Dataset, arm: str, folder: Path, often: Sequence[int
     return subsets
 
 
-def dataset_toml(subsets: dict[str, int], size_px: int, batch: int) -> str:
-    """Return sd-scripts' dataset configuration: captions as they stand, nothing shuffled, dropped, flipped or cropped."""
+def dataset_toml(
+    subsets: dict[str, int], size_px: int, batch: int, showing: ShowingSpec, others: dict[str, int], spec: RegularisationSpec | None
+) -> str:
+    """Return sd-scripts' dataset configuration: nothing shuffled, dropped, flipped or cropped but what the arm says under `showing`.
+
+    ``subsets`` and ``others`` (regularisation pictures) are repeats by folder.
+    """
+    told = {name: value for name, value in showing.model_dump(exclude_defaults=True).items() if name != "num_repeats"}
     lines = [
-        "[general]", 'caption_extension = ".txt"', "shuffle_caption = false", "enable_bucket = false", "",
-        "[[datasets]]", f"resolution = {size_px}", f"batch_size = {batch}", "",
+        "[general]", 'caption_extension = ".txt"', *([] if "shuffle_caption" in told else ["shuffle_caption = false"]),
+        "enable_bucket = false", "", "[[datasets]]", f"resolution = {size_px}", f"batch_size = {batch}", "",
     ]  # fmt: skip
     for name, repeats in sorted(subsets.items()):
-        lines += ["[[datasets.subsets]]", f"image_dir = {json.dumps(f'data/{name}')}", f"num_repeats = {repeats}", ""]
+        lines += ["[[datasets.subsets]]", f"image_dir = {json.dumps(f'data/{name}')}", f"num_repeats = {repeats}"]
+        lines += [*(f"{option} = {json.dumps(value)}" for option, value in told.items()), ""]
+    for name, repeats in sorted(others.items()):
+        lines += ["[[datasets.subsets]]", f"image_dir = {json.dumps(f'reg/{name}')}", f"num_repeats = {repeats}", "is_reg = true"]
+        lines += ["custom_attributes.diff_output_preservation = true"] if spec is not None and spec.target == "base" else []
+        lines += [""]
     return "\n".join(lines)
 
 

@@ -23,10 +23,19 @@ class ImagesOfData(Strict):
 
     images_of: Literal["base"]
     prompts: tuple[str, ...] = Field(min_length=1, description="One image is drawn for each prompt, and the prompt becomes its caption.")
+    count: int | None = Field(
+        None, ge=1, le=10_000, description="How many images are drawn, the prompts taking turns. Default: one for each prompt."
+    )
     guidance: float = Field(
         1.0, ge=1, le=30, description="Guidance scale for drawing them; 1 = off, so that they follow the base's own distribution."
     )
     steps: int = Field(25, ge=1, le=1000, description="Sampling steps for drawing them.")
+
+    @property
+    def drawn_prompts(self) -> tuple[str, ...]:
+        """The prompt of each image, in order."""
+        n = len(self.prompts) if self.count is None else self.count
+        return tuple(self.prompts[index % len(self.prompts)] for index in range(n))
 
 
 class FolderData(CaptionSpec, PictureSpec):

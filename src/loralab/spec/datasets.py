@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,12 +14,9 @@ LEAST_SIDE_PX, MOST_SIDE_PX = 8, 16_384
 ENDING = re.compile(r"\.[^/\\\s.]{1,30}")
 
 
-class CaptionSpec(Strict):
+class CaptionDraws(Strict):
     """How captions change from one showing of a picture to the next; all left out = the caption as it is."""
 
-    trigger: str = Field("", description="Trigger word; it is put in front of every caption that lacks it.")
-    caption_prefix: str = Field("", description="Text added before every caption.")
-    caption_suffix: str = Field("", description="Text added after every caption.")
     caption_separator: str = Field(",", min_length=1, description="Separator between tags.")
     secondary_separator: str = Field(
         "", description="Joins tags that are shuffled and dropped together; it is replaced by the separator at the end."
@@ -40,6 +38,14 @@ class CaptionSpec(Strict):
         """Whether a picture's caption may differ from one showing to the next."""
         rates = self.caption_dropout_rate, self.caption_dropout_every_n_epochs, self.caption_tag_dropout_rate
         return self.shuffle_caption or self.enable_wildcard or any(rates)
+
+
+class CaptionSpec(CaptionDraws):
+    """What stands around a caption, and how it changes from one showing to the next."""
+
+    trigger: str = Field("", description="Trigger word; it is put in front of every caption that lacks it.")
+    caption_prefix: str = Field("", description="Text added before every caption.")
+    caption_suffix: str = Field("", description="Text added after every caption.")
 
 
 class PictureSpec(Strict):
@@ -74,6 +80,25 @@ class PictureSpec(Strict):
         return self
 
 
+class ShowingSpec(CaptionDraws):
+    """How an arm's pictures are shown in training, whatever they are: generated, the base's own, or a folder's."""
+
+    flip_aug: bool = Field(False, description="Mirror each picture half of the times it is shown.")
+    num_repeats: int = Field(1, ge=1, le=MOST_REPEATS, description="How many times each picture is shown per epoch.")
+
+
+class RegularisationSpec(Strict):
+    """Regularisation pictures of an arm: another data set, of whatever kind, that is shown as often as the arm's own."""
+
+    data: str = Field(min_length=1, description="Name of an entry under `data`; with `images_of: base` the base draws the pictures.")
+    captions: str | None = Field(None, description="Caption template for these pictures. Default: the data set's own captions.")
+    prior_loss_weight: float = Field(1.0, ge=0, le=10, description="Weight of the loss on these pictures.")
+    target: Literal["pictures", "base"] = Field(
+        "pictures",
+        description="What is to be predicted for them: pictures = the noise on them, as ever; base = whatever the base itself predicts.",
+    )
+
+
 class SubsetSpec(CaptionSpec, PictureSpec):
     """One folder of pictures with its options: a subset of a kohya dataset file."""
 
@@ -94,6 +119,10 @@ class SubsetSpec(CaptionSpec, PictureSpec):
         if ending and not ENDING.fullmatch(ending):
             raise ValueError(f"{ending[:40]!r} is not a file extension; write it with its dot, such as .txt")
         return ending
+
+    diff_output_preservation: bool = Field(
+        False, description="The base's own prediction is the target for these pictures (custom_attributes.diff_output_preservation)."
+    )
 
     def captions(self) -> CaptionSpec:
         """Return the options for captions alone."""

@@ -33,6 +33,10 @@ class KeepingKnobs(Strict):
     )
     blank_prompt_preservation_multiplier: float = Field(1.0, gt=0, le=100, description="Weight of blank-prompt preservation.")
 
+    masked_prior_preservation_weight: float = Field(
+        0.0, ge=0, le=100, description="Where a mask hides a picture, weight of the distance to what the base predicts there; 0 = off."
+    )
+
     @model_validator(mode="after")
     def _one_preservation(self) -> KeepingKnobs:
         if self.diff_output_preservation and self.blank_prompt_preservation:

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from loralab.portable import DEVICE_NAMES
 from loralab.spec.cells import Cell, parse_cell, with_base_as_arm
 from loralab.spec.data_kinds import COLOURS, SHAPES, DataSpec, FolderData, GridsData, ImagesOfData, ShapesData
+from loralab.spec.datasets import RegularisationSpec, ShowingSpec
 from loralab.spec.factorial import factors_problem, spanned
 from loralab.spec.recipes import LoadSpec, SampleSpec, TrainSpec
 from loralab.spec.sources import BASE
@@ -83,6 +84,12 @@ class ArmSpec(Strict):
         None, ge=0, description="Seed for trainings of its own: other starts, orders and noise than the other arms'. Default: theirs."
     )
     train: dict[str, Any] = Field(default_factory=dict, description="Settings of this arm that differ from the study's `train`.")
+    showing: ShowingSpec = Field(
+        default_factory=lambda: ShowingSpec(), description="How its pictures are shown: captions shuffled or dropped, flips, repeats."
+    )
+    regularisation: RegularisationSpec | None = Field(
+        None, description="Regularisation pictures to show with its own: the name of an entry under `data`, or that with settings."
+    )
     adapters: PathText | None = Field(
         None, description="LoRA files trained elsewhere on `data`: a path with `*`, relative to the study file; one file for each training."
     )
@@ -104,6 +111,11 @@ class ArmSpec(Strict):
         None, description="placebo: marks the arm trained on the base's own images. null is set by a preset's `null_of`."
     )
 
+    @field_validator("regularisation", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"data": value} if isinstance(value, str) else value
+
     @field_validator("factors")
     @classmethod
     def _crossed(cls, factors: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
@@ -117,9 +129,16 @@ class ArmSpec(Strict):
             raise ValueError("`data` is missing: the name of an entry under `data`")
         if self.seed is not None and not self.trained_here:
             raise ValueError("`seed` is for an arm that is trained here; LoRAs that exist already have theirs")
+        if not self.trained_here and self.is_shown_otherwise:
+            raise ValueError("`showing` and `regularisation` are for an arm that is trained here")
         if self.stack and (self.adapters is not None or self.train or self.control is not None):
             raise ValueError("an arm of several LoRAs is not trained: `stack` cannot be combined with `train`, `adapters` or `control`")
         return self
+
+    @property
+    def is_shown_otherwise(self) -> bool:
+        """Whether its pictures are shown in another way than one after the other as they are."""
+        return self.showing != ShowingSpec() or self.regularisation is not None
 
     @property
     def trained_here(self) -> bool:

@@ -67,9 +67,20 @@ def _arm_findings(spec: StudySpec, names: Names) -> Iterator[Finding]:
         elif data is not None and arm.control == "placebo" and not isinstance(data, ImagesOfData):
             found = f"arm {name!r} is marked as a placebo, but its data set is not the base's images"
             yield Finding(("arms", name, "control"), found, "a data set with `images_of: base`")
+        yield from _regularisation_findings(spec, names, name, arm)
         if arm.control == "null":
             expected = "`null_of: [ARM]` in a preset, which adds a random twin of ARM"
             yield Finding(("arms", name, "control"), f"arm {name!r} is marked as null", expected)
+
+
+def _regularisation_findings(spec: StudySpec, names: Names, name: str, arm: ArmSpec) -> Iterator[Finding]:
+    reg, data = arm.regularisation, spec.data.get(arm.data)
+    if reg is not None and names.data and reg.data not in {*names.data, *spec.data}:
+        found = f"the regularisation pictures of arm {name!r} are the unknown data {reg.data!r}"
+        yield Finding(("arms", name, "regularisation"), found, f"one of {', '.join(sorted(names.data))}")
+    elif reg is not None and isinstance(data, FolderData) and (data.regularisation or data.is_file):
+        found = f"arm {name!r} has `regularisation`, and its data {arm.data!r} may have some of its own"
+        yield Finding(("arms", name, "regularisation"), found, "one of them", "remove either")
 
 
 def _stack_findings(spec: StudySpec, names: Names, name: str, arm: ArmSpec) -> Iterator[Finding]:

@@ -22,6 +22,8 @@ from loralab.work.task import Made, Message, Work, read_manifest
 
 #: seeds of the base's own images start here, far from every replicate's block.
 OWN_IMAGES_FIRST_SEED = 1_000_000
+#: of a base's own images by number, as many are drawn at once
+MOST_TOGETHER = 32
 
 
 @dataclass(frozen=True)
@@ -88,13 +90,13 @@ def _examples(base: Base, its: DataSlice) -> tuple[Sequence[Example], list[str]]
 
 
 def _own_images(base: Base, data: ImagesOfData, clip_skip: int) -> list[Example]:
-    """Draw the base's own images, one a prompt, each with a seed of its own."""
+    """Draw the base's own images, each with a seed of its own; many of them in several batches."""
     recipe = SampleSpec(steps=data.steps, guidance=data.guidance, seeds=1)
-    blocks = [ImageBlock(None, prompt, 0.0, (OWN_IMAGES_FIRST_SEED + index,)) for index, prompt in enumerate(data.prompts)]
+    blocks = [ImageBlock(None, prompt, 0.0, (OWN_IMAGES_FIRST_SEED + index,)) for index, prompt in enumerate(data.drawn_prompts)]
     prompts = [*dict.fromkeys([*data.prompts, recipe.negative])]
     embeddings = dict(zip(prompts, embed_prompts(base, prompts, clip_skip=clip_skip), strict=True))
     drawn: dict[tuple[str, int], np.ndarray] = {}
-    for batch in plan_batches(blocks, len(blocks)):
+    for batch in plan_batches(blocks, len(blocks) if data.count is None else min(len(blocks), MOST_TOGETHER)):
         images = sample_batch(base, batch, {}, recipe, embeddings)
         for group_images, items in zip(images, batch.items, strict=True):
             drawn.update(zip(items, group_images, strict=True))

@@ -18,6 +18,7 @@ from loralab.errors import lab_error
 from loralab.pixels import pixels_of
 from loralab.spec import AdapterSource, TrainSpec
 from loralab.stages.data import Dataset, load_dataset
+from loralab.stages.shown import shown_as
 from loralab.store import Ref, canonical_json
 from loralab.study.slices import StackSlice
 from loralab.train import Feed, Step, TrainedRun, TrainRun, train_in_parts
@@ -37,7 +38,7 @@ def make_adapters(work: Work, place: Place) -> Iterator[Message]:
     kept = {task.spec.source: task for task in work.tasks if task.spec.source.step is not None}
     datasets = _datasets(work, base)
     steps = train_in_parts(
-        base, _runs(base, shared, ends, datasets), place.crew, root_seed=shared.root_seed,
+        base, _runs(base, shared, ends, _shown(ends, datasets)), place.crew, root_seed=shared.root_seed,
         keep={source.step for source in kept if source.step is not None}, checkpointing=shared.checkpointing, resume=work.resume,
     )  # fmt: skip
     while True:
@@ -54,8 +55,19 @@ def make_adapters(work: Work, place: Place) -> Iterator[Message]:
 
 
 def _datasets(work: Work, base: Base) -> dict[Ref, Dataset]:
-    weights = {task.inputs[0]: task.spec.prior_loss_weight for task in work.tasks}
+    """Return every set that the stack is trained on, regularisation pictures included."""
+    others = {ref: 1.0 for task in work.tasks for ref in task.inputs[1:]}
+    weights = others | {task.inputs[0]: task.spec.prior_loss_weight for task in work.tasks}
     return {ref: load_dataset(work.folders[ref], base.size_px, weight) for ref, weight in weights.items()}
+
+
+def _shown(ends: Sequence[Task], datasets: Mapping[Ref, Dataset]) -> dict[str, Dataset]:
+    """Return each arm's training set as the arm shows it."""
+    found = {}
+    for task in {task.spec.source.arm: task for task in ends}.values():
+        own, *others = (datasets[ref] for ref in task.inputs)
+        found[task.spec.source.arm] = shown_as(own, task.spec.showing, task.spec.regularisation, *others)
+    return found
 
 
 def _checkpoints(
@@ -72,10 +84,10 @@ def _checkpoints(
 # --- what a training is given -------------------------------------------------------------------------------------------
 
 
-def _runs(base: Base, shared: StackSlice, ends: Sequence[Task], datasets: Mapping[Ref, Dataset]) -> list[TrainRun]:
-    """Return the runs of a stack; arms are prepared once each, in the order of the stack."""
-    firsts = {task.spec.source.arm: task for task in ends}
-    inputs = {arm: _training_inputs(base, datasets[task.inputs[0]], task.spec.recipe, shared.clip_skip) for arm, task in firsts.items()}
+def _runs(base: Base, shared: StackSlice, ends: Sequence[Task], datasets: Mapping[str, Dataset]) -> list[TrainRun]:
+    """Return the runs of a stack; arms are prepared once each, in the order of the stack, from their ``datasets`` by arm."""
+    recipes = {task.spec.source.arm: task.spec.recipe for task in ends}
+    inputs = {arm: _training_inputs(base, datasets[arm], recipe, shared.clip_skip) for arm, recipe in recipes.items()}
     _bring_to_one_length(base, inputs)
     sources = [(task.spec.source, task.spec.recipe) for task in ends]
     streams = {source: stream_of(source.replicate, recipe.seed) for source, recipe in sources}

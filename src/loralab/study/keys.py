@@ -59,15 +59,21 @@ def _folder_slice(data: FolderData, study_folder: Path, base: BaseFacts) -> dict
 # --- adapters -----------------------------------------------------------------------------------------------------------
 
 
-def adapter_ref(base: BaseFacts, source: AdapterSource, recipe: TrainSpec, dataset: Ref, study: StudySpec) -> Ref:
-    """Return the adapter of a training, or its checkpoint at the source's step.
+def adapter_ref(
+    base: BaseFacts, source: AdapterSource, recipe: TrainSpec, dataset: Ref, study: StudySpec, others: Ref | None = None
+) -> Ref:  # fmt: skip
+    """Return the adapter of a training, or its checkpoint at the source's step; ``others`` are its regularisation pictures.
 
     The number of replicates is no part of it, so that `full` builds on `quick`.
     """
     spec_slice: dict[str, Any] = {"train": slice_of(recipe, exclude={"replicates"}), "replicate": source.replicate, "root_seed": study.seed}
     spec_slice |= {} if source.step is None else {"step": source.step}
     spec_slice |= {"clip_skip": study.sample.clip_skip} if study.sample.clip_skip != 1 else {}
-    return Ref("adapters", artefact_key("train", TRAIN_VERSION, spec_slice, [dataset.key, base.fingerprint]))
+    arm = study.arms[source.arm]
+    spec_slice |= {"showing": shown} if (shown := slice_of(arm.showing)) else {}
+    spec_slice |= {"regularisation": slice_of(arm.regularisation, exclude={"data", "captions"})} if arm.regularisation else {}
+    inputs = [dataset.key, base.fingerprint, *([] if others is None else [others.key])]
+    return Ref("adapters", artefact_key("train", TRAIN_VERSION, spec_slice, inputs))
 
 
 def imported_ref(base: BaseFacts, file: Path) -> Ref:

@@ -12,6 +12,7 @@ from loralab.infer.rounds import cells_of
 from loralab.spec import (
     BASE,
     AdapterSource,
+    ArmSpec,
     BaseSource,
     Cell,
     ClaimSpec,
@@ -310,8 +311,9 @@ def matching_placebo(spec: StudySpec, arm: str) -> tuple[str | None, tuple[str, 
 
 def trains_alone(spec: StudySpec, arm: str) -> bool:
     """Return whether an arm's steps may differ in resolution, so that its runs share no stack."""
-    data = spec.data[spec.arms[arm].data]
-    return isinstance(data, FolderData) and data.trains_alone
+    reg = spec.arms[arm].regularisation
+    data = [spec.data[name] for name in (spec.arms[arm].data, *([] if reg is None else [reg.data]))]
+    return any(isinstance(each, FolderData) and each.trains_alone for each in data)
 
 
 def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
@@ -365,6 +367,16 @@ def _learned_cells(spec: StudySpec) -> Iterator[Cell]:
             yield claim.cell
 
 
+def shown_words(arm: ArmSpec) -> list[str]:
+    """Return how an arm shows its pictures, in a few words each: what its settings change, and its regularisation pictures."""
+    found = [f"{name} {value}" for name, value in arm.showing.model_dump(exclude_defaults=True).items()]
+    if (reg := arm.regularisation) is None:
+        return found
+    weight = "" if reg.prior_loss_weight == 1 else f" at prior loss weight {reg.prior_loss_weight:g}"
+    target = " with the base's predictions as their target" if reg.target == "base" else ""
+    return [*found, f"regularisation pictures {reg.data}{weight}{target}"]
+
+
 def differences(spec: StudySpec, one: str, other: str) -> list[str]:
     """Return the names of all in which the resolved recipes of two arms differ; the plan proves "only the keyword" with it."""
     first, second = spec.arms[one], spec.arms[other]
@@ -376,6 +388,9 @@ def differences(spec: StudySpec, one: str, other: str) -> list[str]:
     found += ["where it was trained"] if (first.adapters is None) != (second.adapters is None) else []
     data, other_data = (spec.data[arm.data].model_dump() for arm in (first, second))
     found += [f"data.{key}" for key in sorted(data.keys() | other_data.keys()) if data.get(key) != other_data.get(key)]
+    shown, other_shown = (arm.model_dump(include={"showing"})["showing"] for arm in (first, second))
+    found += [f"showing.{key}" for key in shown if shown[key] != other_shown[key]]
+    found += ["regularisation"] if first.regularisation != second.regularisation else []
     recipe, other_recipe = (train_spec_of(spec, arm).model_dump() for arm in (first, second))
     return found + [f"train.{key}" for key in recipe if recipe[key] != other_recipe[key]]
 

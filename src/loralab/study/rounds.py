@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from loralab.seeds import seed_for
-from loralab.spec import BASE, AdapterSource, BaseSource, FolderData, StackedLora, base_of
+from loralab.spec import BASE, AdapterSource, ArmSpec, BaseSource, FolderData, StackedLora, base_of
 from loralab.spec.elsewhere import adapter_files
 from loralab.store import Ref
 from loralab.study import keys
@@ -46,6 +46,7 @@ class Round:
     bases: Mapping[BaseSource, BaseFacts]
     folder: Path  # of the study file: what relative paths refer to
     datasets: dict[str, Ref] = field(default_factory=dict)  # by arm
+    regularisation: dict[str, Ref] = field(default_factory=dict)  # by arm, where it has some
     adapters: dict[AdapterSource, Ref] = field(default_factory=dict)
     images: dict[BlockPlan, Ref] = field(default_factory=dict)
     readings: dict[BlockPlan, Ref] = field(default_factory=dict)
@@ -116,11 +117,20 @@ def _data(its: Round) -> Iterator[Group]:
     spec, made = its.plan.spec, set[Ref]()
     for name in its.plan.trained_arms:
         arm, facts = spec.arms[name], its.facts(name)
-        ref = its.datasets[name] = keys.dataset_ref(facts, spec, arm, its.folder)
-        if ref not in made:
-            made.add(ref)
-            task = Task(ref, DataSlice(name, arm, spec.data[arm.data], spec.sample.clip_skip, its.folder))
-            yield Group("data", "make the training sets", (task,), None, facts.fingerprint, "data", name)
+        for kind, own in _sets_of(arm):
+            ref = keys.dataset_ref(facts, spec, own, its.folder)
+            (its.datasets if kind == "own" else its.regularisation)[name] = ref
+            if ref not in made:
+                made.add(ref)
+                task = Task(ref, DataSlice(name, own, spec.data[own.data], spec.sample.clip_skip, its.folder))
+                yield Group("data", "make the training sets", (task,), None, facts.fingerprint, "data", name)
+
+
+def _sets_of(arm: ArmSpec) -> Iterator[tuple[str, ArmSpec]]:
+    """Yield an arm's own set, then its regularisation pictures, as the arm that would be trained on them alone."""
+    yield "own", arm
+    if arm.regularisation is not None:
+        yield "others", ArmSpec(data=arm.regularisation.data, captions=arm.regularisation.captions)
 
 
 def _imports(its: Round) -> Iterator[Group]:
@@ -154,7 +164,8 @@ def _name_adapters(its: Round) -> None:
         elif not arm.stack:
             for step in (None, *its.plan.kept_steps(run.arm)):
                 source = AdapterSource(run.arm, run.replicate, step)
-                its.adapters[source] = keys.adapter_ref(facts, source, run.train, its.datasets[run.arm], spec)
+                sets = its.datasets[run.arm], its.regularisation.get(run.arm)
+                its.adapters[source] = keys.adapter_ref(facts, source, run.train, sets[0], spec, sets[1])
     for run in its.plan.runs:
         if spec.arms[run.arm].stack:
             its.adapters[run.source] = keys.combined_ref(its.facts(run.arm), _members(its, run))
@@ -211,11 +222,13 @@ def _stack(its: Round, stack: Sequence[AdapterSource], note: str, seen: set[str]
 def _training(its: Round, runs: Sequence[RunPlan], base: BaseSource, note: str) -> Group:
     spec, tasks = its.plan.spec, []
     for run in runs:
-        data = spec.data[spec.arms[run.arm].data]
+        arm, data = spec.arms[run.arm], spec.data[spec.arms[run.arm].data]
         weight = data.prior_loss_weight if isinstance(data, FolderData) else 1.0
+        sets = tuple(found[run.arm] for found in (its.datasets, its.regularisation) if run.arm in found)
         for step in (None, *its.plan.kept_steps(run.arm)):
             source = AdapterSource(run.arm, run.replicate, step)
-            tasks.append(Task(its.adapters[source], TrainSlice(source, run.train, weight), (its.datasets[run.arm],)))
+            its_slice = TrainSlice(source, run.train, weight, arm.showing, arm.regularisation)
+            tasks.append(Task(its.adapters[source], its_slice, sets))
     shared = StackSlice(spec.study, spec.seed, spec.sample.clip_skip, its.plan.sizes.checkpointing)
     steps = sum(run.train.steps for run in runs)
     return Group("trained", TRAIN, tuple(tasks), shared, its.bases[base].fingerprint, "train", note, steps)

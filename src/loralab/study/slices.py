@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loralab.spec import AdapterSource, ArmSpec, DataSpec, SampleSpec, TrainSpec
+from loralab.spec.datasets import RegularisationSpec, ShowingSpec
 from loralab.store import Ref
 
 
@@ -23,11 +24,13 @@ class DataSlice:
 
 @dataclass(frozen=True)
 class TrainSlice:
-    """One training, or what is kept of it at the source's step; its only input is the training set."""
+    """One training, or what is kept of it at the source's step; its inputs are the training set, and regularisation pictures if any."""
 
     source: AdapterSource
     recipe: TrainSpec
     prior_loss_weight: float
+    showing: ShowingSpec
+    regularisation: RegularisationSpec | None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def captions_of(spec: StudySpec, arm: ArmSpec) -> list[str]:
     """
     data = spec.data[arm.data]
     if isinstance(data, ImagesOfData):
-        return [(arm.captions or "{prompt}").format(prompt=prompt) for prompt in data.prompts]
+        return [(arm.captions or "{prompt}").format(prompt=prompt) for prompt in data.drawn_prompts]
     if isinstance(data, FolderData):
         return [] if arm.captions is None or _placeholders(arm.captions) else [arm.captions.format()]
     generator = generator_of(data)

@@ -27,6 +27,7 @@ class Minibatch:
     weights: torch.Tensor | None = None  # (K*B,)
     masks: torch.Tensor | None = None  # (K*B, 1, h, w)
     perturbation: torch.Tensor | None = None  # (K*B, C, h, w), added to the noise in what the model sees
+    from_base: torch.Tensor | None = None  # (K*B,) bool: whether the base's prediction is the target
     preserved: torch.Tensor | None = None  # as `text`: captions under which the base's predictions are the target
 
     @property
@@ -67,6 +68,7 @@ class Batches:
             perturbation=_stacked(
                 [each.perturbation for each in drawn], [each.noise.new_zeros(()).expand_as(each.noise) for each in drawn], self.base
             ),
+            from_base=_stacked([each.from_base for each in shown], [torch.zeros(batch, dtype=torch.bool) for _ in shown], self.base),
             preserved=torch.cat(preserved).to(self.base.device) if preserved else None,
         )
 

@@ -32,6 +32,7 @@ class Showing:
     text: torch.Tensor  # embeddings (B, T, D), or tokens (B, T)
     weights: torch.Tensor | None = None  # (B,)
     masks: torch.Tensor | None = None  # (B, 1, h, w)
+    from_base: torch.Tensor | None = None  # (B,) bool: whether the base's prediction is the target
     preserved: torch.Tensor | None = None  # as ``text``: captions under which the base's predictions are the target
 
 
@@ -70,12 +71,14 @@ class Feed:
         pictures = [self.pictures[index] for index, _ in chosen]
         latents = torch.cat([self._latents(index, cut) for (index, _), cut in zip(chosen, cuts, strict=True)])
         weighted = any(picture.options.is_reg for picture in self.pictures) and self.prior_loss_weight != 1
+        preserved = any(picture.options.diff_output_preservation for picture in self.pictures)
         masked = any(picture.mask is not None for picture in self.pictures)
         masks = [cut_mask(picture, cut, tuple(latents.shape[-2:])) for picture, cut in zip(pictures, cuts, strict=True)] if masked else []
         weights = torch.tensor([self.prior_loss_weight if picture.options.is_reg else 1.0 for picture in pictures])
         return Showing(
             latents, self._texts(captions), weights if weighted else None,
             torch.cat(masks) if masked else None,
+            torch.tensor([picture.options.diff_output_preservation for picture in pictures]) if preserved else None,
             None if self.preserve is None else self._texts([self.preserve(caption) for caption in captions]),
         )  # fmt: skip
 

@@ -55,6 +55,7 @@ WORDS: Mapping[str, Words] = {
     "diff_output_preservation_trigger": Words(),
     "blank_prompt_preservation": Words(),
     "blank_prompt_preservation_multiplier": Words(),
+    "masked_prior_preservation_weight": Words(),
 }
 #: optimiser in a study file -> sd-scripts' `optimizer_type`, and the class that it writes into `ss_optimizer`
 OPTIMISERS: Mapping[str, tuple[str, str]] = {

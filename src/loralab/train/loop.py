@@ -25,7 +25,7 @@ from loralab.train.batches import Batches, Minibatch
 from loralab.train.kept import Found, Keeper, State, identity_of
 from loralab.train.losses import run_losses, shape_losses
 from loralab.train.optimisers import Values, make_optimiser
-from loralab.train.preserving import Seen, apart, preservation_losses
+from loralab.train.preserving import Seen, make_targets, predict_twice, preservation_losses
 from loralab.train.runs import Step, TrainedRun, TrainRun
 from loralab.train.schedules import learning_rate
 from loralab.train.streams import init_seed
@@ -170,6 +170,9 @@ def _check_runs(base: Base, runs: Sequence[TrainRun]) -> None:
             found = f"latents {list(run.latents.shape)} and {kind} {list(run.text.shape)}"
             expected = f"{kind} for each of at least one latent {list(base.latent_shape)}"
             raise lab_error("training", found, expected, where=run.run_id)
+        if run.spec.masked_prior_preservation_weight and (run.feed is None or all(each.mask is None for each in run.feed.pictures)):
+            found = "masked_prior_preservation_weight, but no picture has a mask"
+            raise lab_error("training", found, "masks, where the base's prediction is to be kept", where=run.run_id)
         given = run.preserved is not None if run.feed is None else run.feed.preserve is not None
         if given != (run.spec.preserves != ""):
             found = "captions to preserve" if given else "no captions to preserve"
@@ -201,19 +204,15 @@ def _gradient(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each run's loss (K,) and its gradient (K, P)."""
     noisy = path.noisy(batch.latents, batch.seen_noise, batch.timesteps)
-    target = path.target(batch.latents, batch.noise, batch.timesteps)
     shaped = shape_losses(recipes, path, batch.timesteps)
     seen = Seen(noisy, batch.timesteps, batch.text, recipes[0].trains_text)
-    again = None if batch.preserved is None else seen.under(batch.preserved)
-    with torch.no_grad(), _attention(base):
-        kept = None if again is None else again.predicted(base)
+    with _attention(base):
+        targets = make_targets(base, seen, path.target(batch.latents, batch.noise, batch.timesteps), batch, recipes)
     with stack.attached(), _recomputed(denoiser(base), checkpointing), _attention(base):
-        if again is None or kept is None:
-            losses = run_losses(seen.predicted(base), target, stack.n_groups, batch.weights, batch.masks, shaped)
-        else:  # one pass over each picture twice: under its caption, and under the one that is preserved
-            own, other = apart(seen.beside(again, stack.n_groups).predicted(base), stack.n_groups)
-            losses = run_losses(own, target, stack.n_groups, batch.weights, batch.masks, shaped)
-            losses = losses + preservation_losses(other, kept, recipes)
+        predicted, again = predict_twice(base, seen, batch.preserved, stack.n_groups)
+        losses = run_losses(predicted, targets.own, stack.n_groups, batch.weights, batch.masks, shaped, targets.prior)
+        if again is not None and targets.preserved is not None:
+            losses = losses + preservation_losses(again, targets.preserved, recipes)
         return losses.detach(), stack.flat_gradient(losses)
 
 

@@ -22,17 +22,37 @@ def run_losses(
     weights: torch.Tensor | None = None,
     masks: torch.Tensor | None = None,
     shaped: Shaped | None = None,
+    prior: Prior | None = None,
 ) -> torch.Tensor:
     """Return the loss of each run (K,) for predictions (K*B, C, h, w), group-major: the mean squared error, unless ``shaped`` says more.
 
     ``masks`` (K*B, 1, h, w) multiply the elements, ``weights`` (K*B,) the pictures' means, and the mean is over all as in kohya's
-    sd-scripts (masked loss, prior loss weight): a masked place lowers the loss, it does not make others weigh more.
+    sd-scripts (masked loss, prior loss weight): a masked place lowers the loss, it does not make others weigh more. There ``prior`` may
+    set another target.
     """
-    elements = (predicted - target).square() if shaped is None else shaped.elements(predicted, target)
+    elements = _elements(predicted, target, shaped)
     if weights is not None or masks is not None:
+        if prior is not None and masks is not None:
+            elements = elements * masks + _elements(predicted, prior.target, shaped) * (1 - masks) * prior.weights[:, None, None, None]
+            masks = None
         means = (elements * (1.0 if masks is None else masks)).flatten(1).mean(dim=1) * (1.0 if weights is None else weights)
         return means.reshape(n_runs, -1).mean(dim=1)
     return elements.reshape(n_runs, -1).mean(dim=1)
+
+
+def _elements(predicted: torch.Tensor, target: torch.Tensor, shaped: Shaped | None) -> torch.Tensor:
+    return (predicted - target).square() if shaped is None else shaped.elements(predicted, target)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What masked places are held to: the base's predictions (K*B, C, h, w), and what missing them counts for each picture (K*B,).
+
+    Masked prior preservation: OneTrainer, modules/util/loss/masked_loss.py, where a mask m makes m * loss + (1 - m) * weight * prior loss.
+    """
+
+    target: torch.Tensor
+    weights: torch.Tensor
 
 
 # --- weights of timesteps ---------------------------------------------------------------------------------------------------

@@ -1,21 +1,26 @@
-"""Output preservation: a training against a plain loop of separate passes, in stacks, with a trained text encoder, and resumed."""
+"""Trainings that are held to their base: against plain loops of separate passes, in stacks, with a trained text encoder, resumed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
 
 from loralab.adapters import AdapterStack, adapter_sha256, make_adapter
 from loralab.bases import embed_captions, embed_tokens, tokenise
+from loralab.data import TrainingPicture
 from loralab.errors import LabError
+from loralab.spec.datasets import SubsetSpec
 from loralab.spec.models import TrainSpec
 from loralab.spec.packing import pack_runs
 from loralab.stages.trained import preserved_tensor
-from loralab.train import TrainedRun, TrainRun, train_stack
+from loralab.train import Feed, TrainedRun, TrainRun, train_stack
 from loralab.train.preserving import preserved_caption
 from loralab.train.streams import init_seed, sample_noise, sample_order
 from tests.support.loops import finish
@@ -142,12 +147,111 @@ def test_a_training_that_was_killed_goes_on_to_the_same_bits(tiny_base, tmp_path
     assert adapter_sha256(other[1].adapter) != adapter_sha256(whole[1].adapter), "another training's state is not taken"
 
 
+# --- targets of the base's own: masked places, and pictures that are held to it ----------------------------------------------------
+
+
+def picture(number: int, *, mask: bool = False, caption: str = "cat", **options: Any) -> TrainingPicture:
+    generator = np.random.default_rng(number)
+    pixels = generator.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    hidden = generator.integers(0, 256, (16, 16), dtype=np.uint8) if mask else None
+    return TrainingPicture(pixels, hidden, caption, SubsetSpec(image_dir="x", **options), (16, 16))
+
+
+def fed(base: Any, name: str, pictures: list[TrainingPicture], **recipe: Any) -> TrainRun:
+    spec = TrainSpec(**({"steps": 4, "batch": 2, "rank": 2, "lr": 1e-3, "max_grad_norm": 1e9} | recipe))
+    preserve = partial(preserved_caption, spec) if spec.preserves else None
+    return TrainRun(name, spec, torch.empty(0), None, 0, feed=Feed(base, pictures, spec.trains_text, preserve=preserve))
+
+
+MASKED = [picture(1, mask=True, caption="a cat"), picture(2, mask=True), picture(3)]
+HELD = [picture(1, caption="a cat"), picture(2, num_repeats=2), picture(3, caption="a b", is_reg=True, diff_output_preservation=True)]
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.25])
+def test_masked_places_are_held_to_the_base(tiny_base, weight):
+    """OneTrainer's masked_losses_with_prior: m (p - noise)^2 + weight (1 - m) (p - base)^2, its mean over all."""
+    run = fed(tiny_base, "a", MASKED, masked_prior_preservation_weight=weight)
+
+    def loss(batch: Any, predicted: torch.Tensor, told: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        assert batch.masks is not None
+        return (batch.masks * (predicted - noise) ** 2 + weight * (1 - batch.masks) * (predicted - told) ** 2).mean()
+
+    compare_with_a_loop(tiny_base, run, loss)
+
+
+def test_pictures_may_be_held_to_the_base(tiny_base):
+    """sd-scripts #1710: the target of these pictures is the base's prediction, under their own captions."""
+    run = fed(tiny_base, "a", HELD)
+
+    def loss(batch: Any, predicted: torch.Tensor, told: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        targets = [told[place] if held else noise[place] for place, held in enumerate(batch.from_base.tolist())]
+        return (predicted - torch.stack(targets)).square().mean()
+
+    compare_with_a_loop(tiny_base, run, loss)
+
+
+def compare_with_a_loop(base: Any, run: TrainRun, loss: Any) -> None:
+    """Train a run, and the same by a loop of plain passes over what its feed shows."""
+    (trained,) = train(base, run)
+    stack = AdapterStack(base, [make_adapter(base, run.spec, init_seed(3, 0))], trainable=True)
+    optimiser = torch.optim.AdamW(stack.parameters(), lr=run.spec.lr, weight_decay=run.spec.weight_decay)
+    schedule = DDPMScheduler.from_config(base.scheduler_config)
+    assert run.feed is not None
+    shown, noises = run.feed.showings(3, 0, 2), sample_noise(3, 0, (2, 4, 8, 8), 1000)
+    for step in range(run.spec.steps):
+        batch, (noise, timesteps) = next(shown), next(noises)
+        noisy = schedule.add_noise(batch.latents, noise, timesteps)
+        told = base.unet(noisy, timesteps, batch.text).sample.detach()
+        with stack.attached():
+            value = loss(batch, base.unet(noisy, timesteps, batch.text).sample, told, noise)
+        optimiser.zero_grad(set_to_none=False)
+        value.backward()
+        optimiser.step()
+        assert trained.losses[step] == pytest.approx(float(value.detach()), rel=1e-5)
+    (expected,) = stack.adapters()
+    assert largest_difference(trained.adapter, expected) < 1e-5
+
+
+def test_in_one_stack_each_has_its_own_targets(tiny_base):
+    runs = [
+        fed(tiny_base, "a", MASKED, masked_prior_preservation_weight=1.0), fed(tiny_base, "b", HELD), fed(tiny_base, "c", MASKED),
+        make_run(tiny_base, "d", steps=4, max_grad_norm=1e9),
+    ]  # fmt: skip
+    for run, found in zip(runs, train(tiny_base, *runs), strict=True):
+        (alone,) = train(tiny_base, run)
+        assert largest_difference(alone.adapter, found.adapter) < 4e-5  # of values that have moved by .004
+        assert found.losses == pytest.approx(alone.losses, rel=1e-4)
+
+
+def test_a_picture_masked_as_a_whole_teaches_nothing_and_is_held(tiny_base):
+    """With the whole picture masked the only target is the base's prediction, which the silent adapter already has."""
+    blank = [replace(each, mask=np.zeros((16, 16), np.uint8)) for each in MASKED[:2]]
+    (held,) = train(tiny_base, fed(tiny_base, "a", blank, masked_prior_preservation_weight=1.0, weight_decay=0))
+    assert held.losses == pytest.approx([0.0] * 4, abs=1e-10)
+
+
+def test_all_of_it_together_and_killed_in_the_middle(tiny_base, tmp_path, monkeypatch):
+    """Masks, held pictures and a preserved class in one recipe, in captions that are shuffled: resumed to the same bits."""
+    monkeypatch.setattr("loralab.train.kept.SHARE", 1e9)
+    shuffled = [replace(each, options=each.options.model_copy(update={"shuffle_caption": True})) for each in (*MASKED, HELD[2])]
+    runs = [fed(tiny_base, name, shuffled, masked_prior_preservation_weight=1.0, **how) for name, how in (("a", CLASS), ("b", BLANK))]
+    whole = train(tiny_base, *runs)
+    loop = train_stack(tiny_base, runs, root_seed=3, resume=tmp_path)
+    for _ in range(2):
+        next(loop)
+    loop.close()
+    again = train(tiny_base, *runs, resume=tmp_path)
+    assert [adapter_sha256(run.adapter) for run in again] == [adapter_sha256(run.adapter) for run in whole]
+
+
 def test_what_does_not_fit_the_recipe_is_refused(tiny_base):
     plain = make_run(tiny_base, "a")
     with pytest.raises(LabError, match="no captions to preserve"):
         train(tiny_base, TrainRun("a", TrainSpec(**BLANK, steps=5), plain.latents, plain.embeddings, 0))
     with pytest.raises(LabError, match="a recipe that preserves outputs"):
         train(tiny_base, TrainRun("a", plain.spec, plain.latents, plain.embeddings, 0, preserved=plain.embeddings))
+    with pytest.raises(LabError, match="no picture has a mask"):
+        train(tiny_base, fed(tiny_base, "a", HELD, masked_prior_preservation_weight=1.0))
     with pytest.raises(ValueError, match="set diff_output_preservation_class"):
         TrainSpec(diff_output_preservation=True)
     with pytest.raises(ValueError, match="cannot be combined"):

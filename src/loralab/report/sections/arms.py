@@ -16,6 +16,7 @@ from loralab.spec import BASE, AdapterSource, base_of
 from loralab.spec.knobs import OPTIMISER_LABELS
 from loralab.spec.load import train_spec_of
 from loralab.store import read_lines
+from loralab.study.plan import shown_words
 from loralab.study.result import StudyResult
 
 
@@ -37,6 +38,7 @@ def _arm_summary(result: StudyResult, name: str) -> ArmSummary:
     text = f"rank {recipe.rank}, alpha {recipe.rank if recipe.alpha is None else recipe.alpha:g}, learning rate {recipe.lr:g}, "
     text += f"{recipe.steps} steps of {recipe.batch} pictures, {OPTIMISER_LABELS[recipe.optimiser]}, {recipe.schedule} schedule"
     text += "".join(f", {knob} {value}" for knob, value in recipe.turned.items() if knob != "optimiser")
+    text += "".join(f", {words}" for words in shown_words(arm))
     if arm.stack:
         text = f"applied together: {'; '.join(map(str, arm.stack))}"
     if arm.adapters is not None:

@@ -1,0 +1,58 @@
+"""How an arm's training set is shown: the set, the arm's settings, its regularisation pictures in; the set as training pictures out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from loralab.data import TrainingPicture
+from loralab.spec.datasets import RegularisationSpec, ShowingSpec, SubsetSpec
+from loralab.stages.data import Dataset
+
+
+def shown_as(dataset: Dataset, showing: ShowingSpec, spec: RegularisationSpec | None = None, others: Dataset | None = None) -> Dataset:
+    """Return ``dataset`` with the pictures that its arm shows; as it is where the arm asks for nothing.
+
+    An epoch shows as many regularisation pictures (``others``) as training pictures, and all of them: where there are more of those, each
+    training picture comes more often.
+    """
+    if showing == ShowingSpec() and others is None:
+        return dataset
+    own = tuple(_with_options(picture, showing) for picture in pictures_of(dataset))
+    if others is None or spec is None:
+        return replace(dataset, pictures=own)
+    reg = tuple(_as_regularisation(picture, spec) for picture in pictures_of(others) if not picture.options.is_reg)
+    n_own = sum(picture.options.num_repeats for picture in own if not picture.options.is_reg)
+    own = tuple(_more_often(picture, -(-len(reg) // n_own)) for picture in own)
+    return replace(dataset, pictures=own + reg, prior_loss_weight=spec.prior_loss_weight)
+
+
+def pictures_of(dataset: Dataset) -> tuple[TrainingPicture, ...]:
+    """Return the pictures of a set as training shows them; those that are shown as they are with their repeats and no other option."""
+    return tuple(_plain_pictures(dataset)) if dataset.pictures is None else dataset.pictures
+
+
+def _plain_pictures(dataset: Dataset) -> Iterator[TrainingPicture]:
+    for image, caption, repeats in zip(dataset.images, dataset.captions, dataset.repeats, strict=True):
+        options = SubsetSpec(image_dir="pictures", num_repeats=repeats)
+        yield TrainingPicture(image, None, caption, options, (image.shape[1], image.shape[0]))
+
+
+def _with_options(picture: TrainingPicture, showing: ShowingSpec) -> TrainingPicture:
+    """Return a training picture under an arm's settings, those that differ from the defaults; its repeats are multiplied."""
+    if picture.options.is_reg:
+        return picture
+    changes = {name: value for name, value in showing.model_dump(exclude_defaults=True).items() if name != "num_repeats"}
+    changes["num_repeats"] = picture.options.num_repeats * showing.num_repeats
+    return replace(picture, options=picture.options.model_copy(update=changes))
+
+
+def _as_regularisation(picture: TrainingPicture, spec: RegularisationSpec) -> TrainingPicture:
+    changes = {"is_reg": True, "num_repeats": 1, "diff_output_preservation": spec.target == "base"}
+    return replace(picture, options=picture.options.model_copy(update=changes))
+
+
+def _more_often(picture: TrainingPicture, times: int) -> TrainingPicture:
+    if picture.options.is_reg or times <= 1:
+        return picture
+    return replace(picture, options=picture.options.model_copy(update={"num_repeats": picture.options.num_repeats * times}))
