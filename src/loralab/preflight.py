@@ -143,9 +143,10 @@ def _check_preservation(draft: Draft, spec: StudySpec, examples: dict[str, Seque
         if problem is not None:
             found, expected, do = problem
             draft.add(("arms", name), f"arm {name!r}: {found}", expected, do)
-        if recipe.masked_prior_preservation_weight and pictures and all(picture.mask is None for picture in pictures):
+        masked = arm.showing.masks == "subject" or any(picture.mask is not None for picture in pictures)
+        if recipe.masked_prior_preservation_weight and pictures and not masked:
             found = f"arm {name!r}: masked_prior_preservation_weight, but none of its pictures has a mask"
-            draft.add(("arms", name), found, "masks: `masks: FOLDER` or `alpha_mask: true` of the data")
+            draft.add(("arms", name), found, "masks: `masks: FOLDER` or `alpha_mask: true` of a folder, `showing: {masks: subject}`")
 
 
 def _captions(spec: StudySpec, arm: ArmSpec, examples: Sequence[Example]) -> list[str]:

@@ -77,6 +77,20 @@ def test_a_twin_that_says_another_pictures_factors_is_caught(name: str):
         assert not TRUTH[name](Example(example.image, example.caption, other.factors, example.source))
 
 
+@pytest.mark.parametrize("name", [name for name, generator in TABLE.items() if generator.mask is not None])
+def test_a_mask_covers_what_the_background_does_not(name: str):
+    spec = sample(name)
+    make = TABLE[name].mask
+    assert make is not None
+    for example in make_examples(spec, PX):
+        mask = make(spec, dict(example.factors), PX)
+        assert (mask.shape, mask.dtype) == ((PX, PX), np.uint8)
+        ground = near(example.image, str(example.factors["background"]))
+        assert not ground[mask > 200].any()
+        assert ground[mask == 0].all()
+        assert 0.02 < (mask > 200).mean() < 0.9
+
+
 # --- what holds for all -------------------------------------------------------------------------------------------------
 
 

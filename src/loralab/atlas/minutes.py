@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from loralab.infer.looks import PLANNED
 from loralab.spec.load import Loaded
+from loralab.study.beyond import drawn_before, step_factor
 from loralab.study.looks import limited, with_looks
 from loralab.study.plan import StudyPlan, make_plan
 
@@ -23,7 +24,10 @@ def minutes_by_look(loaded: Loaded) -> dict[int, float]:
 
 
 def _minutes(plan: StudyPlan) -> float:
-    trained = [run.train for run in plan.runs if plan.spec.arms[run.arm].trained_here]
-    train = sum(recipe.steps * (STEP_SECONDS + FURTHER_SECONDS * (recipe.batch - 1)) for recipe in trained)
+    trained = [(plan.spec.arms[run.arm], run.train) for run in plan.runs if plan.spec.arms[run.arm].trained_here]
+    steps = [(recipe.steps * step_factor(arm, recipe), recipe.batch) for arm, recipe in trained]
+    train = sum(n * (STEP_SECONDS + FURTHER_SECONDS * (batch - 1)) for n, batch in steps)
     draw = plan.n_images * (PICTURE_SECONDS + SOLVER_SECONDS * plan.spec.sample.steps)
+    before = drawn_before(plan.spec, list(dict.fromkeys(run.arm for run in plan.runs)))
+    draw += sum(len(data.drawn_prompts) * (PICTURE_SECONDS + SOLVER_SECONDS * data.steps) for data in before)
     return (train + draw + FIXED_SECONDS) / 60

@@ -25,12 +25,13 @@ from loralab.cost.rates import Rates, estimate_cost, measure_rates, runs_togethe
 from loralab.errors import LabError
 from loralab.portable import busy_cores, cores
 from loralab.spec import BASE, BaseSource, slice_of
+from loralab.spec.keeping import KeepingKnobs
 from loralab.store import write_atomically
 from loralab.store.keys import canonical_json
 from loralab.study.plan import StudyPlan
 
 #: fields of a recipe that change neither the size nor the number of a step's products
-FREE = {"alpha", "lr", "steps", "replicates", "weight_decay", "warmup", "schedule", "max_grad_norm"}
+FREE = {"alpha", "lr", "steps", "replicates", "weight_decay", "warmup", "schedule", "max_grad_norm", *KeepingKnobs.model_fields}
 #: fields of a solver that change neither a step's passes nor their size
 UNSEEN = {"steps", "guidance", "guidance_interval", "seeds", "schedule", "negative", "clip_skip", "unrelated"}
 

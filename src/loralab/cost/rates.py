@@ -14,7 +14,9 @@ from loralab.bases import Base, decode_latents, embed_prompts
 from loralab.crew import MOST, Crew, crew_of
 from loralab.sample import ImageBlock, plan_batches, sample_batches
 from loralab.spec import BASE, BaseSource, SampleSpec, TrainSpec, base_of
-from loralab.stages.trained import caption_tensors, preserved_tensor
+from loralab.spec.keeping import KeepingKnobs
+from loralab.stages.trained import caption_tensors
+from loralab.study.beyond import drawn_before, step_factor
 from loralab.study.plan import StudyPlan, stacks_of
 from loralab.train import TrainRun, train_in_parts
 
@@ -27,6 +29,8 @@ CARD_SECONDS, CARD_IMAGES = 13.0, 578
 BYTES_A_PIXEL = 2.0
 BLOCK_BYTES = 16_000
 CALIBRATION_STEPS = 3
+#: steps are measured without what holds a training to its base: `step_factor` counts that for each arm
+HELD_TO_NOTHING = {name: field.default for name, field in KeepingKnobs.model_fields.items()}
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def runs_together(plan: StudyPlan, own: BaseSource = BASE) -> int:
 def measure_rates(base: Base, plan: StudyPlan, own: BaseSource = BASE) -> Rates:
     """Return this machine's rates on one base for the study's own recipe, from a few steps of a full stack and of a full batch."""
     n_runs = runs_together(plan, own)
-    recipe = plan.spec.train.model_copy(update={"steps": CALIBRATION_STEPS + 1})
+    recipe = plan.spec.train.model_copy(update={"steps": CALIBRATION_STEPS + 1} | HELD_TO_NOTHING)
     with crew_of(plan.sizes.processes, torch.get_num_threads()) as crew:
         sample = plan.spec.sample.model_copy(update={"steps": CALIBRATION_STEPS, "guidance_interval": (0.0, 1.0)})
         n_images = plan.sizes.images
@@ -69,7 +73,6 @@ def measure_rates(base: Base, plan: StudyPlan, own: BaseSource = BASE) -> Rates:
 
 def _train_step_seconds(base: Base, recipe: TrainSpec, n_runs: int, crew: Crew, *, checkpointing: bool) -> float:
     latents, text = torch.zeros(3, *base.latent_shape), caption_tensors(base, ["a", "b", "c"], recipe)
-    text |= {"preserved": preserved_tensor(base, ["a", "b", "c"], recipe)} if recipe.preserves else {}
     runs = [TrainRun(f"calibration-{index}", recipe, latents, replicate=index, **text) for index in range(n_runs)]
     seconds, before = [], time.perf_counter()
     for _ in train_in_parts(base, runs, crew, root_seed=0, checkpointing=checkpointing):
@@ -114,8 +117,11 @@ def estimate_cost(
     for own, rate in rates.items():
         n_images = sum(len(block.seeds) for block in plan.blocks_of(own))
         trained = [run for run in plan.runs if base_of(plan.spec, run.arm) == own and plan.spec.arms[run.arm].trained_here]
-        train += sum(run.train.steps for run in trained) * rate.train_step_seconds
+        train += sum(run.train.steps * step_factor(plan.spec.arms[run.arm], run.train) for run in trained) * rate.train_step_seconds
         draw += n_images * (_whole_steps(plan.spec.sample) * rate.image_step_seconds + rate.decode_seconds)
+        for data in drawn_before(plan.spec, list(dict.fromkeys(run.arm for run in trained))):
+            steps = data.steps * (0.5 if data.guidance == 1 and plan.spec.sample.guidance > 1 else 1)
+            draw += len(data.drawn_prompts) * (steps * rate.image_step_seconds + rate.decode_seconds)
         pixels += n_images * sizes_px[own] ** 2
     measure = plan.n_images * MEASURE_SECONDS_AN_IMAGE / min(MOST, torch.get_num_threads())
     cards = sum(CARD_SECONDS + 2 * CARD_IMAGES * rates[own].decode_seconds for own in uncarded)

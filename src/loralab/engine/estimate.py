@@ -13,10 +13,11 @@ from loralab.infer.power import ClaimPlan, plan_claims
 from loralab.measure import TABLE
 from loralab.spec import BASE, base_of
 from loralab.spec.load import Loaded, preset_of, train_spec_of
+from loralab.study.beyond import kept_words, shown_words, step_factor
 from loralab.study.looks import limited
 from loralab.study.measures import card_name, plain_measure
-from loralab.study.plan import StudyPlan, differences, make_plan, shown_words
-from loralab.study.triggers import trigger_of
+from loralab.study.plan import StudyPlan, differences, make_plan
+from loralab.study.triggers import recipe_of, trigger_of
 
 #: the sizes by which work is grouped, as the run will take them
 GROUPING = ("stack", "images", "processes", "checkpointing")
@@ -118,10 +119,11 @@ def _busy(then: float | None) -> dict[str, float | int | None]:
 
 
 def _arm_row(loaded: Loaded, name: str) -> dict[str, Any]:
-    arm, recipe = loaded.spec.arms[name], train_spec_of(loaded.spec, loaded.spec.arms[name])
+    arm, recipe = loaded.spec.arms[name], recipe_of(loaded.spec, loaded.spec.arms[name])
     text = f"rank {recipe.rank}, lr {recipe.lr:g}, {recipe.steps} steps of {recipe.batch}"
     text += f", text encoder at {recipe.text_encoder_lr:g}" if recipe.trains_text else ""
-    text += "".join(f", {words}" for words in shown_words(arm))
+    text += "".join(f", {words}" for words in [*kept_words(recipe), *shown_words(arm)])
+    text += f"; {factor:.3g} times the time of a plain step" if (factor := step_factor(arm, recipe)) > 1 else ""
     text = text if arm.adapters is None else f"trained elsewhere: {arm.adapters}"
     text = f"applied together: {'; '.join(map(str, arm.stack))}" if arm.stack else text
     text += f"; base {arm.base}" if base_of(loaded.spec, name) != BASE else ""

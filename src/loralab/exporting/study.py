@@ -62,6 +62,9 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
         if any(each is not None and each.pictures is not None for each in (dataset, others)):
             found = f"arm {arm!r} trains on a folder with options or on a dataset file"
             raise lab_error("spec", found, "folders without options", "give sd-scripts that folder or dataset file directly")
+        if loaded.spec.arms[arm].showing.masks != "none":
+            found = f"arm {arm!r} masks all but its subject"
+            raise lab_error("spec", found, "an arm without `masks`", "remove `masks`, or train such arms with loralab")
         with disk_errors("writing the export"):
             _export_arm(plan, base, arm, (dataset, others), folder / arm)
     notes = tuple(dict.fromkeys(note for arm in arms if (note := cannot_load(bases[base_of(loaded.spec, arm)]))))
@@ -91,7 +94,9 @@ def _export_arm(plan: StudyPlan, base: Base, arm: str, sets: tuple[Dataset, Data
     batch = runs[0].train.batch
     pictures = pictures_of(shown_as(sets[0], its.showing, its.regularisation, sets[1]))
     repeats = [picture.options.num_repeats for picture in pictures if not picture.options.is_reg]
-    subsets = _copy_pictures(sets[0], arm, folder / "data", full_batches(repeats, batch if sets[1] is None else batch // math.gcd(batch, 2)))
+    subsets = _copy_pictures(
+        sets[0], arm, folder / "data", full_batches(repeats, batch if sets[1] is None else batch // math.gcd(batch, 2))
+    )
     others = {} if sets[1] is None else _copy_pictures(sets[1], arm, folder / "reg", [1] * len(sets[1].captions))
     text = dataset_toml(subsets, base.size_px, batch, its.showing, others, its.regularisation)
     (folder / "dataset.toml").write_text(text, encoding="utf-8", newline="\n")

@@ -26,7 +26,8 @@ class Generator:
 
     ``factors`` returns what is true of each picture that a spec asks for, in order; ``draw`` (spec, factors, size_px) one picture
     (size_px, size_px, 3) uint8 of which they are true. Factors are the placeholders of captions; ``caption`` is the pictures' own.
-    ``sample`` is a small spec, for tests.
+    ``sample`` is a small spec, for tests. ``mask``, where there is one, takes what ``draw`` takes and returns (size_px, size_px) uint8: 255
+    where the subject is, 0 where the background.
     """
 
     model: type[Generated]
@@ -34,3 +35,4 @@ class Generator:
     draw: Callable[[Any, Factors, int], np.ndarray]
     caption: str
     sample: Mapping[str, Any]
+    mask: Callable[[Any, Factors, int], np.ndarray] | None = None

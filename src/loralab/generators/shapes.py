@@ -76,6 +76,12 @@ def draw_shape(spec: ShapesData, factors: Factors, size_px: int) -> np.ndarray:
     return finish(canvas, size_px, spec.blur)
 
 
+def mask_shape(spec: ShapesData, factors: Factors, size_px: int) -> np.ndarray:
+    """Return where one shape is, (size_px, size_px) uint8, its blur included: 255 inside, 0 outside."""
+    inside = make_mask(str(factors["shape"]), (float(factors["x"]), float(factors["y"])), float(factors["size"]), size_px * SUPERSAMPLING)
+    return finish(Image.fromarray(inside).convert("L"), size_px, float(factors["blur"]))
+
+
 def make_mask(shape: str, centre: Point, extent: float, side: int) -> np.ndarray:
     """Return the pixels (side, side) bool of a shape whose bounding square has the side ``extent`` (share of the picture)."""
     mask = Image.new("1", (side, side), 0)
@@ -123,4 +129,5 @@ def _heart_point(t: float) -> Point:
 GENERATOR = Generator(
     ShapesData, shape_factors, draw_shape, "{fill} {shape}",
     {"generate": "shapes", "shapes": ["circle", "square", "star"], "fill": ["red", "green", "blue"], "background": "yellow", "size": 0.5},
+    mask_shape,
 )  # fmt: skip

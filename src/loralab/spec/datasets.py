@@ -85,6 +85,9 @@ class ShowingSpec(CaptionDraws):
 
     flip_aug: bool = Field(False, description="Mirror each picture half of the times it is shown.")
     num_repeats: int = Field(1, ge=1, le=MOST_REPEATS, description="How many times each picture is shown per epoch.")
+    masks: Literal["none", "subject"] = Field(
+        "none", description="subject: the loss counts only where a generated picture shows its subject; what is around it is masked."
+    )
 
 
 class RegularisationSpec(Strict):

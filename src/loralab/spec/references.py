@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from loralab.generators import TABLE, Generated, generator_of
 from loralab.spec.cells import Cell
 from loralab.spec.factorial import effect_factors
 from loralab.spec.models import NAME, RESERVED_NAMES, ArmSpec, FolderData, ImagesOfData, StudySpec
@@ -81,6 +82,10 @@ def _regularisation_findings(spec: StudySpec, names: Names, name: str, arm: ArmS
     elif reg is not None and isinstance(data, FolderData) and (data.regularisation or data.is_file):
         found = f"arm {name!r} has `regularisation`, and its data {arm.data!r} may have some of its own"
         yield Finding(("arms", name, "regularisation"), found, "one of them", "remove either")
+    if arm.showing.masks == "subject" and data is not None and not (isinstance(data, Generated) and generator_of(data).mask):
+        masked = " or ".join(f"`generate: {kind}`" for kind, generator in TABLE.items() if generator.mask is not None)
+        found = f"arm {name!r} masks all but the subject, but where the subject is in its data {arm.data!r} is not known"
+        yield Finding(("arms", name, "showing", "masks"), found, f"data of the kind {masked}", "a folder has `masks: FOLDER` of its own")
 
 
 def _stack_findings(spec: StudySpec, names: Names, name: str, arm: ArmSpec) -> Iterator[Finding]:

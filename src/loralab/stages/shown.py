@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from loralab.data import TrainingPicture
+from loralab.errors import lab_error
+from loralab.generators import Generated, generator_of
+from loralab.spec import DataSpec
 from loralab.spec.datasets import RegularisationSpec, ShowingSpec, SubsetSpec
 from loralab.stages.data import Dataset
 
 
-def shown_as(dataset: Dataset, showing: ShowingSpec, spec: RegularisationSpec | None = None, others: Dataset | None = None) -> Dataset:
-    """Return ``dataset`` with the pictures that its arm shows; as it is where the arm asks for nothing.
+def shown_as(
+    dataset: Dataset, showing: ShowingSpec, spec: RegularisationSpec | None = None, others: Dataset | None = None,
+    masks: Sequence[np.ndarray] = (),
+) -> Dataset:  # fmt: skip
+    """Return ``dataset`` with the pictures that its arm shows, under ``masks`` (H, W) if any; as it is where the arm asks for nothing.
 
     An epoch shows as many regularisation pictures (``others``) as training pictures, and all of them: where there are more of those, each
     training picture comes more often.
@@ -19,12 +27,20 @@ def shown_as(dataset: Dataset, showing: ShowingSpec, spec: RegularisationSpec | 
     if showing == ShowingSpec() and others is None:
         return dataset
     own = tuple(_with_options(picture, showing) for picture in pictures_of(dataset))
+    own = tuple(replace(picture, mask=mask) for picture, mask in zip(own, masks, strict=True)) if masks else own
     if others is None or spec is None:
         return replace(dataset, pictures=own)
     reg = tuple(_as_regularisation(picture, spec) for picture in pictures_of(others) if not picture.options.is_reg)
     n_own = sum(picture.options.num_repeats for picture in own if not picture.options.is_reg)
     own = tuple(_more_often(picture, -(-len(reg) // n_own)) for picture in own)
     return replace(dataset, pictures=own + reg, prior_loss_weight=spec.prior_loss_weight)
+
+
+def subject_masks(data: DataSpec, size_px: int) -> tuple[np.ndarray, ...]:
+    """Return where each generated picture shows its subject, (size_px, size_px) uint8, in the order of the pictures."""
+    if not isinstance(data, Generated) or (make := generator_of(data).mask) is None:
+        raise lab_error("spec", "masks of the subject", "generated data whose subject is known")
+    return tuple(make(data, factors, size_px) for factors in generator_of(data).factors(data))
 
 
 def pictures_of(dataset: Dataset) -> tuple[TrainingPicture, ...]:
@@ -42,7 +58,7 @@ def _with_options(picture: TrainingPicture, showing: ShowingSpec) -> TrainingPic
     """Return a training picture under an arm's settings, those that differ from the defaults; its repeats are multiplied."""
     if picture.options.is_reg:
         return picture
-    changes = {name: value for name, value in showing.model_dump(exclude_defaults=True).items() if name != "num_repeats"}
+    changes = {name: value for name, value in showing.model_dump(exclude_defaults=True).items() if name not in ("num_repeats", "masks")}
     changes["num_repeats"] = picture.options.num_repeats * showing.num_repeats
     return replace(picture, options=picture.options.model_copy(update=changes))
 

@@ -18,7 +18,7 @@ from loralab.errors import lab_error
 from loralab.pixels import pixels_of
 from loralab.spec import AdapterSource, TrainSpec
 from loralab.stages.data import Dataset, load_dataset
-from loralab.stages.shown import shown_as
+from loralab.stages.shown import shown_as, subject_masks
 from loralab.store import Ref, canonical_json
 from loralab.study.slices import StackSlice
 from loralab.train import Feed, Step, TrainedRun, TrainRun, train_in_parts
@@ -38,7 +38,7 @@ def make_adapters(work: Work, place: Place) -> Iterator[Message]:
     kept = {task.spec.source: task for task in work.tasks if task.spec.source.step is not None}
     datasets = _datasets(work, base)
     steps = train_in_parts(
-        base, _runs(base, shared, ends, _shown(ends, datasets)), place.crew, root_seed=shared.root_seed,
+        base, _runs(base, shared, ends, _shown(ends, datasets, base.size_px)), place.crew, root_seed=shared.root_seed,
         keep={source.step for source in kept if source.step is not None}, checkpointing=shared.checkpointing, resume=work.resume,
     )  # fmt: skip
     while True:
@@ -61,12 +61,13 @@ def _datasets(work: Work, base: Base) -> dict[Ref, Dataset]:
     return {ref: load_dataset(work.folders[ref], base.size_px, weight) for ref, weight in weights.items()}
 
 
-def _shown(ends: Sequence[Task], datasets: Mapping[Ref, Dataset]) -> dict[str, Dataset]:
+def _shown(ends: Sequence[Task], datasets: Mapping[Ref, Dataset], size_px: int) -> dict[str, Dataset]:
     """Return each arm's training set as the arm shows it."""
     found = {}
     for task in {task.spec.source.arm: task for task in ends}.values():
-        own, *others = (datasets[ref] for ref in task.inputs)
-        found[task.spec.source.arm] = shown_as(own, task.spec.showing, task.spec.regularisation, *others)
+        its, (own, *others) = task.spec, [datasets[ref] for ref in task.inputs]
+        masks = subject_masks(its.data, size_px) if its.showing.masks == "subject" else ()
+        found[its.source.arm] = shown_as(own, its.showing, its.regularisation, others[0] if others else None, masks)
     return found
 
 
@@ -87,14 +88,14 @@ def _checkpoints(
 def _runs(base: Base, shared: StackSlice, ends: Sequence[Task], datasets: Mapping[str, Dataset]) -> list[TrainRun]:
     """Return the runs of a stack; arms are prepared once each, in the order of the stack, from their ``datasets`` by arm."""
     recipes = {task.spec.source.arm: task.spec.recipe for task in ends}
-    inputs = {arm: _training_inputs(base, datasets[arm], recipe, shared.clip_skip) for arm, recipe in recipes.items()}
+    inputs = {arm: training_inputs(base, datasets[arm], recipe, shared.clip_skip) for arm, recipe in recipes.items()}
     _bring_to_one_length(base, inputs)
     sources = [(task.spec.source, task.spec.recipe) for task in ends]
     streams = {source: stream_of(source.replicate, recipe.seed) for source, recipe in sources}
     return [TrainRun(str(source), recipe, **inputs[source.arm], replicate=streams[source]) for source, recipe in sources]
 
 
-def _training_inputs(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip: int) -> dict[str, Any]:
+def training_inputs(base: Base, dataset: Dataset, recipe: TrainSpec, clip_skip: int) -> dict[str, Any]:
     """Return what a TrainRun takes: a feed where showings differ, else tensors that are computed once."""
     if dataset.pictures is None:
         return dict(training_tensors(base, dataset, recipe, clip_skip))

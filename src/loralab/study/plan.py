@@ -12,7 +12,6 @@ from loralab.infer.rounds import cells_of
 from loralab.spec import (
     BASE,
     AdapterSource,
-    ArmSpec,
     BaseSource,
     Cell,
     ClaimSpec,
@@ -365,16 +364,6 @@ def _learned_cells(spec: StudySpec) -> Iterator[Cell]:
     for claim in _claims(spec):
         if control_cells(spec, claim).placebo is not None:
             yield claim.cell
-
-
-def shown_words(arm: ArmSpec) -> list[str]:
-    """Return how an arm shows its pictures, in a few words each: what its settings change, and its regularisation pictures."""
-    found = [f"{name} {value}" for name, value in arm.showing.model_dump(exclude_defaults=True).items()]
-    if (reg := arm.regularisation) is None:
-        return found
-    weight = "" if reg.prior_loss_weight == 1 else f" at prior loss weight {reg.prior_loss_weight:g}"
-    target = " with the base's predictions as their target" if reg.target == "base" else ""
-    return [*found, f"regularisation pictures {reg.data}{weight}{target}"]
 
 
 def differences(spec: StudySpec, one: str, other: str) -> list[str]:

@@ -227,7 +227,7 @@ def _training(its: Round, runs: Sequence[RunPlan], base: BaseSource, note: str) 
         sets = tuple(found[run.arm] for found in (its.datasets, its.regularisation) if run.arm in found)
         for step in (None, *its.plan.kept_steps(run.arm)):
             source = AdapterSource(run.arm, run.replicate, step)
-            its_slice = TrainSlice(source, run.train, weight, arm.showing, arm.regularisation)
+            its_slice = TrainSlice(source, run.train, weight, arm.showing, arm.regularisation, data)
             tasks.append(Task(its.adapters[source], its_slice, sets))
     shared = StackSlice(spec.study, spec.seed, spec.sample.clip_skip, its.plan.sizes.checkpointing)
     steps = sum(run.train.steps for run in runs)

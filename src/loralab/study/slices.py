@@ -31,6 +31,7 @@ class TrainSlice:
     prior_loss_weight: float
     showing: ShowingSpec
     regularisation: RegularisationSpec | None
+    data: DataSpec  # what the training set was made of
 
 
 @dataclass(frozen=True)

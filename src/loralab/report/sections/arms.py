@@ -16,7 +16,7 @@ from loralab.spec import BASE, AdapterSource, base_of
 from loralab.spec.knobs import OPTIMISER_LABELS
 from loralab.spec.load import train_spec_of
 from loralab.store import read_lines
-from loralab.study.plan import shown_words
+from loralab.study.beyond import shown_words
 from loralab.study.result import StudyResult
 
 
