@@ -14,7 +14,8 @@ from loralab.generators.drawing import REFERENCE_PX, SUPERSAMPLING, finish
 from loralab.generators.generator import Factors, Generated, Generator
 
 SHAPES = ("circle", "square", "triangle", "star", "heart", "diamond", "hexagon", "ring", "cross")
-Shape = Literal["circle", "square", "triangle", "star", "heart", "diamond", "hexagon", "ring", "cross"]
+#: what can be drawn: those, which petri and the instruments know, and one that its mirror image is not
+Shape = Literal["circle", "square", "triangle", "star", "heart", "diamond", "hexagon", "ring", "cross", "flag"]
 RING_HOLE = 0.5
 
 Point = tuple[float, float]
@@ -63,23 +64,37 @@ def shape_factors(spec: ShapesData) -> list[Factors]:
 
 def draw_shape(spec: ShapesData, factors: Factors, size_px: int) -> np.ndarray:
     """Return the picture of one shape, (size_px, size_px, 3) uint8."""
-    shape, fill, side = str(factors["shape"]), str(factors["fill"]), size_px * SUPERSAMPLING
-    inside = make_mask(shape, spec.position, spec.size, side)
-    canvas = Image.new("RGB", (side, side), COLOURS[spec.background])
-    canvas.paste(COLOURS[spec.outline or fill], mask=Image.fromarray(inside))
-    if spec.outline is not None:
+    return draw_one(factors, spec.outline_px, size_px)
+
+
+def draw_one(factors: Factors, outline_px: float, size_px: int) -> np.ndarray:
+    """Return the picture of which ``factors`` are true, (size_px, size_px, 3) uint8."""
+    side = size_px * SUPERSAMPLING
+    inside, fill, outline = _inside(factors, side), str(factors["fill"]), str(factors["outline"])
+    canvas = Image.new("RGB", (side, side), COLOURS[str(factors["background"])])
+    canvas.paste(COLOURS[fill if outline == "none" else outline], mask=Image.fromarray(inside))
+    if outline != "none":
         from scipy.ndimage import distance_transform_edt  # slow to import, and studies are read without it
 
         # by distance from the edge, so that the outline is as wide at a corner as along a side
-        core = distance_transform_edt(inside) > spec.outline_px / REFERENCE_PX * side
+        core = distance_transform_edt(inside) > outline_px / REFERENCE_PX * side
         canvas.paste(COLOURS[fill], mask=Image.fromarray(core))
-    return finish(canvas, size_px, spec.blur)
+    return finish(canvas, size_px, float(factors["blur"]))
 
 
-def mask_shape(spec: ShapesData, factors: Factors, size_px: int) -> np.ndarray:
-    """Return where one shape is, (size_px, size_px) uint8, its blur included: 255 inside, 0 outside."""
-    inside = make_mask(str(factors["shape"]), (float(factors["x"]), float(factors["y"])), float(factors["size"]), size_px * SUPERSAMPLING)
-    return finish(Image.fromarray(inside).convert("L"), size_px, float(factors["blur"]))
+def mask_shape(_: ShapesData, factors: Factors, size_px: int) -> np.ndarray:
+    """Return where one shape is, (size_px, size_px) uint8."""
+    return mask_one(factors, size_px)
+
+
+def mask_one(factors: Factors, size_px: int) -> np.ndarray:
+    """Return where the shape is, (size_px, size_px) uint8, its blur included: 255 inside, 0 outside."""
+    inside = Image.fromarray(_inside(factors, size_px * SUPERSAMPLING)).convert("L")
+    return finish(inside, size_px, float(factors["blur"]))
+
+
+def _inside(factors: Factors, side: int) -> np.ndarray:
+    return make_mask(str(factors["shape"]), (float(factors["x"]), float(factors["y"])), float(factors["size"]), side)
 
 
 def make_mask(shape: str, centre: Point, extent: float, side: int) -> np.ndarray:
@@ -109,6 +124,7 @@ def unit_outline(shape: str) -> Outline:
         "hexagon": [(math.cos(math.radians(60 * k)), math.sin(math.radians(60 * k))) for k in range(6)],
         "star": [_star_point(k) for k in range(10)],
         "heart": [_heart_point(2 * math.pi * k / 120) for k in range(120)],
+        "flag": [(-0.75, -1.0), (0.9, -0.5), (-0.45, 0.0), (-0.45, 1.0), (-0.75, 1.0)],  # a pole at the left, its pennant to the right
         "cross": [(s * x, t * y) for s, t, corners in _CROSS_QUARTERS for x, y in corners],
     }[shape]  # fmt: skip
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from loralab.generators import grids, shapes
+from loralab.generators import grids, many_shapes, shapes
 from loralab.generators.generator import Generated, Generator
 
-TABLE: Mapping[str, Generator] = {"shapes": shapes.GENERATOR, "grids": grids.GENERATOR}
+TABLE: Mapping[str, Generator] = {"shapes": shapes.GENERATOR, "many-shapes": many_shapes.GENERATOR, "grids": grids.GENERATOR}
 
 
 def generator_of(spec: Generated) -> Generator:
