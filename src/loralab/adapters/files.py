@@ -1,5 +1,7 @@
 """LoRA files: an Adapter to a .safetensors file in kohya's format, and back from the formats of the field.
 
+Another kind than a LoRA is written as LyCORIS has it.
+
 Key names: `lora_unet_` + the layer's path in diffusers' naming with `.` -> `_`; per layer `.lora_down.weight`, `.lora_up.weight` and a
 0-dim `.alpha`, the same for all layers (diffusers 0.42 mis-scales files in which it differs).
 """
@@ -19,10 +21,10 @@ from typing import Any
 import torch
 
 from loralab import __version__
-from loralab.adapters.adapter import Adapter, Pair
+from loralab.adapters.adapter import Adapter, Own, Pair
+from loralab.adapters.folding import one_alpha, pair_and_scale, written_factors
 from loralab.adapters.formats import MAX_ALPHA, FoundLayer, find_layers
 from loralab.adapters.header import Entry, read_header, read_tensors, shown
-from loralab.adapters.kinds import decomposed
 from loralab.adapters.layers import all_layers, spellings
 from loralab.adapters.shapes import as_layer, check_shapes
 from loralab.adapters.shifts import read_shifts, written
@@ -32,6 +34,12 @@ from loralab.bases.parts import FileWords
 from loralab.errors import lab_error
 
 DOWN, UP, ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
+#: a tensor's role -> how LyCORIS ends its name
+ENDINGS = {
+    "down": DOWN, "up": UP, "alpha": ALPHA, "magnitude": ".dora_scale", "factor": ".weight", "on_input": ".on_input",
+    **{f"w{n}_{side}": f".hada_w{n}_{side}" for n in (1, 2) for side in "ab"},
+    "k1": ".lokr_w1", "k2": ".lokr_w2", **{f"k{n}_{side}": f".lokr_w{n}_{side}" for n in (1, 2) for side in "ab"},
+}  # fmt: skip
 LEGACY_HASH_START, LEGACY_HASH_STOP = 0x100000, 0x110000
 #: what one adapter may take in memory, as float32: SDXL with every layer at rank 256 needs 3.4 GB
 BUDGET_BYTES = 4 << 30
@@ -59,22 +67,32 @@ def save_adapter(path: Path, adapter: Adapter, *, metadata: Mapping[str, str], f
 
 
 def _kohya_tensors(adapter: Adapter, family: Family) -> dict[str, torch.Tensor]:
+    if adapter.own is not None:
+        return _lycoris_tensors(adapter.own, family)
     tensors: dict[str, torch.Tensor] = {}
     for layer, (down, up) in adapter.weights.items():
         key = family.write_key(layer)
         tensors[key + DOWN] = down
-        # readers scale a layer by alpha / its own rank: with one alpha for all, a layer of lower rank carries the difference in `up`
-        tensors[key + UP] = up if len(down) == adapter.rank else up * (len(down) / adapter.rank)
+        # readers scale a layer by alpha / its own rank: with one alpha for all, a layer of another scale carries the difference in `up`
+        factor = adapter.scale_of(layer) * len(down) / adapter.alpha if layer in adapter.scales else len(down) / adapter.rank
+        tensors[key + UP] = up if math.isclose(factor, 1.0, rel_tol=1e-12) else up * factor
         tensors[key + ALPHA] = torch.tensor(adapter.alpha)
     return tensors
+
+
+def _lycoris_tensors(own: Own, family: Family) -> dict[str, torch.Tensor]:
+    return {
+        family.write_key(layer) + ENDINGS[role]: tensor for layer in own.factors for role, tensor in written_factors(own, layer).items()
+    }
 
 
 def _base_metadata(adapter: Adapter, words: FileWords) -> dict[str, str]:
     alpha = f"{adapter.alpha:.9g}"
     kernels = any(math.prod(down.shape[2:]) > 1 for down, _ in adapter.weights.values())
     arguments = json.dumps({"conv_dim": str(adapter.rank), "conv_alpha": alpha} if kernels else {})
+    module = "networks.lora" if adapter.own is None else "lycoris.kohya"
     return {
-        "ss_v2": "False", "ss_base_model_version": words.version, "ss_network_module": "networks.lora", "ss_network_dim": str(adapter.rank),
+        "ss_v2": "False", "ss_base_model_version": words.version, "ss_network_module": module, "ss_network_dim": str(adapter.rank),
         "ss_network_alpha": alpha, "ss_network_args": arguments, "modelspec.sai_model_spec": "1.0.1",
         "modelspec.architecture": words.architecture, "modelspec.implementation": f"loralab {__version__}",
     }  # fmt: skip
@@ -130,13 +148,13 @@ def load_adapter(path: Path, base: Base, *, follow_links: bool = False) -> Adapt
         values = read_tensors(file, {name: header[name] for name in layer.tensors.values()}, data_start)
         factors = {role: values[name].double() for role, name in layer.tensors.items()}
         alpha, scale = _alpha_and_scale(path, layer, factors)
-        pair, scale = _pair_and_scale(layer, factors, scale, weights[layer.path])
+        pair, scale = pair_and_scale(layer.kind, factors, scale, weights[layer.path])
         pair = as_layer(pair, tuple(weights[layer.path].shape))
         _check_size(path, layer, pair, scale)
         found[layer.path] = (pair, alpha, scale)
     if not found:  # vectors alone
         return Adapter({}, 1.0, 1, dict(metadata), shifts)
-    return replace(_one_alpha(found, max(ranks.values()), metadata), shifts=shifts)
+    return replace(one_alpha(found, max(ranks.values()), metadata), shifts=shifts)
 
 
 def _check_budget(path: Path, header: Mapping[str, Entry], adapter_bytes: int) -> None:
@@ -159,16 +177,6 @@ def _alpha_and_scale(path: Path, layer: FoundLayer, factors: Mapping[str, torch.
     return alpha, alpha / (math.sqrt(rank) if layer.root_rank else rank)
 
 
-def _pair_and_scale(layer: FoundLayer, factors: Mapping[str, torch.Tensor], scale: float, weight: torch.Tensor) -> tuple[Pair, float]:
-    """Return what a layer changes as down and up, and the scale of their product; DoRA's change has its scale in it."""
-    pair = layer.kind.pair(factors, weight)
-    for role in ("magnitude", "row_magnitude"):
-        if role in factors:
-            down, up = (factor.flatten(1).double() for factor in as_layer(pair, tuple(weight.shape)))
-            return decomposed((down, up), scale, factors[role], weight, of_rows=role == "row_magnitude"), 1.0
-    return pair, scale
-
-
 def _check_size(path: Path, layer: FoundLayer, pair: Pair, scale: float) -> None:
     """Raise where delta W may leave float32: finite factors can still overflow in their product."""
     down, up = (float(factor.abs().max()) for factor in pair)
@@ -176,13 +184,3 @@ def _check_size(path: Path, layer: FoundLayer, pair: Pair, scale: float) -> None
     if not bound < MAX_CHANGE:
         found = f"{shown(path.name)}: {shown(layer.name)} would change the weights by up to {bound:.1g}"
         raise lab_error("model", found, "weights like those of a trained LoRA", "the training that produced it diverged")
-
-
-def _one_alpha(found: Mapping[str, tuple[Pair, float, float]], rank: int, metadata: Mapping[str, str]) -> Adapter:
-    """Return the adapter with one alpha; where layers differ in their scale, the scales go into `up`."""
-    scales = {(alpha, scale) for _, alpha, scale in found.values()}
-    alpha, scale = next(iter(scales))
-    if len(scales) == 1 and scale == alpha / rank:
-        return Adapter({layer: pair for layer, (pair, _, _) in found.items()}, alpha, rank, dict(metadata))
-    weights = {layer: (down, up * scale) for layer, ((down, up), _, scale) in found.items()}
-    return Adapter(weights, float(rank), rank, dict(metadata))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from loralab.adapters.adapter import Adapter, Pair
+from loralab.adapters.folding import as_lora
 from loralab.adapters.layers import all_layers
 from loralab.adapters.shapes import as_layer
 from loralab.bases import Base
@@ -28,6 +29,7 @@ def add_adapters(parts: Sequence[Part], base: Base, metadata: Mapping[str, str] 
     As loaders one behind another make it. Ranks add up: the factors stand side by side, each scale in its own `up`. Where a layer cannot
     have that many, the product itself stands in one factor and the identity in the other.
     """
+    parts = [part._replace(adapter=as_lora(part.adapter, base)) for part in parts]
     shapes = {path: layer.weight.shape for path, layer in all_layers(base).items()}
     paths = dict.fromkeys(path for part in parts for path in part.adapter.weights)
     shifts = dict[str, torch.Tensor]()
@@ -48,7 +50,7 @@ def _layer_sum(path: str, parts: Sequence[Part], shape: tuple[int, ...]) -> Pair
         if strength and path in part.adapter.weights:
             down, up = part.adapter.weights[path]
             downs.append(down.flatten(1))
-            ups.append(up.flatten(1) * (strength * part.adapter.scale))
+            ups.append(up.flatten(1) * (strength * part.adapter.scale_of(path)))
     if not downs:
         return None
     return as_layer((torch.cat(downs), torch.cat(ups, dim=1)), shape)  # of (R, in) and (out, R)

@@ -23,7 +23,8 @@ from loralab.stages.shown import pictures_of, shown_as
 from loralab.store import Ref, Store, disk_errors
 from loralab.study.plan import RunPlan, StudyPlan, make_plan
 from loralab.study.rounds import plan_round
-from loralab.train.kohya_words import network_arguments, recipe_options
+from loralab.train.kohya_blocks import block_arguments
+from loralab.train.kohya_words import network_arguments, network_module, recipe_options
 from loralab.work.events import StageClock
 from loralab.work.execute import execute
 
@@ -159,21 +160,22 @@ def command_words(base: Base, sample: SampleSpec, run: RunPlan, root_seed: int) 
     recipe = run.train
     options = {
         "dataset_config": "dataset.toml", "output_dir": "loras", "output_name": run.source, "save_model_as": "safetensors",
-        "save_precision": "float", "mixed_precision": "no", "network_module": "networks.lora", "network_dim": recipe.rank,
-        "network_alpha": f"{recipe.scale * recipe.rank:g}", "learning_rate": f"{recipe.lr:g}", "unet_lr": f"{recipe.lr:g}",
+        "save_precision": "float", "mixed_precision": "no", "network_module": network_module(recipe), "network_dim": recipe.rank,
+        "network_alpha": f"{recipe.alpha_of(recipe.rank):g}", "learning_rate": f"{recipe.lr:g}", "unet_lr": f"{recipe.lr:g}",
         "max_train_steps": recipe.steps, "seed": (root_seed if recipe.seed is None else recipe.seed) + run.replicate,
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return words + recipe_options(recipe) + list(_further(base, sample, recipe))
+    blocks = block_arguments(base, recipe)
+    return words + recipe_options(recipe, blocks) + list(_further(base, sample, recipe, blocks or {}))
 
 
-def _further(base: Base, sample: SampleSpec, recipe: TrainSpec) -> Iterator[str]:
+def _further(base: Base, sample: SampleSpec, recipe: TrainSpec, blocks: Mapping[str, str]) -> Iterator[str]:
     """Yield the options that only some recipes and bases need."""
     if recipe.trains_text:
         yield from ("--text_encoder_lr", f"{recipe.text_encoder_lr:g}")
     else:
         yield "--network_train_unet_only"
-    if arguments := network_arguments(recipe):
+    if arguments := network_arguments(recipe, blocks):
         yield from ("--network_args", *(f"{name}={value}" for name, value in arguments.items()))
     if sample.clip_skip != 1:
         yield from ("--clip_skip", str(sample.clip_skip))

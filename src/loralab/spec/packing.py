@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from loralab.spec.knobs import SEE_SHAPES
 from loralab.spec.models import TrainSpec
+from loralab.spec.network_knobs import HELD_STARTS
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -29,10 +30,19 @@ def pack_runs(runs: Sequence[tuple[Name, TrainSpec]], max_stack: int, alone: Col
 
 
 def shape_signature(spec: TrainSpec) -> tuple[object, ...]:
-    """Return what must be equal for two runs to share a stack; alpha, rates, schedules, losses, noise and clipping may differ.
+    """Return what must be equal for two runs to share a stack; alpha, rates, schedules, losses, noise, clipping and drops may differ.
 
-    Ranks may differ too, but under optimisers whose arithmetic sees a layer's shape. A training that preserves outputs sees two rows for
-    each picture, so it stacks with its like.
+    Ranks may differ too, but under optimisers whose arithmetic sees a layer's shape, and in other kinds of adapters than a plain LoRA. A
+    training that preserves outputs sees two rows for each picture, so it stacks with its like.
     """
-    rank = spec.rank if spec.optimiser in SEE_SHAPES else None
-    return (spec.batch, spec.steps, spec.targets, spec.trains_text, spec.optimiser, rank, spec.preserves != "")
+    ranks = (spec.rank, *sorted(spec.block_ranks.items()))
+    seen = ranks if spec.optimiser in SEE_SHAPES else None
+    kind = None if spec.is_plain_lora else _kind(spec, ranks)
+    return (spec.batch, spec.steps, spec.targets, spec.trains_text, spec.optimiser, seen, spec.preserves != "", kind)
+
+
+def _kind(spec: TrainSpec, ranks: tuple[object, ...]) -> tuple[object, ...]:
+    """Return what the tensors of another kind than a plain LoRA, and the arithmetic over them, follow from."""
+    untrained = tuple(sorted(block for block, factor in spec.block_lrs.items() if factor == 0))
+    lokr = (spec.lokr_factor, spec.lokr_full_matrix, spec.lokr_decompose_both)
+    return (spec.algo, spec.dora, spec.dora_norm_constant, spec.start in HELD_STARTS, lokr, ranks, untrained)

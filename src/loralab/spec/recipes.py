@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, field_serializer, field_validator, model_validator
 
 from loralab.spec.keeping import KeepingKnobs
 from loralab.spec.knobs import FIND_THEIR_RATE, LossKnobs, NoiseKnobs, OptimiserKnobs, whole_or_share
+from loralab.spec.network_knobs import NetworkKnobs
 from loralab.strict import PathText, Strict
 
 
@@ -51,25 +53,48 @@ class PlainRecipe(Strict):
         """Whether the text encoder is trained too."""
         return self.text_encoder_lr > 0
 
-    @property
-    def scale(self) -> float:
-        """The LoRA scale alpha / rank."""
-        return (self.rank if self.alpha is None else self.alpha) / self.rank
+    def alpha_of(self, rank: int) -> float:
+        """Return the alpha of a layer of ``rank``: the recipe's, or by default the rank."""
+        return float(rank if self.alpha is None else self.alpha)
 
 
-class TrainSpec(KeepingKnobs, OptimiserKnobs, NoiseKnobs, LossKnobs, PlainRecipe):
+class TrainSpec(NetworkKnobs, KeepingKnobs, OptimiserKnobs, NoiseKnobs, LossKnobs, PlainRecipe):
     """How each run of an arm is trained."""
 
     @model_validator(mode="after")
     def _one_rate(self) -> TrainSpec:
         if self.optimiser in FIND_THEIR_RATE and self.trains_text and self.text_encoder_lr != self.lr:
             raise ValueError(f"{self.optimiser} finds a single rate for all weights: text_encoder_lr must equal lr ({self.lr:g}), or be 0")
+        if self.optimiser in FIND_THEIR_RATE and self.block_lrs:
+            raise ValueError(f"{self.optimiser} finds a single rate for all weights, so block_lrs cannot be used with it")
         return self
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> TrainSpec:
+        ranks = (self.rank, *self.block_ranks.values())
+        if self.start == "orthogonal" and (odd := [rank for rank in ranks if rank % 2]):
+            raise ValueError(
+                f"start orthogonal with a rank of {odd[0]}: its two factors take half of the directions each; expected even ranks"
+            )
+        if self.loraplus_ratio != 1 and self.algo != "lora":
+            raise ValueError(f"loraplus_ratio with algo {self.algo}: only a LoRA has an `up` and a `down`")
+        if self.algo == "ia3" and self.targets != "transformer":
+            raise ValueError("algo ia3 with targets transformer+conv: (IA)3 is trained in the transformer blocks alone")
+        return self
+
+    def scale_of(self, rank: int) -> float:
+        """Return the scale of a layer of ``rank``: alpha / rank, or rank-stabilised alpha / sqrt(rank) (arXiv:2312.03732)."""
+        return self.alpha_of(rank) / (math.sqrt(rank) if self.rslora else rank)
+
+    def file_alpha(self, rank: int) -> float:
+        """Return the alpha that a file says of a layer of ``rank``, which readers divide by the rank."""
+        return self.alpha_of(rank) * (math.sqrt(rank) if self.rslora else 1)
 
     @property
     def turned(self) -> dict[str, object]:
         """The knobs that this recipe turns, by name."""
-        knobs = (name for kind in (LossKnobs, NoiseKnobs, OptimiserKnobs, KeepingKnobs) for name in kind.model_fields)
+        kinds = (LossKnobs, NoiseKnobs, OptimiserKnobs, KeepingKnobs, NetworkKnobs)
+        knobs = (name for kind in kinds for name in kind.model_fields)
         return {name: getattr(self, name) for name in knobs if getattr(self, name) != type(self).model_fields[name].default}
 
 

@@ -22,6 +22,7 @@ from loralab.stages.shown import shown_as, subject_masks
 from loralab.store import Ref, canonical_json
 from loralab.study.slices import StackSlice
 from loralab.train import Feed, Step, TrainedRun, TrainRun, train_in_parts
+from loralab.train.kohya_blocks import block_arguments
 from loralab.train.kohya_words import recipe_metadata
 from loralab.train.preserving import preserved_caption
 from loralab.train.streams import stream_of
@@ -193,7 +194,7 @@ def _metadata(base: Base, shared: StackSlice, task: Task, dataset: Dataset) -> d
         "ss_batch_size_per_device": str(recipe.batch),
         "ss_resolution": str((base.size_px, base.size_px)),
         **({"ss_clip_skip": str(shared.clip_skip)} if shared.clip_skip != 1 else {}),
-        **recipe_metadata(recipe),
+        **recipe_metadata(recipe, block_arguments(base, recipe)),
         "loralab.study": shared.study,
         "loralab.arm": run.arm,
         "loralab.replicate": str(run.replicate),

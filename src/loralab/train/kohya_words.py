@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from loralab.errors import LabError, Problem
+from loralab.spec.knobs import OptimiserKnobs
 from loralab.spec.models import TrainSpec
 from loralab.train.schedules import n_steps
 
@@ -56,7 +57,18 @@ WORDS: Mapping[str, Words] = {
     "blank_prompt_preservation": Words(),
     "blank_prompt_preservation_multiplier": Words(),
     "masked_prior_preservation_weight": Words(),
+    "network_dropout": Words("ss_network_dropout", "network_dropout"),
+    "scale_weight_norms": Words("ss_scale_weight_norms", "scale_weight_norms"),
+    "start": Words(),
+    "dora_norm_constant": Words(),
 }
+#: knob -> its name in `network_args`, where it is turned; those of blocks are in loralab.train.kohya_blocks
+NETWORK_WORDS: Mapping[str, str] = {
+    "loraplus_ratio": "loraplus_lr_ratio", "rank_dropout": "rank_dropout", "module_dropout": "module_dropout", "rslora": "rs_lora",
+    "dora": "dora_wd", "lokr_factor": "factor", "lokr_full_matrix": "full_matrix", "lokr_decompose_both": "decompose_both",
+}  # fmt: skip
+BLOCK_KNOBS = ("block_ranks", "block_lrs")
+NO_BLOCKS: Mapping[str, str] = {}
 #: optimiser in a study file -> sd-scripts' `optimizer_type`, and the class that it writes into `ss_optimizer`
 OPTIMISERS: Mapping[str, tuple[str, str]] = {
     "adamw": ("AdamW", "torch.optim.adamw.AdamW"),
@@ -75,13 +87,15 @@ SCHEDULERS: Mapping[str, str] = {
 }  # fmt: skip
 
 
-def recipe_options(recipe: TrainSpec) -> list[str]:
+def recipe_options(recipe: TrainSpec, blocks: Mapping[str, str] | None = NO_BLOCKS) -> list[str]:
     """Return the words of sd-scripts' command line for a recipe's optimiser, schedule, loss and noise.
 
-    Raises LabError("spec") for what sd-scripts cannot do.
+    ``blocks`` are its blocks in sd-scripts' words, None where these have none. Raises LabError("spec") for what sd-scripts cannot do.
     """
     strange = [name for name in recipe.turned if name in WORDS and not WORDS[name].option]
     strange += ["schedule: rex"] if recipe.schedule == "rex" else []
+    strange += [name for name in BLOCK_KNOBS if name in recipe.turned and (blocks is None or by_lycoris(recipe))]
+    strange += ["targets: transformer+conv"] if by_lycoris(recipe) and recipe.targets != "transformer" else []
     if strange:
         do = "remove these, or train such arms with loralab"
         raise LabError("spec", [Problem(f"`{name}`", "settings that sd-scripts has an option for", do) for name in strange])
@@ -94,24 +108,44 @@ def recipe_options(recipe: TrainSpec) -> list[str]:
     return words
 
 
-def network_arguments(recipe: TrainSpec) -> dict[str, str]:
-    """Return what a recipe says in sd-scripts' `network_args`."""
-    alpha = f"{recipe.scale * recipe.rank:g}"
-    found = {"conv_dim": str(recipe.rank), "conv_alpha": alpha} if recipe.targets == "transformer+conv" else {}
-    return found | ({"loraplus_lr_ratio": f"{recipe.loraplus_ratio:g}"} if recipe.loraplus_ratio != 1 else {})
+def by_lycoris(recipe: TrainSpec) -> bool:
+    """Whether sd-scripts needs LyCORIS for a recipe."""
+    return recipe.algo != "lora" or recipe.dora or recipe.rslora
 
 
-def recipe_metadata(recipe: TrainSpec) -> dict[str, str]:
+def network_module(recipe: TrainSpec) -> str:
+    """Return sd-scripts' `network_module`."""
+    return "lycoris.kohya" if by_lycoris(recipe) else "networks.lora"
+
+
+def network_arguments(recipe: TrainSpec, blocks: Mapping[str, str] | None = NO_BLOCKS) -> dict[str, str]:
+    """Return what a recipe says in sd-scripts' `network_args`; LyCORIS' preset names the layers that our `targets` do."""
+    alpha = f"{recipe.alpha_of(recipe.rank):g}"
+    found = {"algo": recipe.algo, "preset": "ia3" if recipe.algo == "ia3" else "attn-mlp"} if by_lycoris(recipe) else {}
+    found |= {"conv_dim": str(recipe.rank), "conv_alpha": alpha} if recipe.targets == "transformer+conv" else {}
+    found |= {NETWORK_WORDS[name]: _argument(value) for name, value in recipe.turned.items() if name in NETWORK_WORDS}
+    return found | dict(blocks or {})
+
+
+def _argument(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def recipe_metadata(recipe: TrainSpec, blocks: Mapping[str, str] | None = NO_BLOCKS) -> dict[str, str]:
     """Return what an adapter's metadata say of the knobs that its recipe turns, as sd-scripts writes it; empty for a plain recipe."""
     turned = recipe.turned
     found = {WORDS[name].key or f"loralab.train.{name}": str(value) for name, value in turned.items() if name in WORDS}
     if recipe.schedule != "constant" or recipe.warmup:
         found["ss_lr_scheduler"] = scheduler(recipe) if recipe.schedule in SCHEDULERS else recipe.schedule
         found["ss_lr_warmup_steps"] = str(n_steps(recipe.warmup, recipe.steps))
-    if any(name not in WORDS for name in turned):
+    found |= {f"loralab.train.{name}": json.dumps(turned[name]) for name in BLOCK_KNOBS if name in turned and blocks is None}
+    if any(name in OptimiserKnobs.model_fields and name not in WORDS for name in turned):
         found["ss_optimizer"] = f"{OPTIMISERS[recipe.optimiser][1]}({','.join(optimiser_arguments(recipe))})"
-    if "loraplus_ratio" in turned:
-        found["ss_network_args"] = json.dumps(network_arguments(recipe))
+    arguments = network_arguments(recipe, blocks)
+    if arguments.keys() - {"conv_dim", "conv_alpha"}:
+        found["ss_network_args"] = json.dumps(arguments)
+    if by_lycoris(recipe):
+        found |= {"ss_network_module": "lycoris.kohya", "ss_network_alpha": f"{recipe.alpha_of(recipe.rank):g}"}
     return found
 
 

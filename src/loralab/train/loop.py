@@ -15,6 +15,11 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from loralab.adapters import Adapter, AdapterStack, adapter_sha256, make_adapter
+from loralab.adapters.blocks import rate_at
+from loralab.adapters.flat import FlatValues
+from loralab.adapters.kind_stack import KindStack
+from loralab.adapters.stack import Drops
+from loralab.adapters.trainable import Known
 from loralab.bases import Base, denoiser, noise_path, text_shape, token_width
 from loralab.bases.family import NoisePath
 from loralab.errors import lab_error
@@ -22,13 +27,18 @@ from loralab.spec.models import TrainSpec
 from loralab.spec.packing import shape_signature
 from loralab.train.averages import Averages
 from loralab.train.batches import Batches, Minibatch
+from loralab.train.drops import drops_at
 from loralab.train.kept import Found, Keeper, State, identity_of
+from loralab.train.limits import limit_norms
 from loralab.train.losses import run_losses, shape_losses
+from loralab.train.noise import Place
 from loralab.train.optimisers import Values, make_optimiser
 from loralab.train.preserving import Seen, make_targets, predict_twice, preservation_losses
 from loralab.train.runs import Step, TrainedRun, TrainRun
 from loralab.train.schedules import learning_rate
 from loralab.train.streams import init_seed
+
+Stack = AdapterStack | KindStack
 
 
 def train_stack(
@@ -73,8 +83,9 @@ class Training:
     def __init__(self, base: Base, runs: Sequence[TrainRun], root_seed: int, *, checkpointing: bool) -> None:
         self.base, self.runs, self.checkpointing = base, runs, checkpointing
         recipes = [run.spec for run in runs]
-        self.initial = [make_adapter(base, run.spec, init_seed(root_seed, run.replicate)) for run in runs]
-        self.stack = AdapterStack(base, self.initial, trainable=True)
+        self.root_seed, known = root_seed, Known()
+        self.initial = [make_adapter(base, run.spec, init_seed(root_seed, run.replicate), known) for run in runs]
+        self.stack = make_stack(base, self.initial, recipes)
         self.optimiser = make_optimiser(_values_of(self.stack, recipes), recipes)
         self.averages = Averages(self.stack.flat, recipes)
         self.path = noise_path(base)
@@ -91,7 +102,8 @@ class Training:
         """Make one step; returns the loss of each run, None where a run has stopped."""
         batch, step = self.batches.next(), self.done + 1
         recipes = [run.spec for run in self.runs]
-        values, gradient = _gradient(self.base, self.stack, self.path, batch, recipes, checkpointing=self.checkpointing)
+        drops = drops_at([(run.spec, Place(self.root_seed, run.replicate, step)) for run in self.runs])
+        values, gradient = _gradient(self.base, self.stack, self.path, batch, recipes, drops, checkpointing=self.checkpointing)
         norms = torch.linalg.vector_norm(gradient, dim=1)
         fine = (torch.isfinite(values) & torch.isfinite(norms)).tolist()
         for k, run in enumerate(self.runs):
@@ -102,6 +114,7 @@ class Training:
         alive = torch.tensor([reason is None for reason in self.failed], device=self.base.device)
         rates = torch.tensor([learning_rate(run.spec, step) for run in self.runs], device=self.base.device)
         self.optimiser.step(gradient, norms, rates, alive)
+        limit_norms(self.stack, recipes)
         self.averages.add(self.optimiser.shown(), step)
         self.curve.append([None if reason else value for value, reason in zip(values.tolist(), self.failed, strict=True)])
         return self.curve[-1]
@@ -180,27 +193,39 @@ def _check_runs(base: Base, runs: Sequence[TrainRun]) -> None:
             raise lab_error("training", found, expected, where=run.run_id)
 
 
-def _values_of(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> Values:
-    return Values(stack.flat, stack.columns, _shares(stack, recipes))
+def make_stack(base: Base, adapters: Sequence[Adapter], recipes: Sequence[TrainSpec]) -> Stack:
+    """Return the stack in which adapters of one kind are trained, as the recipes, which share a signature, tell it."""
+    if recipes[0].is_plain_lora:
+        return AdapterStack(base, adapters, trainable=True)
+    return KindStack(base, adapters, recipes)
 
 
-def _shares(stack: AdapterStack, recipes: Sequence[TrainSpec]) -> torch.Tensor | None:
+def _values_of(stack: Stack, recipes: Sequence[TrainSpec]) -> Values:
+    return Values(stack.flat, stack.columns, _shares(stack.values, recipes))
+
+
+def _shares(values: FlatValues, recipes: Sequence[TrainSpec]) -> torch.Tensor | None:
     """Return the part of its run's learning rate that each value gets (K, P), None where all get all of it.
 
-    In text encoders text_encoder_lr / lr, elsewhere 1; in `up` factors loraplus_ratio times that (Hayou et al. 2024, arXiv:2402.12354).
+    In text encoders text_encoder_lr / lr, elsewhere 1; in a block of ``block_lrs`` that block's factor times that; in `up` factors
+    loraplus_ratio times that (Hayou et al. 2024, arXiv:2402.12354).
     """
     text = [recipe.text_encoder_lr / recipe.lr if recipe.trains_text else 1.0 for recipe in recipes]
     plus = [recipe.loraplus_ratio for recipe in recipes]
-    if set(text) == set(plus) == {1.0}:
+    blocks = any(recipe.block_lrs for recipe in recipes)
+    if set(text) == set(plus) == {1.0} and not blocks:
         return None
-    shares = torch.where(stack.text_columns, torch.tensor(text, device=stack.flat.device)[:, None], 1.0)
+    device = values.flat.device
+    shares = torch.where(values.text_columns, torch.tensor(text, device=device)[:, None], 1.0)
+    if blocks:
+        shares = shares * torch.stack([values.spread([rate_at(recipe, path) for path, _ in values.names]) for recipe in recipes])
     if set(plus) == {1.0}:
         return shares
-    return torch.where(stack.up_columns, shares * torch.tensor(plus, device=stack.flat.device)[:, None], shares)
+    return torch.where(values.up_columns, shares * torch.tensor(plus, device=device)[:, None], shares)
 
 
 def _gradient(
-    base: Base, stack: AdapterStack, path: NoisePath, batch: Minibatch, recipes: Sequence[TrainSpec], *, checkpointing: bool
+    base: Base, stack: Stack, path: NoisePath, batch: Minibatch, recipes: Sequence[TrainSpec], drops: Drops | None, *, checkpointing: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return each run's loss (K,) and its gradient (K, P)."""
     noisy = path.noisy(batch.latents, batch.seen_noise, batch.timesteps)
@@ -208,12 +233,12 @@ def _gradient(
     seen = Seen(noisy, batch.timesteps, batch.text, recipes[0].trains_text)
     with _attention(base):
         targets = make_targets(base, seen, path.target(batch.latents, batch.noise, batch.timesteps), batch, recipes)
-    with stack.attached(), _recomputed(denoiser(base), checkpointing), _attention(base):
+    with stack.attached(drops=drops), _recomputed(denoiser(base), checkpointing), _attention(base):
         predicted, again = predict_twice(base, seen, batch.preserved, stack.n_groups)
         losses = run_losses(predicted, targets.own, stack.n_groups, batch.weights, batch.masks, shaped, targets.prior)
         if again is not None and targets.preserved is not None:
             losses = losses + preservation_losses(again, targets.preserved, recipes)
-        return losses.detach(), stack.flat_gradient(losses)
+        return losses.detach(), stack.values.gradient(losses)
 
 
 #: latent positions up to which attention is written out as products: SD1 at 256 px; beyond, the scores would fill the memory
@@ -249,8 +274,8 @@ def _recomputed(model: Any, on: bool) -> Iterator[None]:
 
 def dry_step(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: bool) -> None:
     """Do all that one step of a stack does, on zeros and without looking at a value: for a base whose tensors have none."""
-    initial = [make_adapter(base, recipe, 0) for recipe in recipes]
-    stack = AdapterStack(base, initial, trainable=True)
+    known = Known()
+    stack = make_stack(base, [make_adapter(base, recipe, 0, known) for recipe in recipes], recipes)
     trains_text, device = recipes[0].trains_text, base.device
     optimiser = make_optimiser(_values_of(stack, recipes), recipes)
     n = len(recipes) * recipes[0].batch
@@ -261,6 +286,7 @@ def dry_step(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: bool) -
         text = torch.zeros(n, *text_shape(base), device=device)
     batch = Minibatch(latents, text, noise, torch.zeros(n, dtype=torch.int64, device=device))
     batch = replace(batch, preserved=text if recipes[0].preserves else None)
-    values, gradient = _gradient(base, stack, noise_path(base), batch, recipes, checkpointing=checkpointing)
+    drops = drops_at([(recipe, Place(0, 0, 1)) for recipe in recipes])
+    values, gradient = _gradient(base, stack, noise_path(base), batch, recipes, drops, checkpointing=checkpointing)
     norms = torch.linalg.vector_norm(gradient, dim=1)
     optimiser.step(gradient, norms, torch.ones_like(values), torch.isfinite(norms))

@@ -33,9 +33,9 @@ class Place:
     replicate: int
     step: int
 
-    def stream(self, knob: str) -> torch.Generator:
-        """Return the generator of one knob at this step."""
-        return torch.Generator().manual_seed(seed_for(self.root_seed, "train", knob, self.replicate, self.step))
+    def stream(self, knob: str, *inside: str) -> torch.Generator:
+        """Return the generator of one knob at this step; ``inside`` names a part of it that draws for itself, such as a layer."""
+        return torch.Generator().manual_seed(seed_for(self.root_seed, "train", knob, self.replicate, self.step, *inside))
 
 
 def check_timesteps(spec: TrainSpec, n_timesteps: int, where: str) -> None:

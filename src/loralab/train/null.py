@@ -9,11 +9,12 @@ prediction equally.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from loralab.adapters import Adapter, AdapterStack
+from loralab.adapters.folding import as_lora
 from loralab.bases import Base, embed_tokens, noise_path, predict
 from loralab.errors import lab_error
 
@@ -51,7 +52,8 @@ def make_null_twins(
     """
     probe = _make_probe(base, latents, text, is_tokens)
     plain = _predict(base, probe)
-    return [_make_twin(base, adapter, probe, plain, seed) for adapter, seed in zip(trained, seeds, strict=True)]
+    loras = [as_lora(adapter, base) for adapter in trained]
+    return [_make_twin(base, adapter, probe, plain, seed) for adapter, seed in zip(loras, seeds, strict=True)]
 
 
 def _make_probe(base: Base, latents: torch.Tensor, text: torch.Tensor, is_tokens: bool) -> _Probe:
@@ -101,9 +103,9 @@ def _random_like(trained: Adapter, seed: int) -> Adapter:
         weights[path] = (new_down.to(down.device), (new_up * (norms[0] / norms[1])).to(up.device))
     drawn = {name: torch.randn(values.shape, generator=generator) for name, values in trained.shifts.items()}
     shifts = {name: values * (float(trained.shifts[name].norm()) / float(values.norm())) for name, values in drawn.items()}
-    return Adapter(weights, trained.alpha, trained.rank, shifts=shifts)
+    return Adapter(weights, trained.alpha, trained.rank, shifts=shifts, scales=trained.scales)
 
 
 def _scaled(adapter: Adapter, scale: float) -> Adapter:
     weights = {path: (down, up * scale) for path, (down, up) in adapter.weights.items()}
-    return Adapter(weights, adapter.alpha, adapter.rank, shifts={name: values * scale for name, values in adapter.shifts.items()})
+    return replace(adapter, weights=weights, shifts={name: values * scale for name, values in adapter.shifts.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,13 +14,16 @@ from loralab.spec import slice_of
 from loralab.spec.keeping import KeepingKnobs
 from loralab.spec.knobs import OPTIMISER_LABELS, LossKnobs, NoiseKnobs, OptimiserKnobs
 from loralab.spec.models import TrainSpec
-from loralab.train.kohya_words import OPTIMISERS, WORDS, network_arguments, recipe_metadata, recipe_options
+from loralab.spec.network_knobs import NetworkKnobs
+from loralab.train.kohya_blocks import block_arguments
+from loralab.train.kohya_words import OPTIMISERS, WORDS, network_arguments, network_module, recipe_metadata, recipe_options
 from loralab.train.optimisers import OPTIMISERS as TABLE
 
 #: knobs that go into optimizer_args or network_args
 ARGUMENTS = {
     "optimiser", "beta1", "beta2", "epsilon", "momentum", "nesterov", "d0", "d_coef", "growth_rate", "bias_correction", "safeguard_warmup",
-    "relative_step", "scale_parameter", "loraplus_ratio",
+    "relative_step", "scale_parameter", "loraplus_ratio", "algo", "dora", "rslora", "lokr_factor", "lokr_full_matrix",
+    "lokr_decompose_both", "block_ranks", "block_lrs", "rank_dropout", "module_dropout",
 }  # fmt: skip
 
 
@@ -44,7 +48,8 @@ def arguments(**recipe: Any) -> dict[str, Any]:
 
 
 def test_every_knob_has_words():
-    knobs = {name for kind in (LossKnobs, NoiseKnobs, OptimiserKnobs, KeepingKnobs) for name in kind.model_fields}
+    kinds = (LossKnobs, NoiseKnobs, OptimiserKnobs, KeepingKnobs, NetworkKnobs)
+    knobs = {name for kind in kinds for name in kind.model_fields}
     assert knobs == WORDS.keys() | ARGUMENTS
     assert not WORDS.keys() & ARGUMENTS
     assert OPTIMISERS.keys() == TABLE.keys() == OPTIMISER_LABELS.keys()
@@ -83,6 +88,7 @@ def test_no_knob_renames_the_key_of_a_recipe_that_does_not_turn_it():
         ({"schedule": "cosine", "min_lr_ratio": 0.1}, {"lr_scheduler": "cosine_with_min_lr", "lr_scheduler_min_lr_ratio": "0.1"}),
         ({"optimiser": "sgd", "nesterov": True}, {"optimizer_type": "SGDNesterov"}),
         ({"optimiser": "lion"}, {"optimizer_type": "Lion"}),
+        ({"network_dropout": 0.1, "scale_weight_norms": 1}, {"network_dropout": "0.1", "scale_weight_norms": "1"}),
     ],
 )  # fmt: skip
 def test_options_are_sd_scripts(recipe, expected):
@@ -117,7 +123,91 @@ def test_metadata_are_sd_scripts():
     assert json.loads(plus["ss_network_args"]) == {"conv_dim": "4", "conv_alpha": "2", "loraplus_lr_ratio": "16"}
 
 
-@pytest.mark.parametrize("knob", [{"p2_gamma": 1}, {"ema_decay": 0.9}, {"timestep_sampling": "sigmoid"}, {"schedule": "rex"}])
+@pytest.mark.parametrize(
+    ("recipe", "module", "expected"),
+    [
+        ({"rank_dropout": 0.1, "module_dropout": 0.2}, "networks.lora", {"rank_dropout": "0.1", "module_dropout": "0.2"}),
+        ({"rslora": True}, "lycoris.kohya", {"algo": "lora", "preset": "attn-mlp", "rs_lora": "True"}),
+        ({"dora": True}, "lycoris.kohya", {"algo": "lora", "preset": "attn-mlp", "dora_wd": "True"}),
+        ({"algo": "loha"}, "lycoris.kohya", {"algo": "loha", "preset": "attn-mlp"}),
+        (
+            {"algo": "lokr", "lokr_factor": 8, "lokr_full_matrix": True}, "lycoris.kohya",
+            {"algo": "lokr", "preset": "attn-mlp", "factor": "8", "full_matrix": "True"},
+        ),
+        ({"algo": "ia3"}, "lycoris.kohya", {"algo": "ia3", "preset": "ia3"}),
+    ],
+)  # fmt: skip
+def test_network_arguments_are_those_of_sd_scripts_and_lycoris(recipe, module, expected):
+    spec = TrainSpec(rank=4, alpha=2, **recipe)
+    assert network_arguments(spec) == expected
+    assert network_module(spec) == module
+    found = recipe_metadata(spec)
+    assert json.loads(found["ss_network_args"]) == expected
+    assert found.get("ss_network_module", "networks.lora") == module
+    assert found.get("ss_network_alpha", "2") == "2"
+    assert not any(key.startswith("loralab.") for key in found)
+
+
+def test_layers_are_those_of_lycoris_presets(tiny_base):
+    """What `algo` trains here is what sd-scripts trains under the preset that is exported."""
+    from lycoris.config import PRESET
+
+    from loralab.adapters.starts import trained_layers
+
+    names = PRESET["ia3"]["unet_target_name"]
+    every = {path.removeprefix("unet.") for path in trained_layers(tiny_base, TrainSpec())}
+    ours = {path.removeprefix("unet.") for path in trained_layers(tiny_base, TrainSpec(algo="ia3"))}
+    assert ours == {path for path in every if path.endswith(tuple("." + name for name in names))}
+    assert PRESET["attn-mlp"]["unet_target_module"][0] == "Transformer2DModel"
+    assert not PRESET["attn-mlp"]["enable_conv"]
+
+
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_blocks_are_counted_as_sd_scripts_counts_them(family, tiny_base):
+    """By hand: of two stages of one layer each, SD1's down.0 is block 1, mid is 12, up.1 is 13 + 3; SDXL's go by their old names."""
+    base = replace(tiny_base, family=family)
+    plain = TrainSpec(rank=4, alpha=2)
+    assert block_arguments(base, plain) == {}
+    ranks = block_arguments(base, TrainSpec(rank=4, alpha=2, block_ranks={"down": 2, "up": 8}))
+    rates = block_arguments(base, TrainSpec(block_lrs={"down.0": 0.5, "mid": 0, "up": 2}))
+    dims = [int(word) for word in ranks["block_dims"].split(",")]
+    if family == "sd1":
+        assert dims == [4, 2, *[4] * 14, 8, 8, *[4] * 7]
+        assert rates["down_lr_weight"] == "1,0.5" + ",1" * 10
+        assert (rates["mid_lr_weight"], rates["up_lr_weight"]) == ("0", "1,1,1,2,2,1,1,1,1,1,1,1")
+    else:
+        assert dims == [4, 4, 2, *[4] * 12, 8, 8, *[4] * 6]
+        assert rates["down_lr_weight"] == "1,0.5" + ",1" * 7
+        assert (rates["mid_lr_weight"], rates["up_lr_weight"]) == ("1,0,1", "1,1,2,2" + ",1" * 5)
+    assert ranks["block_alphas"] == ",".join(["2"] * len(dims))
+    spec = TrainSpec(rank=4, alpha=2, block_ranks={"down": 2, "up": 8})
+    assert json.loads(recipe_metadata(spec, ranks)["ss_network_args"]) == ranks
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("block_ranks", {"block_ranks": {"down.0.attentions": 3}, "targets": "transformer+conv"}),  # sd-scripts' blocks are not as fine
+        ("block_lrs", {"block_lrs": {"text": 0.5}, "text_encoder_lr": 1e-4}),
+    ],
+)
+def test_blocks_that_sd_scripts_does_not_have_are_refused_and_told_in_the_labs_words(name, recipe, tiny_base):
+    spec = TrainSpec(**recipe)
+    blocks = block_arguments(tiny_base, spec)
+    assert blocks is None
+    with pytest.raises(LabError, match=name):
+        recipe_options(spec, blocks)
+    assert json.loads(recipe_metadata(spec, blocks)[f"loralab.train.{name}"]) == recipe[name]
+
+
+@pytest.mark.parametrize(
+    "knob",
+    [
+        {"p2_gamma": 1}, {"ema_decay": 0.9}, {"timestep_sampling": "sigmoid"}, {"schedule": "rex"}, {"start": "pissa"},
+        {"dora_norm_constant": True, "dora": True}, {"block_ranks": {"down": 1}, "algo": "loha"},
+        {"targets": "transformer+conv", "algo": "lokr"},
+    ],
+)  # fmt: skip
 def test_what_sd_scripts_cannot_do_is_refused_by_name(knob):
     with pytest.raises(LabError, match=next(iter(knob))) as raised:
         recipe_options(TrainSpec(**knob))

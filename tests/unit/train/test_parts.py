@@ -62,7 +62,7 @@ def test_padding_stays_exactly_zero_in_values_gradients_and_moments(tiny_base):
         with stack.attached():
             text, times = torch.randn(4, 12, 16, generator=generator), torch.tensor([5, 300, 600, 900])
             outputs = tiny_base.unet(torch.randn(4, 4, 8, 8, generator=generator), times, text).sample.square().unflatten(0, (2, 2))
-            gradient = stack.flat_gradient(outputs.mean(dim=(1, 2, 3, 4)))
+            gradient = stack.values.gradient(outputs.mean(dim=(1, 2, 3, 4)))
         optimiser.step(gradient, gradient.norm(dim=1), torch.tensor([1e-2, 1e-2]), torch.ones(2, dtype=torch.bool))
     start = 0
     for pair in stack.pairs:
