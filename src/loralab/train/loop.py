@@ -286,7 +286,8 @@ def dry_step(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: bool) -
         text = torch.zeros(n, *text_shape(base), device=device)
     batch = Minibatch(latents, text, noise, torch.zeros(n, dtype=torch.int64, device=device))
     batch = replace(batch, preserved=text if recipes[0].preserves else None)
-    drops = drops_at([(recipe, Place(0, 0, 1)) for recipe in recipes])
+    whole = [recipe.model_copy(update={"module_dropout": 0.0}) for recipe in recipes]  # which layers are left out is a value
+    drops = drops_at([(recipe, Place(0, 0, 1)) for recipe in whole])
     values, gradient = _gradient(base, stack, noise_path(base), batch, recipes, drops, checkpointing=checkpointing)
     norms = torch.linalg.vector_norm(gradient, dim=1)
     optimiser.step(gradient, norms, torch.ones_like(values), torch.isfinite(norms))
