@@ -35,7 +35,7 @@ def errors_of(code: str) -> str:
 def test_nothing_is_printed_by_libraries_that_are_imported_inside():
     noise = run_python("import warnings\nwarnings.resetwarnings()\n" + NOISE).stderr  # without the block
     assert "FutureWarning: old" in noise
-    assert "fetch" in noise
+    assert "[transformers]" in noise or "fetch" in noise  # which of them, depends on what is installed
     indented = "\n".join("    " + line for line in NOISE.splitlines())
     assert errors_of(f"from loralab.quiet import quiet_libraries\nwith quiet_libraries():{indented}") == ""
 
