@@ -6,6 +6,7 @@ a shell is for other tests to see.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -37,10 +38,10 @@ class Done:
 class Running:
     """A program that was started; ``poll``, ``kill`` and ``wait`` as of a subprocess."""
 
-    def __init__(self, program: str, words: tuple[str, ...], out: Path, cwd: Path | None = None, user: int | None = None) -> None:
+    def __init__(self, program: str, words: tuple[str, ...], out: Path, cwd: Path | None = None, humble: bool = False) -> None:
         out.mkdir(parents=True, exist_ok=True)
         self.out, place = out, str(cwd or Path.cwd())
-        self._process = forking().Process(target=_main, args=(program, words, str(out), place, dict(os.environ), user))
+        self._process = forking().Process(target=_main, args=(program, words, str(out), place, dict(os.environ), humble))
         self._process.start()
 
     def poll(self) -> int | None:
@@ -63,12 +64,12 @@ class Running:
         return Done(code, *read)
 
 
-def run(*words: str | Path, code: int | None = 0, cwd: Path | None = None, user: int | None = None) -> Done:
-    """Return what `loralab WORDS` came to, as another ``user`` where one is given.
+def run(*words: str | Path, code: int | None = 0, cwd: Path | None = None, humble: bool = False) -> Done:
+    """Return what `loralab WORDS` came to; ``humble``: root may then do only what the modes of its files allow (Linux).
 
     Fails where it does not end with ``code`` (None: whatever it ends with), or with a traceback.
     """
-    done = _ended("loralab", words, cwd, user)
+    done = _ended("loralab", words, cwd, humble)
     assert code is None or done.returncode == code, f"{words}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr, done.stderr
     return done
@@ -81,27 +82,27 @@ def run_python(script: str, *words: str | Path, cwd: Path | None = None) -> Done
     return done
 
 
-def _ended(program: str, words: Sequence[str | Path], cwd: Path | None, user: int | None = None) -> Done:
+def _ended(program: str, words: Sequence[str | Path], cwd: Path | None, humble: bool = False) -> Done:
     told = tuple(map(str, words))
     if os.name == "nt":
         command = [sys.executable, *(("-m", "loralab") if program == "loralab" else ("-W", "ignore", "-c")), *told]
         found = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=SECONDS, check=False, cwd=cwd)
         return Done(found.returncode, found.stdout, found.stderr)
-    with _begun(program, told, cwd, user) as running:
+    with _begun(program, told, cwd, humble) as running:
         return running.wait()
 
 
 @contextmanager
 def started(*words: str | Path) -> Iterator[Running]:
     """Yield `loralab WORDS`, running."""
-    with _begun("loralab", tuple(map(str, words)), None, None) as running:
+    with _begun("loralab", tuple(map(str, words)), None, False) as running:
         yield running
 
 
 @contextmanager
-def _begun(program: str, words: tuple[str, ...], cwd: Path | None, user: int | None) -> Iterator[Running]:
+def _begun(program: str, words: tuple[str, ...], cwd: Path | None, humble: bool) -> Iterator[Running]:
     with tempfile.TemporaryDirectory(prefix="command-") as out:
-        running = Running(program, words, Path(out), cwd, user)
+        running = Running(program, words, Path(out), cwd, humble)
         try:
             yield running
         finally:
@@ -121,8 +122,8 @@ def kill_when(is_so: Callable[[], bool], *words: str | Path) -> None:
         running.kill()
 
 
-def _main(program: str, words: tuple[str, ...], out: str, place: str, variables: Mapping[str, str], user: int | None) -> None:
-    """Be the program: its words, its folder, its environment, its threads, its streams and its user."""
+def _main(program: str, words: tuple[str, ...], out: str, place: str, variables: Mapping[str, str], humble: bool) -> None:
+    """Be the program: its words, its folder, its environment, its threads, its streams and its rights."""
     import torch
 
     os.environ.clear()
@@ -136,11 +137,17 @@ def _main(program: str, words: tuple[str, ...], out: str, place: str, variables:
     torch.set_num_threads(int(variables.get("OMP_NUM_THREADS") or torch.get_num_threads()))  # as torch does when it is imported
     if torch.get_num_threads() > 1:
         use_forks(pytest.MonkeyPatch(), fork_nursery())
-    if user is not None:
-        os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
+    if humble:
+        _drop_capabilities()
     PROGRAMS[program](list(words))
+
+
+def _drop_capabilities() -> None:
+    """Let root be an owner like any other: capset(2), version 3, nothing effective, permitted or inheritable."""
+    header, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.capset(header, nothing) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def _loralab(words: list[str]) -> None:
