@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -76,8 +77,10 @@ def run(*words: str | Path, code: int | None = 0, cwd: Path | None = None, humbl
 
 
 def run_python(script: str, *words: str | Path, cwd: Path | None = None) -> Done:
-    """Return what `python -W ignore -c SCRIPT WORDS` came to; fails where it does not end with 0."""
-    done = _ended("python", (script, *words), cwd)
+    """Return what `python -W ignore FILE WORDS` came to, where the file has this text; fails where it does not end with 0."""
+    with tempfile.TemporaryDirectory(prefix="script-") as folder:
+        (file := Path(folder) / "script.py").write_text(script, encoding="utf-8")
+        done = _ended("python", (file, *words), cwd)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
 
@@ -85,7 +88,7 @@ def run_python(script: str, *words: str | Path, cwd: Path | None = None) -> Done
 def _ended(program: str, words: Sequence[str | Path], cwd: Path | None, humble: bool = False) -> Done:
     told = tuple(map(str, words))
     if os.name == "nt":
-        command = [sys.executable, *(("-m", "loralab") if program == "loralab" else ("-W", "ignore", "-c")), *told]
+        command = [sys.executable, *(("-m", "loralab") if program == "loralab" else ("-W", "ignore")), *told]
         found = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=SECONDS, check=False, cwd=cwd)
         return Done(found.returncode, found.stdout, found.stderr)
     with _begun(program, told, cwd, humble) as running:
@@ -159,8 +162,8 @@ def _loralab(words: list[str]) -> None:
 
 def _python(words: list[str]) -> None:
     warnings.simplefilter("ignore")
-    sys.argv = ["-c", *words[1:]]
-    exec(compile(words[0], "<script>", "exec"), {"__name__": "__main__"})
+    sys.argv = list(words)
+    runpy.run_path(words[0], run_name="__main__")
 
 
 PROGRAMS: Mapping[str, Callable[[list[str]], None]] = {"loralab": _loralab, "python": _python}
