@@ -180,9 +180,11 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     assert len(measured) == 2
 
 
-def test_a_plan_measures_the_machine_as_the_run_will_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plan_measures_the_machine_as_the_run_will_use_it(
+    tiny_base_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "tiny.yaml"
-    path.write_text(STUDY.replace("base: petri\n", "base: petri\nload: {side_by_side: true}\n"), encoding="utf-8")
+    path.write_text(STUDY.replace("base: petri\n", f"base: {tiny_base_folder}\nload: {{side_by_side: true}}\n"), encoding="utf-8")
     seen: list[StudyPlan] = []
 
     def measure(_: Base, plan: StudyPlan, base_arm: str) -> Rates:

@@ -40,6 +40,23 @@ def test_a_stack_takes_the_same_for_each_lora(tiny_base: Base) -> None:
     assert train_peak_bytes(tiny_base, RECIPE, 5, checkpointing=False) == pytest.approx(demand.at(5), rel=0.02)
 
 
+def test_a_dry_run_is_made_once_for_what_it_depends_on(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other weights and other rates take the same; another rank, number, precision or part does not, nor does another base."""
+    made: list[int] = []
+    monkeypatch.setattr(memory, "_FOUND", {})
+    monkeypatch.setattr(memory, "dry_step", lambda dry, recipes, checkpointing: made.append(len(recipes)))
+
+    def ask(base: Base = tiny_base, n: int = 1, checkpointing: bool = False, **recipe: float) -> int:
+        train_peak_bytes(base, RECIPE.model_copy(update=recipe), n, checkpointing=checkpointing)
+        return len(made)
+
+    other = replace(tiny_base, fingerprint="f" * 64)
+    assert [ask(), ask(), ask(lr=0.5, steps=90), ask(other)] == [1] * 4
+    larger = torch.nn.Linear(2, 2)
+    bases = [replace(tiny_base, dtype=torch.bfloat16), tiny_base.with_parts(more=larger), replace(tiny_base, latent_shape=(4, 16, 16))]
+    assert [ask(rank=3), ask(batch=4), ask(n=2), ask(checkpointing=True), *map(ask, bases)] == [*range(2, 9)]
+
+
 def test_checkpointing_saves_memory_and_changes_no_number(tiny_base: Base) -> None:
     kept, again = (train_demand(tiny_base, [RECIPE], checkpointing=on).at(4) for on in (False, True))
     assert again < 0.8 * kept
