@@ -25,8 +25,6 @@ MARGINS: Mapping[str, float] = {
 
 #: number -> the belief, and what asking it needs
 NOT_ASKED: Mapping[int, tuple[str, str]] = {
-    4: ("Regularisation pictures keep a LoRA from bleeding into its class.", "generated sets of regularisation pictures"),
-    5: ("Differential output preservation does it better, at twice the cost.", "output preservation as a setting"),
     6: ("Caption dropout lets a LoRA work without its trigger.", "caption options for generated sets"),
     7: ("Shuffling captions and keep_tokens bind the first tag.", "caption options for generated sets"),
     15: ("Repeats and epochs are the same thing.", "repeats for generated sets"),

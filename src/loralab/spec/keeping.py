@@ -13,6 +13,10 @@ from pydantic import Field, model_validator
 from loralab.strict import Strict
 
 
+#: settings that turn a method on; the names of its further settings begin with theirs
+METHODS = frozenset({"diff_output_preservation", "blank_prompt_preservation"})
+
+
 class KeepingKnobs(Strict):
     """What of the base a training is held to, beside its own pictures."""
 

@@ -25,6 +25,7 @@ from loralab.spec import (
     base_of,
     is_base,
 )  # fmt: skip
+from loralab.spec.keeping import METHODS
 from loralab.spec.load import train_spec_of
 from loralab.spec.packing import pack_runs
 from loralab.spec.questions import QuestionId, question_ids, question_of
@@ -381,7 +382,9 @@ def differences(spec: StudySpec, one: str, other: str) -> list[str]:
     found += [f"showing.{key}" for key in shown if shown[key] != other_shown[key]]
     found += ["regularisation"] if first.regularisation != second.regularisation else []
     recipe, other_recipe = (train_spec_of(spec, arm).model_dump() for arm in (first, second))
-    return found + [f"train.{key}" for key in recipe if recipe[key] != other_recipe[key]]
+    keys = [key for key in recipe if recipe[key] != other_recipe[key]]
+    # a method that is turned on brings its own settings along
+    return found + [f"train.{key}" for key in keys if not any(key.startswith(f"{other}_") for other in keys if other in METHODS)]
 
 
 def stacks_of(plan: StudyPlan) -> list[list[AdapterSource]]:

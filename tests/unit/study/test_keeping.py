@@ -11,7 +11,7 @@ from loralab.errors import LabError
 from loralab.preflight import checked_study
 from loralab.spec import StudySpec, TrainSpec, load_study, slice_of
 from loralab.spec.load import train_spec_of
-from loralab.study.plan import make_plan, matching_placebo, stacks_of
+from loralab.study.plan import differences, make_plan, matching_placebo, stacks_of
 from loralab.study.triggers import recipe_of
 
 STUDY = """\
@@ -70,6 +70,20 @@ def test_recipes_without_it_keep_their_keys(tmp_path):
 def test_it_stacks_with_its_like(tmp_path):
     stacks = [{source.arm for source in stack} for stack in stacks_of(make_plan(read(tmp_path)))]
     assert stacks == [{"plain", "placebo"}, {"kept", "blank"}]
+
+
+def test_a_method_with_its_settings_is_one_difference(tmp_path):
+    spec = read(tmp_path)
+    assert differences(spec, "kept", "plain") == ["train.diff_output_preservation"]
+    other = read(
+        tmp_path,
+        ("_class: shape", "_class: thing"),
+        (
+            'blank: {data: shapes, captions: "zok, {fill}", train: {blank_prompt_preservation: true}}',
+            'blank: {data: shapes, captions: "zok, {fill}", train: {diff_output_preservation: true, diff_output_preservation_class: shape}}',
+        ),
+    )
+    assert differences(other, "kept", "blank") == ["train.diff_output_preservation_class"]
 
 
 def test_a_placebo_that_is_held_to_nothing_is_the_stricter_control(tmp_path):
