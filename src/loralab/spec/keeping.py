@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 
 from loralab.strict import Strict
 
-
 #: settings that turn a method on; the names of its further settings begin with theirs
 METHODS = frozenset({"diff_output_preservation", "blank_prompt_preservation"})
 

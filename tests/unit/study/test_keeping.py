@@ -75,14 +75,8 @@ def test_it_stacks_with_its_like(tmp_path):
 def test_a_method_with_its_settings_is_one_difference(tmp_path):
     spec = read(tmp_path)
     assert differences(spec, "kept", "plain") == ["train.diff_output_preservation"]
-    other = read(
-        tmp_path,
-        ("_class: shape", "_class: thing"),
-        (
-            'blank: {data: shapes, captions: "zok, {fill}", train: {blank_prompt_preservation: true}}',
-            'blank: {data: shapes, captions: "zok, {fill}", train: {diff_output_preservation: true, diff_output_preservation_class: shape}}',
-        ),
-    )
+    both = ("train: {blank_prompt_preservation: true}", "train: {diff_output_preservation: true, diff_output_preservation_class: thing}")
+    other = read(tmp_path, both)
     assert differences(other, "kept", "blank") == ["train.diff_output_preservation_class"]
 
 
