@@ -28,7 +28,6 @@ NOT_ASKED: Mapping[int, tuple[str, str]] = {
     6: ("Caption dropout lets a LoRA work without its trigger.", "caption options for generated sets"),
     7: ("Shuffling captions and keep_tokens bind the first tag.", "caption options for generated sets"),
     15: ("Repeats and epochs are the same thing.", "repeats for generated sets"),
-    17: ("More pictures beat more steps, and the balance of counts matters.", "generated sets of many pictures"),
     18: ("Flips harm asymmetric subjects.", "flips for generated sets, and an asymmetric shape"),
     19: ("Blurred pictures teach blur; one bad picture in ten spoils a set.", "generated sets of many pictures"),
     22: ("Colour is learned before shape.", "a claim that compares the half-effect steps of two instruments"),
