@@ -89,8 +89,8 @@ def test_the_same_trainer_is_the_same_and_one_with_other_weights_is_not(
         f"same: 99-small, plain: the weights of all {TRAININGS} LoRAs are identical", "Nothing moved by as much as counts.",
     ]  # fmt: skip
 
+    same = changed(old, tmp_path / "same", 1.000001)
     with pytest.raises(SystemExit) as ended:
-        same = changed(old, tmp_path / "same", 1.000001)
         main(["atlas", "--suite", "trainer", "--adapters", str(same), "--against", str(old), "--gate", "--lab", str(lab)])
     assert ended.value.code == 0
     assert 'same: 99-small, plain: change at "zorvex": ' in capsys.readouterr().out

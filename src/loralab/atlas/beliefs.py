@@ -25,10 +25,7 @@ MARGINS: Mapping[str, float] = {
 
 #: number -> the belief, and what asking it needs
 NOT_ASKED: Mapping[int, tuple[str, str]] = {
-    6: ("Caption dropout lets a LoRA work without its trigger.", "caption options for generated sets"),
-    7: ("Shuffling captions and keep_tokens bind the first tag.", "caption options for generated sets"),
-    15: ("Repeats and epochs are the same thing.", "repeats for generated sets"),
-    18: ("Flips harm asymmetric subjects.", "flips for generated sets, and an asymmetric shape"),
+    18: ("Flips harm asymmetric subjects.", "an instrument that tells left from right"),
     19: ("Blurred pictures teach blur; one bad picture in ten spoils a set.", "generated sets of many pictures"),
     22: ("Colour is learned before shape.", "a claim that compares the half-effect steps of two instruments"),
     25: ("The same recipe gives another result with another seed.", "a claim about how much trainings differ"),
