@@ -55,6 +55,21 @@ def forked_crews(nursery: Nursery | None, monkeypatch: pytest.MonkeyPatch) -> No
         use_forks(monkeypatch, nursery)
 
 
+@pytest.fixture(scope="module")
+def dry_runs_known() -> Iterator[None]:
+    """What studies on a small base find out first, seconds each: that it fits, with a MiB a LoRA or picture. `test_memory.py` sees the real."""
+    from loralab.cost import memory
+
+    def found(_peak: object, _base: Base, *settings: object) -> int:
+        n = settings[2] if len(settings) > 2 else 1
+        assert isinstance(n, int)
+        return n << 20
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "_found_once", found)
+        yield
+
+
 def save_tiny_pipeline(folder: Path, *, prediction_type: str = "epsilon") -> None:
     """Write a StableDiffusionPipeline folder: SD1's blocks and 1x1-conv projections, 16 px images, 4 latent channels of 8 x 8."""
     import torch

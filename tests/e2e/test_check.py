@@ -46,7 +46,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def outcome(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> CheckOutcome:
     loras, dataset = folders
-    request = CheckRequest((loras,), dataset=dataset, seeds=4)
+    request = CheckRequest((loras,), dataset=dataset, seeds=4, sample=SampleSpec(steps=6))
     return check_files(request, tmp_path_factory.mktemp("lab") / "lab", lambda event: None)
 
 
@@ -120,7 +120,7 @@ def test_different_loras_stand_side_by_side_each_with_its_own_trigger(
         (tmp_path / name).mkdir()
         weights, metadata = load_file(folders[0] / f"{file}.safetensors"), {"ss_learning_rate": "1e-4" if name == "anna" else "2e-4"}
         save_file(weights, tmp_path / name / "pytorch_lora_weights.safetensors", metadata)
-    given = ["--trigger", "zorvex", "--trigger", "mirka", "--seeds", "4", "--steps", "4"]
+    given = ["--trigger", "zorvex", "--trigger", "mirka", "--seeds", "4", "--steps", "2"]
     document = checked(capsys, tmp_path / "anna", tmp_path / "base", *given, "--lab", tmp_path / "lab")
     assert (document["role"], [file["label"] for file in document["files"]]) == ("files", ["anna", "base"])
     assert [file["trigger"] for file in document["files"]] == ["zorvex", "mirka"]

@@ -14,6 +14,8 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from loralab.cli import main
+from loralab.cost.rates import Rates
 from loralab.study.judging import without_minutes
 from tests.support.commands import kill_when, run, started
 
@@ -163,9 +165,16 @@ def test_gate_tells_the_worst_verdict(finished: Path, study: Path):
     assert Path(document["report"]).is_file()
 
 
-def test_plan_trains_nothing_and_says_what_it_would_cost(study: Path, tmp_path: Path):
-    done = run("run", ARTICLE, "--quick", "--plan", "--json", "--lab", tmp_path / "lab")
-    plan = json.loads(done.stdout)
+@pytest.mark.usefixtures("dry_runs_known")
+def test_plan_trains_nothing_and_says_what_it_would_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """What the machine can do is given here; `test_api.py` has a plan that finds it out."""
+    monkeypatch.setattr("loralab.cost.calibration.measure_rates", lambda *_asked: Rates(0.05, 0.02, 0.01))
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(ARTICLE), "--quick", "--plan", "--json", "--lab", str(tmp_path / "lab")])
+    assert ended.value.code == 0
+    plan = json.loads(capsys.readouterr().out)
     assert plan["n_runs"] == 64
     assert plan["cost"]["minutes"] > 0
     assert {"arms": "monster and primary", "differ": "captions"} in plan["pairs"]

@@ -47,7 +47,7 @@ experiments:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path, dry_runs_known: None) -> Path:
     """Return a folder with a study that was carried out twice, the second time from the store alone."""
     folder = tmp_path_factory.mktemp("pair")
     shutil.copytree(tiny_base_folder, folder / "own")

@@ -74,7 +74,7 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory, tiny_base_folder: Path, dry_runs_known: None) -> Iterator[Served]:
     root = tmp_path_factory.mktemp("view")
     shutil.copytree(tiny_base_folder, root / "own")
     (root / "shapes.yaml").write_text(STUDY, encoding="utf-8")

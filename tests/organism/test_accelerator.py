@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # in peft and in diffusers' own solver
+@pytest.mark.usefixtures("dry_runs_known")
 def test_a_dry_run_goes_through_every_part_and_writes_what_it_found(tmp_path: Path) -> None:
     main(["--dry", "--out", str(tmp_path), "--minutes", "30"])
     notes = [json.loads(line) for line in (tmp_path / "notes.jsonl").read_text(encoding="utf-8").splitlines()]

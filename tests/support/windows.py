@@ -93,17 +93,18 @@ def windows_error(code: int, path: Any) -> OSError:
     return error
 
 
-def open_files() -> set[Path]:
-    """Return the regular files that this process holds open or mapped."""
-    found = set()
-    for link in Path("/proc/self/fd").iterdir():
+def is_held(path: Path) -> bool:
+    """Return whether this process holds a regular file open or mapped: this one, or any below this folder."""
+    name, found = str(path), list[str]()
+    for link in os.listdir("/proc/self/fd"):
         try:
-            found.add(Path(os.readlink(link)))
+            found.append(os.readlink(f"/proc/self/fd/{link}"))
         except OSError:
             continue
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
-        found.add(Path(line.split(maxsplit=5)[-1]))
-    return found
+    maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    if name in maps:  # thousands of lines about libraries
+        found += [line.split(maxsplit=5)[-1] for line in maps.splitlines() if name in line]
+    return any(held == name or held.startswith(name + os.sep) for held in found if held.startswith(name) and stat.S_ISREG(_mode(held)))
 
 
 def names_that_windows_cannot_hold(folder: Path) -> Iterator[str]:
@@ -124,13 +125,13 @@ def _refuse_held(path: Any) -> None:
     full = Path(os.path.abspath(path))
     if not full.exists() or full.is_symlink():
         return
-    if any(held == full or full in held.parents for held in open_files() if stat.S_ISREG(_mode(held))):
+    if is_held(full):
         raise windows_error(32, path)
 
 
-def _mode(path: Path) -> int:
+def _mode(path: str) -> int:
     try:
-        return path.stat().st_mode
+        return os.stat(path).st_mode
     except OSError:
         return 0
 

@@ -180,6 +180,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     assert len(measured) == 2
 
 
+@pytest.mark.usefixtures("dry_runs_known")
 def test_a_plan_measures_the_machine_as_the_run_will_use_it(
     tiny_base_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -293,7 +293,7 @@ def test_forty_kills_at_any_moment_end_in_the_same_bits(tiny_base, tmp_path):
                 list(train_stack(tiny_base, runs, root_seed=3, keep=keep, resume=tmp_path))
             finally:
                 os._exit(0)
-        time.sleep(dice.uniform(0.02, 0.3))
+        time.sleep(dice.uniform(0.02, 0.2))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         state = tmp_path / STATE

@@ -19,7 +19,7 @@ from loralab.spec.models import TrainSpec
 from loralab.watching import Said, WatchRequest, watch_folder
 from loralab.work.events import Event
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "dry_runs_known")
 
 
 class Stage:
