@@ -57,7 +57,7 @@ def forked_crews(nursery: Nursery | None, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.fixture(scope="module")
 def dry_runs_known() -> Iterator[None]:
-    """What studies on a small base find out first, seconds each: that it fits, with a MiB a LoRA or picture. `test_memory.py` sees the real."""
+    """What studies on a small base find out in seconds: that it fits, at a MiB a LoRA or picture; `test_memory.py` sees real figures."""
     from loralab.cost import memory
 
     def found(_peak: object, _base: Base, *settings: object) -> int:
