@@ -46,7 +46,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def outcome(folders: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> CheckOutcome:
     loras, dataset = folders
-    request = CheckRequest((loras,), dataset=dataset, seeds=4, sample=SampleSpec(steps=8))
+    request = CheckRequest((loras,), dataset=dataset, seeds=4)
     return check_files(request, tmp_path_factory.mktemp("lab") / "lab", lambda event: None)
 
 
