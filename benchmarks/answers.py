@@ -7,8 +7,8 @@ Three ways to the same answers, each with at most 5 % false ones in an experimen
 instruments, and a t test with Holm's correction, judged once. Minutes are trainings and pictures times the seconds that one takes, measured
 here in turn (or given with --seconds). How many are needed is found on real readings: studies are drawn anew from a pool of trainings (the
 study's own, or those of --readings), and what holds on average over the pool is the truth. (a) is charged with all that it trains and draws
-until it stops by itself. (b) and (c) are charged as if somebody had told them beforehand how many trainings each claim takes; and once more
-by the plan that they would make themselves. The page says what is assumed.
+until it stops by itself. (b) and (c) are charged with one number of trainings for all arms, the smallest that decides the same claims; as
+if somebody had told them what each claim takes; and by the plan that they would make themselves. The page says what is assumed.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import drawing
 import numpy as np
 import polars as pl
 import training
-from answers_bills import Bill, Played, Seconds, as_planned, same_claims, told_beforehand
+from answers_bills import Bill, Played, Seconds, as_planned, one_number, same_claims, told_beforehand
 from answers_fixed import GRID, Chances, by_old_rule, by_t_test, chances_of, planned
 from answers_page import LAB, OLD, PEER, Found, page_of
 from answers_pool import Pool, base_values, pool_of
-from answers_rounds import play
+from answers_rounds import Cost, play
 from answers_study import Question, Study, answerable, questions_over, study_of
 from turns import Bench, Comparison, benching, machine
 
@@ -44,6 +44,8 @@ from loralab.study.measures import study_measures
 from loralab.study.result import LEDGER_FILE, StudyResult, load_result
 
 ROOT = 20_261_129
+#: the earlier lab's preset `full`: trainings of an arm, pictures of a training, error rate of an experiment
+SHIPPED, SHIPPED_ALPHA = (16, 8), 0.04
 RULES = {"old": (by_old_rule, OLD, False), "peer": (by_t_test, PEER, True)}
 
 
@@ -67,19 +69,32 @@ def played_on(study: Study, pool: Pool, studies: int) -> Played:
 
 
 def bills_of(
-    study: Study, questions: list[Question], played: Played, chances: dict[str, dict[int, Chances]], pictures: int
+    study: Study, questions: list[Question], played: Played, chances: dict[str, dict[int, Chances]], shipped: Chances
 ) -> dict[str, list[Bill]]:  # fmt: skip
     """Return the bills: of the claims decided at the first look, by the stop, and of all as planned; the lab's first."""
     bills = {}
     for which, look in (("first", PLANNED.trainings[0]), ("stop", None)):
         wanted = same_claims(played.right(questions, look))
-        others = [told_beforehand(study, questions, wanted, chances[name], way, peer) for name, (_, way, peer) in RULES.items()]
+        others = [
+            bill(study, questions, wanted, chances[name], way, peer)
+            for bill in (one_number, told_beforehand) for name, (_, way, peer) in RULES.items()
+        ]  # fmt: skip
         bills[which] = [Bill(LAB, False, played.cost(look), len(wanted)), *others]
-    plans = {question.id: planned(question, load_run_sds(), pictures) for question in questions}
+    plans = {question.id: planned(question, load_run_sds(), study.spec.sample.seeds) for question in questions}
     others = [as_planned(study, questions, plans, PLANNED.last, chances[name], way, peer) for name, (_, way, peer) in RULES.items()]
+    n_arms = sum(study.spec.arms[arm].control != "null" for arm in study.plan.arms)
+    cost = Cost(n_arms * SHIPPED[0], len(study.plan.cells) * SHIPPED[0] * SHIPPED[1])
+    others.append(Bill(f"{OLD}, as it shipped", False, cost, len(questions), answered=sum(shipped.right.values())))
     answered = sum(played.right(questions, None).values())
     bills["planned"] = [Bill(LAB, False, played.cost(None), len(questions), answered=answered), *others]
     return bills
+
+
+def as_shipped(questions: list[Question], pool: Pool, rng: np.random.Generator, studies: int) -> Chances:
+    """Return what the earlier rule says with the trainings, pictures and error rate of the preset that shipped with it."""
+    then = [replace(question, asked=replace(question.asked, alpha=SHIPPED_ALPHA)) for question in questions]
+    n, pictures = SHIPPED
+    return chances_of(then, pool, by_old_rule, rng, studies, min(pictures, pool.pictures), (n,))[n]
 
 
 # --- seconds ------------------------------------------------------------------------------------------------------------
@@ -161,12 +176,13 @@ def found_by(bench: Bench, scratch: Path) -> Found:
     chances = {name: chances_of(questions, pool, rule, rng, fixed_studies, pictures, GRID) for name, (rule, _, _) in RULES.items()}
     played = played_on(study, pool, studies)
     given = (Seconds(*options.seconds), ["seconds as given"]) if options.seconds else measured_seconds(bench, result, scratch)
+    bills = bills_of(study, questions, played, chances, as_shipped(questions, pool, rng, fixed_studies))
     about = machine()
     return Found(
         pool=f"{pool.trainings} trainings of every arm with {pool.pictures} pictures each", left_out=left_out, questions=questions,
         machine=f"{about['cpu']}, {about['threads']} of {about['cores']} cores; torch {about['torch']}, diffusers {about['diffusers']}",
         command="python " + shlex.join(Path(part).name if "/" in part else part for part in sys.argv), seconds=given[0], timed=given[1],
-        played=played, chances=chances, bills=bills_of(study, questions, played, chances, pictures), studies=studies,
+        played=played, chances=chances, bills=bills, studies=studies,
         real=() if options.quick else tuple(for_real(result)),
     )  # fmt: skip
 

@@ -91,7 +91,23 @@ def told_beforehand(
             never.append(question.say)
         else:
             reach |= {cell: max(n, reach.get(cell, 0)) for cell in question.cells}
-    return Bill(way, peer, cost_of(study, reach), len(wanted), tuple(never))
+    return Bill(f"{way}: as often as each takes", peer, cost_of(study, reach), len(wanted), tuple(never))
+
+
+def one_number(
+    study: Study, questions: Sequence[Question], wanted: Sequence[QuestionId], chances: Mapping[int, Chances], way: str, peer: bool
+) -> Bill:  # fmt: skip
+    """Return the bill of a fixed rule whose study has one number of trainings for all arms: the smallest that decides every wanted claim.
+
+    Of the wanted claims, those that no number decides are left out. The earlier lab drew all that a study's file asks for, for every
+    training; the peer draws what decides something.
+    """
+    found = {question.say: needed(chances, question.id) for question in questions if question.id in wanted}
+    n = max((n for n in found.values() if n is not None), default=0)
+    made = sum(study.spec.arms[arm].control != "null" for arm in study.plan.arms)
+    drawn = study.deciding if peer else study.plan.cells
+    never = tuple(say for say, least in found.items() if least is None)
+    return Bill(f"{way}: {n} for all", peer, Cost(n * made, n * len(drawn) * study.spec.sample.seeds), len(wanted), never)
 
 
 def as_planned(

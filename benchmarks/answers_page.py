@@ -27,7 +27,7 @@ class Found:
     timed: Sequence[str]  # the lines of the timing
     played: Played
     chances: Mapping[str, Mapping[int, Chances]]  # by "old" and "peer"
-    bills: Mapping[str, Sequence[Bill]]  # by the set of claims: "first", "stop", "planned"; the lab's first
+    bills: Mapping[str, Sequence[Bill]]  # "first" and "stop": the lab's, one number (old, peer), as each takes (old, peer); "planned"
     studies: int
     real: Sequence[str] = ()
 
@@ -76,10 +76,12 @@ def _never(bill: Bill) -> str:
 
 
 def _goal(found: Found, which: str) -> str:
-    lab, *others = (found.seconds.minutes(bill.cost, bill.peer) for bill in found.bills[which])
+    """Return whether the goals are reached, against each fixed rule's study with one number of trainings for all arms."""
+    lab, *others = found.bills[which]
     told = []
-    for (name, goal), minutes in zip(GOALS.items(), others, strict=True):
-        ratio, what = minutes / lab, "the earlier rule" if name == "old" else "the assembled peer"
+    for (name, goal), bill in zip(GOALS.items(), others[: len(GOALS)], strict=True):
+        ratio = found.seconds.minutes(bill.cost, bill.peer) / found.seconds.minutes(lab.cost)
+        what = "the earlier rule" if name == "old" else "the assembled peer"
         told.append(f"{goal:g} times {what}: {'reached' if ratio >= goal else 'missed'} ({ratio:.1f})")
     return "Goal " + "; ".join(told) + "."
 
@@ -126,11 +128,14 @@ ASSUMED = (
     "A training of the pool that is drawn twice counts as two: with more trainings than the pool has, they scatter as the pool’s do.",
     "This lab draws everything that the study asks for at its first look, pictures that only illustrate included; it is charged until it "
     "stops, with claims that it never decides. Its figures are medians over the studies.",
-    "What the fixed rules know in the first two tables no experimenter knows: they train each arm exactly as often as the wanted claims "
-    "that read it take, and draw nothing else. Claims that they cannot decide cost them nothing here.",
+    "“For all” is a study as one writes it: one number of trainings for all arms, the smallest with which the fixed rule decides all of "
+    "these claims, which one has to guess. The earlier lab drew every cell of the study for it, the peer what decides something.",
+    "“As often as each takes” is what no experimenter knows: each arm is trained exactly as often as these claims take, and nothing "
+    "else is drawn. Claims that a fixed rule cannot decide cost it nothing, in both.",
     "“As planned” is Student’s power formula: 80 % for a change of twice the smallest that counts (or for none, where none is "
     "expected), from the spreads that ship, at the claim’s level; 32 trainings where that is not enough or the spread is not known.",
-    "The earlier rule has the whole 5 % for its one look (it kept 1 % for `quick`). Its control of flat curves that turn round is left "
+    "The earlier rule has the whole 5 % for its one look; only “as it shipped” it has the 4 % of its preset `full`, with 16 trainings "
+    "of 8 pictures. Its control of flat curves that turn round is left "
     "out. The t test takes no account of an instrument’s bias and has no floor for readings of few values: both flatter it.",
     "The smallest changes that count are those of the study; where they are a share of the gap, from all of the pool’s base pictures. "
     "In this lab’s studies they come from 512 pictures drawn from the pool, as its known base means do.",

@@ -1,7 +1,7 @@
 """A card a question, to be shared: 1200 x 630 px, the answer in words, base above LoRA at the same seeds, the training set.
 
-In: a `ReportInput`. Out: PNG files. No text is smaller than SMALLEST_PX, which a phone shows at a third of that; what does not fit ends in
-three dots and stands whole on the page.
+In: a `ReportInput`. Out: PNG files. No text is smaller than SMALLEST_PX, which a phone shows at a third of that. An answer that does not
+fit is told shorter, in whole sentences; a question or a name that does not fit ends in three dots and stands whole on the page.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from loralab.report.input import ExperimentSection, Picture, ReportInput, Strip
 from loralab.report.lettering import Lettered, lettered, shortened, wrapped
 from loralab.report.lookup import base_name
 from loralab.report.questions import Question, questions_of
-from loralab.report.sentences import answer
+from loralab.report.sentences import answers_by_length
 from loralab.report.strips import aligned
 
 WIDTH, HEIGHT, EDGE, GAP = 1200, 630, 44, 6
-QUESTION_PX, ANSWER_PX, SMALLEST_PX = 32, 40, 30
-MOST_QUESTION, MOST_ANSWER = 2, 4
+QUESTION_PX, SMALLEST_PX, MOST_QUESTION = 32, 30, 2
+#: letters of the answer, the largest first, and the lines that there is room for
+ANSWERS, MOST_LINES = ((40, 4), (34, 5), (SMALLEST_PX, 5)), 5
 LABELS_PX, LARGEST_TILE, MOST_COLUMNS, TRAINING_COLUMNS = 176, 144, 5, 2
 PAPER, INK, QUIET = "#ffffff", "#1d2326", "#566166"
 COLOURS = {"supported": "#17683f", "leaning": "#b58a12", "contradicted": "#a5321c", "open": "#b58a12", "not_measurable": "#7b868b"}
@@ -87,7 +88,7 @@ def lay_out(question: Question, input: ReportInput) -> tuple[list[Line], list[Ti
     """Return every line of text and every picture of a card, with its place."""
     section, width = question.section, WIDTH - 2 * EDGE
     lines, top = _paragraph(section.question, QUESTION_PX, QUIET, MOST_QUESTION, 30)
-    said, top = _paragraph(answer(section.verdicts, base_name(input)), ANSWER_PX, INK, MOST_ANSWER, top + 8, heavy=True)
+    said, top = _answer(section, base_name(input), top + 8)
     foot = lettered(_foot(question, input), SMALLEST_PX)
     foot = Lettered(shortened(foot.text, foot.font, width), foot.font)
     bottom = HEIGHT - SMALLEST_PX - 26
@@ -96,6 +97,15 @@ def lay_out(question: Question, input: ReportInput) -> tuple[list[Line], list[Ti
         return lines, []
     labels, tiles = _pictures(section.strips[0], _training_of(section), top + 10, bottom - 14)
     return [*lines, *labels], tiles
+
+
+def _answer(section: ExperimentSection, base: str, top: int) -> tuple[list[Line], int]:
+    """Return the lines of the longest answer that fits whole, in the largest letters in which it does, and where it ends."""
+    for text in answers_by_length(section.verdicts, base):
+        for size_px, most in ANSWERS:
+            if len(wrapped(text, size_px, WIDTH - 2 * EDGE, most + 1)) <= most:
+                return _paragraph(text, size_px, INK, most, top, heavy=True)
+    return _paragraph(text, SMALLEST_PX, INK, MOST_LINES, top, heavy=True)
 
 
 def _paragraph(text: str, size_px: int, colour: str, most: int, top: int, heavy: bool = False) -> tuple[list[Line], int]:

@@ -45,7 +45,11 @@ _WINDOWS_PATH = re.compile(r"\b[A-Za-z]:\\(?:[^\\\s'\"“”,;:()<>]+\\)*([^\\\s
 def directions_of(measure: str) -> tuple[str, str]:
     """Return what a lower and a higher reading mean; a measure may carry its data in brackets, as ``copy_distance[hot]``."""
     row = TABLE.get(measure) or TABLE.get(instrument_of(measure))
-    return (row.lower, row.higher) if row is not None else ("lower", "higher")
+    if row is None:
+        return "lower", "higher"
+    asked = measure.removeprefix("concept[").removesuffix("]")
+    lower, higher = (way.replace("the concept", f"“{asked}”") if asked != measure else way for way in (row.lower, row.higher))
+    return lower, higher
 
 
 def unit_of(measure: str) -> str:

@@ -278,6 +278,14 @@ def test_a_claim_that_is_never_decided_is_named_and_costs_nothing(parts, one_cla
     assert parts.page._never(bill) == "1 of 1 not with 128 trainings: grey is learned"
 
 
+def test_one_number_for_all_arms_is_that_of_the_hardest_claim(parts, one_claim, found):
+    chances = {n: parts.fixed.Chances({found.question.id: float(n >= 20)}, {"grey": 0.0}) for n in parts.fixed.GRID}
+    args = one_claim, [found.question], [found.question.id], chances
+    old, peer = parts.bills.one_number(*args, "old", False), parts.bills.one_number(*args, "peer", True)
+    assert (old.cost, old.way) == (parts.rounds.Cost(2 * 20, 5 * 20 * 6), "old: 20 for all")  # every cell of the study
+    assert peer.cost == parts.rounds.Cost(2 * 20, 3 * 20 * 6)  # arm, base and placebo at the prompt
+
+
 def test_a_plan_asks_no_cell_for_more_than_the_most(parts, one_claim, found):
     for plan, n in ((12, 12), (128, 32), (None, 32)):
         plans = {found.question.id: plan}

@@ -14,7 +14,9 @@ from PIL import Image, ImageFont
 
 from loralab.report import ReportInput
 from loralab.report.lettering import ELLIPSIS, lettered, missing, shortened, wrapped
+from loralab.report.lookup import base_name
 from loralab.report.questions import questions_of
+from loralab.report.sentences import answers_by_length
 from loralab.report.share_card import EDGE, HEIGHT, SMALLEST_PX, WIDTH, lay_out, make_share_card, write_cards
 
 LONG = "Does a LoRA that was trained on three grey shapes on white, under one tag that means nothing, learn more than their colour? " * 6
@@ -47,6 +49,21 @@ def test_every_text_is_large_enough_for_a_phone_and_lies_inside_the_card(questio
     assert all(tile.at[0] + tile.side <= WIDTH - EDGE + 1 and tile.at[1] + tile.side <= HEIGHT - 50 and tile.side >= 90 for tile in tiles)
     with Image.open(io.BytesIO(make_share_card(view, report))) as card:
         assert card.size == (1200, 630)
+
+
+@pytest.mark.parametrize("n_claims", [1, 3, 5, 9])
+@pytest.mark.parametrize("letters", [20, 60, 120, 600])
+def test_an_answer_is_told_whole_or_shorter_and_never_cut_off(n_claims: int, letters: int) -> None:
+    report = with_words(make_input(), "Why?", ("it is learned " * 50)[:letters].strip())
+    section = report.experiments[0]
+    verdicts = tuple(section.verdicts[k % len(section.verdicts)] for k in range(n_claims))
+    report = replace(report, experiments=(replace(section, verdicts=verdicts),))
+    lines, tiles = lay_out(questions_of(report.experiments)[0], report)
+    said = " ".join(line.text.text for line in lines if line.heavy)
+    assert said.endswith(".")
+    assert ELLIPSIS not in said
+    assert " ".join(said.split()) in {" ".join(lettered(text, 30).text.split()) for text in answers_by_length(verdicts, base_name(report))}
+    assert all(tile.side >= 90 for tile in tiles)
 
 
 def test_base_stands_above_lora_at_the_same_seeds_and_the_training_set_beside_them() -> None:
