@@ -125,6 +125,14 @@ def measured_seconds(bench: Bench, result: StudyResult, scratch: Path) -> tuple[
     return Seconds(seconds[0], seconds[2], seconds[1], seconds[3], measuring), lines
 
 
+def given_seconds(options: argparse.Namespace) -> tuple[Seconds, list[str]]:
+    """Return seconds that were measured before, with a line that says what they are and where they come from."""
+    seconds = Seconds(*options.seconds)
+    told = f"a training: this lab {seconds.lab_training:g} s, script {seconds.peer_training:g} s; a picture: this lab "
+    told += f"{seconds.lab_picture:g} s, pipeline {seconds.peer_picture:g} s; measuring a picture {seconds.measuring:g} s"
+    return seconds, [told + (f" ({options.seconds_from})" if options.seconds_from else "")]
+
+
 def _line(told: Comparison) -> str:
     peer, lab = (statistics.median(own) for own in (told.peer_seconds, told.lab_seconds))
     spread = f"{told.ratios[0]:.2f} to {told.ratios[-1]:.2f} in {len(told.ratios)} rounds"
@@ -159,6 +167,7 @@ def parse() -> argparse.ArgumentParser:
     parser.add_argument("--readings", type=Path, default=None, metavar="FILE", help="Another pool of readings of the study (Parquet).")
     parser.add_argument("--studies", type=int, default=None, help="Made-up studies in rounds. Default: 100, with --quick 3.")
     parser.add_argument("--seconds", type=float, nargs=5, default=None, metavar="S", help=f"Measure nothing; take these: {order}.")
+    parser.add_argument("--seconds-from", default="", metavar="TEXT", help="Where the given seconds come from, for the page.")
     parser.add_argument("--markdown", type=Path, default=None, metavar="FILE", help="Write the page to FILE.")
     return parser
 
@@ -175,7 +184,7 @@ def found_by(bench: Bench, scratch: Path) -> Found:
     rng = np.random.default_rng(ROOT)
     chances = {name: chances_of(questions, pool, rule, rng, fixed_studies, pictures, GRID) for name, (rule, _, _) in RULES.items()}
     played = played_on(study, pool, studies)
-    given = (Seconds(*options.seconds), ["seconds as given"]) if options.seconds else measured_seconds(bench, result, scratch)
+    given = given_seconds(options) if options.seconds else measured_seconds(bench, result, scratch)
     bills = bills_of(study, questions, played, chances, as_shipped(questions, pool, rng, fixed_studies))
     about = machine()
     return Found(

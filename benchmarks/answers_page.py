@@ -43,7 +43,7 @@ def _head(found: Found) -> Iterator[str]:
     yield f"Made-up studies of `studies/article.yaml` drawn from {found.pool}; {len(found.questions)} questions, {found.studies} studies."
     if found.left_out:
         yield f"Left out, since the pool has no readings of them: {'; '.join(found.left_out)}."
-    yield f"Seconds were measured on {found.machine}. Command: `{found.command}`."
+    yield f"Machine: {found.machine}. Command: `{found.command}`."
     yield from ("", *(f"- {line}" for line in found.timed), *(f"- {line}" for line in found.real))
 
 
