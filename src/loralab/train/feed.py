@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -57,6 +57,15 @@ class Feed:
     preserve: Callable[[str], str] | None = None  # a caption -> the one under which the base's prediction is the target
     cached: dict[object, torch.Tensor] = field(default_factory=dict)
     cached_bytes: int = 0
+
+    @property
+    def picture_bytes(self) -> int:
+        """How large the pictures are, before anything is made of them."""
+        return sum(picture.image.nbytes for picture in self.pictures)
+
+    def without_base(self) -> Feed:
+        """Return the same feed for another process, which puts its own base in: nothing can be shown before."""
+        return replace(self, base=None, cached={}, cached_bytes=0)  # type: ignore[arg-type]
 
     def showings(self, root_seed: int, replicate: int, batch: int, skip: int = 0) -> Iterator[Showing]:
         """Yield the showings of a replicate, ``batch`` pictures each, behind the first ``skip`` steps (of which nothing is encoded)."""

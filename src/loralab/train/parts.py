@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Generator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,14 +19,16 @@ from loralab.train.runs import Step, TrainedRun, TrainRun
 
 #: a part of fewer runs would lose more by its smaller products than it gains
 LEAST_RUNS = 4
+#: pictures of a feed that each part may encode, and keep, for itself: some hundred of 64 px
+MOST_PICTURE_BYTES = 4 << 20
 
 
 def parts_for(runs: Sequence[TrainRun], n_processes: int) -> int:
     """Return into how many parts a stack is cut: one for each process, where each part has enough runs.
 
-    Where runs share a feed with its cache, the stack stays whole.
+    Where runs share a feed whose cache would be large, the stack stays whole.
     """
-    if any(run.feed is not None for run in runs):
+    if any(run.feed is not None and run.feed.picture_bytes > MOST_PICTURE_BYTES for run in runs):
         return 1
     return max(1, min(n_processes, len(runs) // LEAST_RUNS))
 
@@ -50,7 +53,7 @@ def train_in_parts(
         return (yield from train(base, runs, resume=resume))
     bounds = [round(len(runs) * part / n) for part in range(n + 1)]
     folders = [None if resume is None else resume / f"part-{part + 1}-of-{n}" for part in range(n)]
-    calls = [(crew.lend(base), list(runs[start:stop])) for start, stop in itertools.pairwise(bounds)]
+    calls = [(crew.lend(base), _without_base(runs[start:stop])) for start, stop in itertools.pairwise(bounds)]
     parts = crew.generators(_train_part, [(train, *call, folder) for call, folder in zip(calls, folders, strict=True)])
     try:
         while True:
@@ -68,7 +71,15 @@ def train_in_parts(
 def _train_part(
     train: Callable[..., Generator[Step, None, list[TrainedRun]]], base: Base, runs: Sequence[TrainRun], resume: Path | None
 ) -> Generator[Step, None, list[TrainedRun]]:
+    for feed in {id(run.feed): run.feed for run in runs if run.feed is not None}.values():
+        feed.base = base
     return (yield from train(base, runs, resume=resume))
+
+
+def _without_base(runs: Sequence[TrainRun]) -> list[TrainRun]:
+    """Return the runs with feeds of their own, shared as before, without a base and what it has encoded: what is sent is small."""
+    feeds = {id(run.feed): run.feed.without_base() for run in runs if run.feed is not None}
+    return [run if run.feed is None else replace(run, feed=feeds[id(run.feed)]) for run in runs]
 
 
 def _advance(part: Generator[Step, None, list[TrainedRun]]) -> Step | list[TrainedRun]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from loralab.adapters import adapter_sha256
 from loralab.bases import Base
 from loralab.crew import ALONE, crew_of
+from loralab.data import TrainingPicture
+from loralab.spec.datasets import SubsetSpec
 from loralab.spec.models import TrainSpec
 from loralab.train import Feed, TrainedRun, TrainRun, train_in_parts, train_stack
 from loralab.train.parts import parts_for
+from loralab.train.preserving import preserved_caption
 from tests.support.loops import finish
 
 
@@ -58,6 +63,26 @@ def test_how_many_parts_a_stack_has(tiny_base: Base):
     assert [parts_for(make_runs(n), 2) for n in (1, 7, 8, 16)] == [1, 1, 2, 2]
     assert parts_for(make_runs(16), 1) == 1
     assert parts_for(make_runs(16), 8) == 4
-    shared = Feed(tiny_base, (), False)
-    fed = [TrainRun(run.run_id, run.spec, run.latents, None, 0, feed=shared) for run in make_runs(16)]
-    assert parts_for(fed, 2) == 1
+    small, large = (Feed(tiny_base, [picture(1, side)] * 2, False) for side in (16, 1024))
+    for shared, n in ((small, 2), (large, 1)):
+        fed = [TrainRun(run.run_id, run.spec, run.latents, None, 0, feed=shared) for run in make_runs(16)]
+        assert parts_for(fed, 2) == n
+
+
+def picture(number: int, side: int = 16) -> TrainingPicture:
+    pixels = np.random.default_rng(number).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    options = SubsetSpec(image_dir="x", flip_aug=True, shuffle_caption=True)
+    return TrainingPicture(pixels, None, "a, b, cat", options, (side, side))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_arms_whose_pictures_are_shown_otherwise_are_trained_in_parts_too(tiny_base: Base):
+    """Two arms share two feeds, one of them under a preserved caption; each part encodes for itself, to the same bits."""
+    spec = TrainSpec(rank=2, steps=4, batch=2, blank_prompt_preservation=True)
+    feeds = [Feed(tiny_base, [picture(k), picture(k + 1)], False, preserve=partial(preserved_caption, spec)) for k in (0, 5)]
+    runs = [TrainRun(str(k), spec, torch.empty(0), None, k % 4, feed=feeds[k % 2]) for k in range(8)]
+    with crew_of(2, 2) as crew:
+        parts = finish(train_in_parts(tiny_base, runs, crew, root_seed=1))[0]
+    assert feeds[0].base is tiny_base
+    here = [run for part in (runs[:4], runs[4:]) for run in finish(train_stack(tiny_base, part, root_seed=1))[0]]
+    assert [adapter_sha256(run.adapter) for run in parts] == [adapter_sha256(run.adapter) for run in here]
