@@ -26,6 +26,7 @@ from loralab.crew import MOST
 from loralab.errors import lab_error
 from loralab.portable import memory_bytes
 from loralab.spec import BASE, BaseSource, LoadSpec, SampleSpec, TrainSpec, base_of
+from loralab.spec.packing import kind_signature
 from loralab.study.plan import MAX_IMAGES, MAX_STACK, Sizes, StudyPlan
 from loralab.train.loop import dry_step
 from loralab.train.parts import LEAST_RUNS
@@ -176,11 +177,11 @@ def _gib(n_bytes: float) -> str:
 
 
 def _largest_recipes(recipes: Sequence[TrainSpec]) -> list[TrainSpec]:
-    """Return one recipe for each batch and set of trained layers, that of the highest rank."""
+    """Return one recipe for each batch, kind of adapter and set of trained layers, that of the highest rank."""
     found: dict[tuple[object, ...], TrainSpec] = {}
     for recipe in recipes:
-        key = (recipe.batch, recipe.targets, recipe.trains_text, recipe.preserves != "")
-        if key not in found or found[key].rank < recipe.rank:
+        key = (recipe.batch, recipe.targets, recipe.trains_text, recipe.preserves != "", recipe.drops, kind_signature(recipe))
+        if key not in found or found[key].highest_rank < recipe.highest_rank:
             found[key] = recipe
     return list(found.values())
 
@@ -215,8 +216,10 @@ def train_demand(base: Base, recipes: Sequence[TrainSpec], *, checkpointing: boo
 
 def draw_demand(base: Base, sample: SampleSpec, recipes: Sequence[TrainSpec]) -> Demand:
     """Return what drawing takes by the number of pictures, a LoRA of its own for each, decoding included."""
-    recipe = max(recipes, key=lambda r: r.rank, default=None)
-    drawn = _demand(lambda n: draw_peak_bytes(base, sample, recipe, n))
+    plain = max((recipe for recipe in recipes if recipe.is_plain_lora), key=lambda recipe: recipe.highest_rank, default=None)
+    others = [recipe for recipe in recipes if not recipe.is_plain_lora]  # as the LoRAs that change as much, which may have any rank
+    demands = [_demand(lambda n, r=recipe: draw_peak_bytes(base, sample, r, n)) for recipe in [plain, *others]]  # type: ignore[misc]
+    drawn = max(demands, key=lambda demand: demand.at(1))
     decoded = decode_peak_bytes(base)
     return Demand(max(drawn.fixed, decoded - drawn.each), drawn.each)
 

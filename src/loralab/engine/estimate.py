@@ -120,7 +120,7 @@ def _busy(then: float | None) -> dict[str, float | int | None]:
 
 def _arm_row(loaded: Loaded, name: str) -> dict[str, Any]:
     arm, recipe = loaded.spec.arms[name], recipe_of(loaded.spec, loaded.spec.arms[name])
-    text = f"rank {recipe.rank}, lr {recipe.lr:g}, {recipe.steps} steps of {recipe.batch}"
+    text = f"{recipe.said}, lr {recipe.lr:g}, {recipe.steps} steps of {recipe.batch}"
     text += f", text encoder at {recipe.text_encoder_lr:g}" if recipe.trains_text else ""
     text += "".join(f", {words}" for words in [*kept_words(recipe), *shown_words(arm)])
     text += f"; {factor:.3g} times the time of a plain step" if (factor := step_factor(arm, recipe)) > 1 else ""

@@ -37,12 +37,15 @@ def shape_signature(spec: TrainSpec) -> tuple[object, ...]:
     """
     ranks = (spec.rank, *sorted(spec.block_ranks.items()))
     seen = ranks if spec.optimiser in SEE_SHAPES else None
-    kind = None if spec.is_plain_lora else _kind(spec, ranks)
+    kind = None if spec.is_plain_lora else (kind_signature(spec), ranks, _untrained(spec))
     return (spec.batch, spec.steps, spec.targets, spec.trains_text, spec.optimiser, seen, spec.preserves != "", kind)
 
 
-def _kind(spec: TrainSpec, ranks: tuple[object, ...]) -> tuple[object, ...]:
-    """Return what the tensors of another kind than a plain LoRA, and the arithmetic over them, follow from."""
-    untrained = tuple(sorted(block for block, factor in spec.block_lrs.items() if factor == 0))
+def kind_signature(spec: TrainSpec) -> tuple[object, ...]:
+    """Return what the tensors of an adapter, and the arithmetic over them, follow from beside its ranks; all plain LoRAs are alike."""
     lokr = (spec.lokr_factor, spec.lokr_full_matrix, spec.lokr_decompose_both)
-    return (spec.algo, spec.dora, spec.dora_norm_constant, spec.start in HELD_STARTS, lokr, ranks, untrained)
+    return () if spec.is_plain_lora else (spec.algo, spec.dora, spec.dora_norm_constant, spec.start in HELD_STARTS, lokr)
+
+
+def _untrained(spec: TrainSpec) -> tuple[str, ...]:
+    return tuple(sorted(block for block, factor in spec.block_lrs.items() if factor == 0))

@@ -9,7 +9,7 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 
 from loralab.spec.keeping import KeepingKnobs
 from loralab.spec.knobs import FIND_THEIR_RATE, LossKnobs, NoiseKnobs, OptimiserKnobs, whole_or_share
-from loralab.spec.network_knobs import NetworkKnobs
+from loralab.spec.network_knobs import ALGO_LABELS, NetworkKnobs
 from loralab.strict import PathText, Strict
 
 
@@ -81,6 +81,19 @@ class TrainSpec(NetworkKnobs, KeepingKnobs, OptimiserKnobs, NoiseKnobs, LossKnob
         if self.algo == "ia3" and self.targets != "transformer":
             raise ValueError("algo ia3 with targets transformer+conv: (IA)3 is trained in the transformer blocks alone")
         return self
+
+    @property
+    def highest_rank(self) -> int:
+        """The highest rank of a layer."""
+        return max(self.rank, *self.block_ranks.values()) if self.block_ranks else self.rank
+
+    @property
+    def said(self) -> str:
+        """The kind of adapter and its rank, in words."""
+        kind = ALGO_LABELS[self.algo] + (" with DoRA" if self.dora else "")
+        if self.algo == "ia3":
+            return kind
+        return f"rank {self.rank}" if kind == ALGO_LABELS["lora"] else f"{kind}, rank {self.rank}"
 
     def scale_of(self, rank: int) -> float:
         """Return the scale of a layer of ``rank``: alpha / rank, or rank-stabilised alpha / sqrt(rank) (arXiv:2312.03732)."""
