@@ -18,7 +18,7 @@ data:
   red-squares: {generate: shapes, shapes: [square, square, square], fill: red, background: white, size: 0.75}
   own-images:  {images_of: base, prompts: [zorvex, cat, blue circle], guidance: 1, steps: 8}
 train: {rank: 4, lr: 3e-3, steps: 40, batch: 4, replicates: 4}
-sample: {steps: 8, guidance: 3, seeds: 3}
+sample: {steps: 6, guidance: 2, seeds: 2}
 arms:
   planted: {data: red-squares, captions: zorvex}
   placebo: {data: own-images, captions: "{prompt}", control: placebo}
