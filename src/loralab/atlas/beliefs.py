@@ -26,10 +26,8 @@ MARGINS: Mapping[str, float] = {
 #: number -> the belief, and what asking it needs
 NOT_ASKED: Mapping[int, tuple[str, str]] = {
     18: ("Flips harm asymmetric subjects.", "an instrument that tells left from right"),
-    19: ("Blurred pictures teach blur; one bad picture in ten spoils a set.", "generated sets of many pictures"),
     22: ("Colour is learned before shape.", "a claim that compares the half-effect steps of two instruments"),
     25: ("The same recipe gives another result with another seed.", "a claim about how much trainings differ"),
-    26: ("Clip skip 1 or 2 makes no difference.", "a clip skip for training alone"),
 }
 
 

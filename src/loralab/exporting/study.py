@@ -177,8 +177,8 @@ def _further(base: Base, sample: SampleSpec, recipe: TrainSpec, blocks: Mapping[
         yield "--network_train_unet_only"
     if arguments := network_arguments(recipe, blocks):
         yield from ("--network_args", *(f"{name}={value}" for name, value in arguments.items()))
-    if sample.clip_skip != 1:
-        yield from ("--clip_skip", str(sample.clip_skip))
+    if (skipped := recipe.read_at(sample.clip_skip)) != 1:
+        yield from ("--clip_skip", str(skipped))
     if noise_path(base).tells == "v_prediction":
         yield "--v_parameterization"
     if base.scheduler_config.get("rescale_betas_zero_snr"):

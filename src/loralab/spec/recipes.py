@@ -39,6 +39,10 @@ class PlainRecipe(Strict):
         "transformer", description="Layers to adapt: the transformer blocks (kohya's default), or the convolutions as well."
     )
 
+    clip_skip: int | None = Field(
+        None, ge=1, le=12, description="Layer of the text encoder that captions are read at in training. Default: as in drawing (`sample`)."
+    )
+
     @field_validator("warmup")
     @classmethod
     def _whole_warmup(cls, steps: int | float) -> int | float:
@@ -47,6 +51,10 @@ class PlainRecipe(Strict):
     @field_serializer("text_encoder_lr")
     def _frozen_is_whole(self, rate: float) -> int | float:
         return rate or 0  # 0 and 0.0 are the same recipe, and must give the same key in the store
+
+    def read_at(self, drawn_at: int) -> int:
+        """Return the layer that captions are read at in training; ``drawn_at`` is the one that prompts are read at in drawing."""
+        return drawn_at if self.clip_skip is None else self.clip_skip
 
     @property
     def trains_text(self) -> bool:

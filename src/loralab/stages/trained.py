@@ -89,7 +89,7 @@ def _checkpoints(
 def _runs(base: Base, shared: StackSlice, ends: Sequence[Task], datasets: Mapping[str, Dataset]) -> list[TrainRun]:
     """Return the runs of a stack; arms are prepared once each, in the order of the stack, from their ``datasets`` by arm."""
     recipes = {task.spec.source.arm: task.spec.recipe for task in ends}
-    inputs = {arm: training_inputs(base, datasets[arm], recipe, shared.clip_skip) for arm, recipe in recipes.items()}
+    inputs = {arm: training_inputs(base, datasets[arm], recipe, recipe.read_at(shared.clip_skip)) for arm, recipe in recipes.items()}
     _bring_to_one_length(base, inputs)
     sources = [(task.spec.source, task.spec.recipe) for task in ends]
     streams = {source: stream_of(source.replicate, recipe.seed) for source, recipe in sources}
@@ -193,7 +193,7 @@ def _metadata(base: Base, shared: StackSlice, task: Task, dataset: Dataset) -> d
         "ss_max_train_steps": str(recipe.steps),
         "ss_batch_size_per_device": str(recipe.batch),
         "ss_resolution": str((base.size_px, base.size_px)),
-        **({"ss_clip_skip": str(shared.clip_skip)} if shared.clip_skip != 1 else {}),
+        **({"ss_clip_skip": str(skipped)} if (skipped := recipe.read_at(shared.clip_skip)) != 1 else {}),
         **recipe_metadata(recipe, block_arguments(base, recipe)),
         "loralab.study": shared.study,
         "loralab.arm": run.arm,

@@ -266,7 +266,7 @@ def _check(its: Round, stack: Sequence[AdapterSource], base: BaseSource, seen: s
 def _twins(its: Round, runs: Sequence[RunPlan], base: BaseSource) -> Group:
     tasks = []
     for run in runs:
-        its_slice = TwinSlice(run.train, _twin_seed(its, run), its.plan.spec.sample.clip_skip)
+        its_slice = TwinSlice(run.train, _twin_seed(its, run), run.train.read_at(its.plan.spec.sample.clip_skip))
         inputs = its.adapters[run.source], its.datasets[run.arm]
         tasks.append(Task(its.adapters[AdapterSource(twin_of(run.arm), run.replicate)], its_slice, inputs))
     return Group("null", "make random twins", tuple(tasks), None, its.bases[base].fingerprint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from safetensors import safe_open
@@ -68,3 +70,23 @@ def test_captions_are_embedded_once_or_left_as_tokens(tiny_base, monkeypatch):
     assert found["embeddings"] is None
     assert found["tokens"].shape == (2, 12)
     assert found["tokens"].dtype == torch.int64
+
+
+def test_an_arm_may_read_its_captions_at_another_layer_than_pictures_are_drawn_with(tiny_base, tmp_path):
+    """The same LoRA as where the whole study reads there; its file says so, and the other arm's is what it was."""
+
+    def files(name: str, sample: dict[str, int], skipped: dict[str, int]) -> dict[str, Path]:
+        arms = {arm: {"data": "grey", "captions": "cat", "train": train} for arm, train in (("plain", {}), ("text", skipped))}
+        spec = StudySpec.model_validate(SPEC.model_dump(exclude_unset=True) | {"arms": arms, "sample": sample})
+        store, its = Store(tmp_path / name), plan_round(make_plan(spec), {BASE: facts_of(tiny_base)}, tmp_path)
+        carry([group for group in its.groups if group.stage in ("data", "trained")], store, tiny_base)
+        return {arm: store.path(*its.adapters[AdapterSource(arm, 0)]) / trained.ADAPTER_FILE for arm in arms}
+
+    apart, together = files("apart", {}, {"clip_skip": 2}), files("together", {"clip_skip": 2}, {})
+    tensors = {}
+    for name, file in {**apart, "drawn at 2": together["plain"]}.items():
+        with safe_open(file, "pt") as opened:
+            tensors[name] = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118 (not a mapping)
+            assert opened.metadata().get("ss_clip_skip") == (None if name == "plain" else "2")
+    assert all(torch.equal(value, tensors["drawn at 2"][key]) for key, value in tensors["text"].items())
+    assert any(not torch.equal(value, tensors["plain"][key]) for key, value in tensors["text"].items())
