@@ -17,8 +17,9 @@ def too_long(text: str) -> Iterator[str]:
     if (n := len(text.splitlines())) > MOST_LINES:
         yield f"{n} lines"
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
-            if (n := node.end_lineno - node.lineno + 1) > MOST_OF_A_FUNCTION:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            n = (node.end_lineno or node.lineno) - node.lineno + 1
+            if n > MOST_OF_A_FUNCTION:
                 yield f"{node.name}: {n} lines"
 
 
