@@ -29,6 +29,9 @@ ELSEWHERE = {
     "cfg_scale": "guidance", "guidance_scale": "guidance", "negative_prompt": "negative", "scheduler": "schedule", "path": "folder",
     "image_dir": "folder", "caption": "captions", "instrument": "measure", "claim": "say", "name": "study", "model": "base",
     "checkpoint": "base", "mixed_precision": "precision", "weight": "strength", "lora": "adapters",
+    "dora_wd": "dora", "use_dora": "dora", "rs_lora": "rslora", "use_rslora": "rslora", "network_module": "algo", "factor": "lokr_factor",
+    "full_matrix": "lokr_full_matrix", "decompose_both": "lokr_decompose_both", "init_lora_weights": "start", "block_dims": "block_ranks",
+    "down_lr_weight": "block_lrs", "mid_lr_weight": "block_lrs", "up_lr_weight": "block_lrs", "dropout": "network_dropout",
 }  # fmt: skip
 #: the checker's kind of error -> what was expected, filled from its context
 EXPECTED: Mapping[str, str] = {
