@@ -1,6 +1,6 @@
 """What holding a training to its base costs: seconds of a step of each method in a stack on petri, beside the plain recipe's.
 
-`python -m benchmarks.keeping [RUNS] [STEPS]`: one thread, rounds in turn so that a busy machine slows all alike; prints medians and ratios.
+`python -m benchmarks.keeping [RUNS] [STEPS]`: one thread; seconds of the processor, so that a busy machine matters little; medians and ratios.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def shown(name: str, dataset: Dataset) -> Dataset:
 
 
 def seconds_a_step(base: Base, name: str, dataset: Dataset, n_runs: int, steps: int) -> float:
-    """Return the median seconds of a step of a stack."""
+    """Return the median seconds of the processor that a step of a stack takes."""
     recipe = TrainSpec(steps=steps + 1, batch=4, rank=2, **METHODS[name])  # type: ignore[arg-type]
     inputs = training_inputs(base, shown(name, dataset), recipe, 1)
     runs = [TrainRun(f"{index}", recipe, **inputs, replicate=index) for index in range(n_runs)]
-    seconds, before = [], time.perf_counter()
+    seconds, before = [], time.process_time()
     for _ in train_stack(base, runs, root_seed=0):
-        now = time.perf_counter()
+        now = time.process_time()
         seconds.append(now - before)
         before = now
     return statistics.median(seconds[1:])

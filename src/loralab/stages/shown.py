@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +13,26 @@ from loralab.generators import Generated, generator_of
 from loralab.spec import DataSpec
 from loralab.spec.datasets import RegularisationSpec, ShowingSpec, SubsetSpec
 from loralab.stages.data import Dataset
+from loralab.store import canonical_json
+
+#: setting of an arm's pictures -> the key that sd-scripts gives it in an adapter's metadata (train_network.py)
+KEYS: Mapping[str, str] = {
+    name: f"ss_{name}"
+    for name in ("shuffle_caption", "keep_tokens", "flip_aug", "caption_dropout_rate", "caption_dropout_every_n_epochs",
+                 "caption_tag_dropout_rate", "keep_tokens_separator", "enable_wildcard")
+}  # fmt: skip
+
+
+def shown_metadata(showing: ShowingSpec, spec: RegularisationSpec | None, others: Sequence[Dataset]) -> dict[str, str]:
+    """Return what an adapter's metadata say of how its pictures were shown, as sd-scripts writes it; nothing where as they are."""
+    changed = showing.model_dump(exclude_defaults=True, exclude={"num_repeats"})  # repeats stand with the folder
+    found = {KEYS.get(name, f"loralab.showing.{name}"): str(value) for name, value in changed.items()}
+    if spec is None:
+        return found
+    count = sum(len(each.captions) for each in others)
+    found |= {"ss_prior_loss_weight": str(spec.prior_loss_weight), "ss_num_reg_images": str(count)}
+    found["ss_reg_dataset_dirs"] = canonical_json({f"1_{spec.data}": {"n_repeats": 1, "img_count": count}})
+    return found | ({"loralab.regularisation.target": "base"} if spec.target == "base" else {})
 
 
 def shown_as(

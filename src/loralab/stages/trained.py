@@ -18,7 +18,7 @@ from loralab.errors import lab_error
 from loralab.pixels import pixels_of
 from loralab.spec import AdapterSource, TrainSpec
 from loralab.stages.data import Dataset, load_dataset
-from loralab.stages.shown import shown_as, subject_masks
+from loralab.stages.shown import shown_as, shown_metadata, subject_masks
 from loralab.store import Ref, canonical_json
 from loralab.study.slices import StackSlice
 from loralab.train import Feed, Step, TrainedRun, TrainRun, train_in_parts
@@ -52,7 +52,7 @@ def make_adapters(work: Work, place: Place) -> Iterator[Message]:
         yield Progress(step.step, ends[0].spec.recipe.steps, f"{len(ends)} LoRAs together")
     for task, run in zip(ends, trained, strict=True):
         if task.ref in work.wanted:
-            yield Made(task.ref, _write(base, shared, task, datasets[task.inputs[0]], run, work.folder(task.ref)))
+            yield Made(task.ref, _write(base, shared, task, [datasets[ref] for ref in task.inputs], run, work.folder(task.ref)))
 
 
 def _datasets(work: Work, base: Base) -> dict[Ref, Dataset]:
@@ -79,8 +79,8 @@ def _checkpoints(
         source = end.spec.source
         task = kept.get(AdapterSource(source.arm, source.replicate, step.step))
         if task is not None and task.ref in work.wanted:
-            dataset, folder = datasets[task.inputs[0]], work.folder(task.ref)
-            yield Made(task.ref, _write_checkpoint(base, work.group.spec, task, dataset, adapter, folder))
+            sets, folder = [datasets[ref] for ref in task.inputs], work.folder(task.ref)
+            yield Made(task.ref, _write_checkpoint(base, work.group.spec, task, sets, adapter, folder))
 
 
 # --- what a training is given -------------------------------------------------------------------------------------------
@@ -152,31 +152,31 @@ def _bring_to_one_length(base: Base, inputs: dict[str, dict[str, Any]]) -> None:
 # --- what a training leaves ---------------------------------------------------------------------------------------------
 
 
-def _write(base: Base, shared: StackSlice, task: Task, dataset: Dataset, trained: TrainedRun, folder: Path) -> dict[str, Any]:
+def _write(base: Base, shared: StackSlice, task: Task, sets: Sequence[Dataset], trained: TrainedRun, folder: Path) -> dict[str, Any]:
     rows = [{"step": index + 1, "loss": loss} for index, loss in enumerate(trained.losses)]
     (folder / LOSSES_FILE).write_bytes("".join(canonical_json(row) + "\n" for row in rows).encode())
     if trained.failed is None:
-        metadata = _metadata(base, shared, task, dataset) | {"loralab.initial_sha256": trained.initial_sha256}
+        metadata = _metadata(base, shared, task, sets) | {"loralab.initial_sha256": trained.initial_sha256}
         save_adapter(folder / ADAPTER_FILE, trained.adapter, metadata=metadata, family=base.family)
     source = str(task.spec.source)
-    return {"run_id": source, "initial_sha256": trained.initial_sha256, "failed": trained.failed, "data": dataset.key}
+    return {"run_id": source, "initial_sha256": trained.initial_sha256, "failed": trained.failed, "data": sets[0].key}
 
 
 def _write_checkpoint(
-    base: Base, shared: StackSlice, task: Task, dataset: Dataset, adapter: Adapter | None, folder: Path
+    base: Base, shared: StackSlice, task: Task, sets: Sequence[Dataset], adapter: Adapter | None, folder: Path
 ) -> dict[str, Any]:  # fmt: skip
     """Write the adapter of a training at a step; of a training that has stopped, only that it has."""
     source = task.spec.source
     if adapter is not None:
-        metadata = _metadata(base, shared, task, dataset) | {"ss_steps": str(source.step)}
+        metadata = _metadata(base, shared, task, sets) | {"ss_steps": str(source.step)}
         save_adapter(folder / ADAPTER_FILE, adapter, metadata=metadata, family=base.family)
     failed = "the training had already stopped" if adapter is None else None
-    return {"run_id": str(source.run), "step": source.step, "failed": failed, "data": dataset.key}
+    return {"run_id": str(source.run), "step": source.step, "failed": failed, "data": sets[0].key}
 
 
-def _metadata(base: Base, shared: StackSlice, task: Task, dataset: Dataset) -> dict[str, str]:
-    """Return what the lab knows of a training, as the field's tools spell it."""
-    run, recipe = task.spec.source.run, task.spec.recipe
+def _metadata(base: Base, shared: StackSlice, task: Task, sets: Sequence[Dataset]) -> dict[str, str]:
+    """Return what the lab knows of a training, as the field's tools spell it; ``sets`` are its own and its regularisation pictures."""
+    run, recipe, dataset = task.spec.source.run, task.spec.recipe, sets[0]
     tags: dict[str, int] = {}
     for caption in dataset.captions:
         for tag in caption.split(","):
@@ -185,7 +185,9 @@ def _metadata(base: Base, shared: StackSlice, task: Task, dataset: Dataset) -> d
         "ss_output_name": str(run),
         "ss_sd_model_name": base.name,
         "ss_tag_frequency": canonical_json({f"1_{run.arm}": tags}),
-        "ss_dataset_dirs": canonical_json({f"1_{run.arm}": {"n_repeats": 1, "img_count": len(dataset.captions)}}),
+        "ss_dataset_dirs": canonical_json(
+            {f"1_{run.arm}": {"n_repeats": task.spec.showing.num_repeats, "img_count": len(dataset.captions)}}
+        ),
         "ss_seed": str(shared.root_seed if recipe.seed is None else recipe.seed),
         "ss_learning_rate": str(recipe.lr),
         "ss_unet_lr": str(recipe.lr),
@@ -194,6 +196,7 @@ def _metadata(base: Base, shared: StackSlice, task: Task, dataset: Dataset) -> d
         "ss_batch_size_per_device": str(recipe.batch),
         "ss_resolution": str((base.size_px, base.size_px)),
         **({"ss_clip_skip": str(skipped)} if (skipped := recipe.read_at(shared.clip_skip)) != 1 else {}),
+        **shown_metadata(task.spec.showing, task.spec.regularisation, sets[1:]),
         **recipe_metadata(recipe, block_arguments(base, recipe)),
         "loralab.study": shared.study,
         "loralab.arm": run.arm,

@@ -19,7 +19,7 @@ from loralab.spec.datasets import RegularisationSpec, ShowingSpec
 from loralab.stages import trained
 from loralab.stages.cards import facts_of
 from loralab.stages.data import Dataset, load_dataset
-from loralab.stages.shown import shown_as, subject_masks
+from loralab.stages.shown import shown_as, shown_metadata, subject_masks
 from loralab.store import Store
 from loralab.study.plan import differences, make_plan, stacks_of
 from loralab.study.rounds import Round, plan_round
@@ -120,6 +120,15 @@ def a_set(n: int, repeats: tuple[int, ...] = ()) -> Dataset:
 def test_a_set_that_is_shown_as_it_is_stays_so():
     dataset = a_set(3)
     assert shown_as(dataset, ShowingSpec()) is dataset
+
+
+def test_adapters_say_how_their_pictures_were_shown_in_sd_scripts_words():
+    shown = ShowingSpec(shuffle_caption=True, keep_tokens=1, num_repeats=3, masks="subject")
+    assert shown_metadata(shown, RegularisationSpec(data="x", prior_loss_weight=0.5, target="base"), [a_set(4)]) == {
+        "ss_shuffle_caption": "True", "ss_keep_tokens": "1", "loralab.showing.masks": "subject", "ss_prior_loss_weight": "0.5",
+        "ss_num_reg_images": "4", "ss_reg_dataset_dirs": '{"1_x":{"img_count":4,"n_repeats":1}}', "loralab.regularisation.target": "base",
+    }  # fmt: skip
+    assert shown_metadata(ShowingSpec(), None, []) == {}
 
 
 def test_repeats_are_multiplied_and_options_reach_each_picture():
