@@ -1,6 +1,6 @@
 """What holding a training to its base costs: seconds of a step of each method in a stack on petri, beside the plain recipe's.
 
-`python -m benchmarks.keeping [RUNS] [STEPS]`: one thread; seconds of the processor, so that a busy machine matters little; medians and ratios.
+`python -m benchmarks.keeping [RUNS] [STEPS]`: one thread; seconds of the processor, so that a busy machine matters little; with ratios.
 """
 
 from __future__ import annotations
