@@ -50,6 +50,7 @@ from aa_studies import (
 from aa_summary import page, summary
 
 from loralab.bases import Base, load_base
+from loralab.spec.slices import slice_of
 
 RULE = 3  # 1: Student over trainings; 2: moderated variances, one look; 3: known base means, two looks
 #: whose turn it is, over and over: of 6 stacks, 5 hold an A/A study each and one two planted ones
@@ -60,21 +61,28 @@ PLANTED_STACKS = 30
 
 def settings() -> str:
     """Return a hash of all that makes two results comparable."""
-    suites = [[suite.ours, suite.theirs, suite.recipe.model_dump(mode="json"), suite.runs] for suite in SUITES.values()]
-    told = [suites, DRAW.model_dump(mode="json"), STACK, KNOWN, MOST_RUNS, dict(MARGINS), PLANTED, OWN_PROMPTS, LOOKS, NEXT_TO_NOTHING]
-    return hashlib.sha256(json.dumps([told, ROOT_SEED, RULE, BRIEF.model_dump(mode="json")]).encode()).hexdigest()[:12]
+    suites = [[suite.ours, suite.theirs, slice_of(suite.recipe), suite.runs] for suite in SUITES.values()]
+    told = [suites, slice_of(DRAW), STACK, KNOWN, MOST_RUNS, dict(MARGINS), PLANTED, OWN_PROMPTS, LOOKS, NEXT_TO_NOTHING]
+    return hashlib.sha256(json.dumps([told, ROOT_SEED, RULE, slice_of(BRIEF)]).encode()).hexdigest()[:12]
 
 
-def load_records(out: Path) -> list[dict[str, Any]]:
-    """Return the studies of these settings that ``out`` holds; a last line that was cut off is taken off the file."""
+def settings_of(out: Path) -> str:
+    """Return the settings of the last study that ``out`` holds; "" where it holds none."""
+    lines = out.read_text(encoding="utf-8").split("\n")[:-1] if out.is_file() else []
+    return str(json.loads(lines[-1])["settings"]) if lines else ""
+
+
+def load_records(out: Path, wanted: str, mend: bool = True) -> list[dict[str, Any]]:
+    """Return the studies of the settings ``wanted`` that ``out`` holds; ``mend``: a last line that was cut off is taken off the file."""
     if not out.is_file():
         return []
     text = out.read_text(encoding="utf-8")
     if not text.endswith("\n"):
         text = text[: text.rfind("\n") + 1]
-        out.write_text(text, encoding="utf-8", newline="\n")
+        if mend:
+            out.write_text(text, encoding="utf-8", newline="\n")
     records = [json.loads(line) for line in text.splitlines()]
-    return [record for record in records if record["settings"] == settings()]
+    return [record for record in records if record["settings"] == wanted]
 
 
 def turns(n_stacks: int = STACKS) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -145,13 +153,16 @@ def main() -> None:
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    records = load_records(given.out)
+    chosen = settings_of(given.out) if given.summary else settings()  # a summary tells what is there, made by whatever version
+    records = load_records(given.out, chosen, mend=not given.summary)  # somebody may be writing it
+    if given.summary and not records:
+        parser.error(f"there are no studies in {given.out}")
     if not given.summary:
         records += list(run_missing(given.out, records, given.suites, given.minutes))
     print("\n".join(summary(records)))
     if given.markdown and records:
         wanted = {name: sum(len(studies) for told, studies in turns() if told == name) for name in SUITES}
-        text = page(records, settings(), str(records[0]["base"])[:12], wanted)
+        text = page(records, chosen, str(records[0]["base"])[:12], wanted)
         given.markdown.write_text(text, encoding="utf-8", newline="\n")
 
 

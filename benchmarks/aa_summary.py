@@ -87,23 +87,30 @@ def _alarms(by_suite: Mapping[str, Sequence[Record]], silent: Sequence[Record]) 
     yield from ("", f"One-sided upper 95 % bound of anything at all, at either look: {100 * one_sided:.1f} %.")
     for look in LOOKS:
         told = [f for record in silent for f in record["looks"][str(look)]["usual"]["between"].values()]
-        said = f'{told.count("no change")} of {len(told)} claims between the arms say "no change" by {look} trainings'
-        yield f"Where a usual change counts, {said}, which is so."
+        said = f'{told.count("no change")} of {len(told)} claims between the arms say "no change" at {look} trainings'
+        yield f"Where a usual change counts, {said}: rightly."
 
 
 def _planted(records: Sequence[Record]) -> Iterator[str]:
     look = str(LOOKS[0])
-    yield from (
-        "",
-        f"## Planted changes, at the planned look of {look} trainings",
-        "",
-        "| claim | found | share | 95 % bounds |",
-        "|---|---|---|---|",
-    )
+    yield from ("", f"## Planted changes, at the planned look of {look} trainings", "")
+    yield "| claim | the change that there is | a study's mean scatters by | found | share | 95 % bounds |"
+    yield "|---|---|---|---|---|---|"
     for measure, expected in PLANTED.items():
+        own = planted_changes(records, measure)
+        there = f"{own.mean():.3g} | {own.std(ddof=1):.3g}" if len(own) > 1 else "- | -"
         for which, what in (("between", "against a placebo"), ("learned", "learned, by the whole rule")):
             hits = sum(record["looks"][look]["usual"][which][measure] == expected for record in records)
-            yield f"| {measure} {expected} by more than {MARGINS[measure]:g}, {what} | {share(hits, len(records))} |"
+            yield f"| {measure} {expected} by more than {MARGINS[measure]:g}, {what} | {there} | {share(hits, len(records))} |"
+    yield from (
+        "",
+        f"Found means: said to count, at the level that {len(MEASURES)} claims share. A change that is there and not found was left open.",
+    )
+
+
+def planted_changes(records: Sequence[Record], measure: str) -> np.ndarray:
+    """Return each planted study's own change, arm a against the placebo b: the mean over its trainings."""
+    return np.array([np.mean(record["effects"][measure]["a"]) - np.mean(record["effects"][measure]["b"]) for record in records])
 
 
 def _coverage(by_suite: Mapping[str, Sequence[Record]]) -> Iterator[str]:
@@ -157,12 +164,14 @@ def page(records: Sequence[Record], settings: str, base: str, wanted: Mapping[st
     head = f"""# False alarms, detections and coverage on real trainings
 
 Each study trains LoRAs of its own on petri and goes through the lab's own rule; the truth is known. *same*: two arms of one treatment.
-*placebo*: two placebos. *planted*: red squares under a word, against a placebo. 16 trainings an arm, looked at after 8 and after 16
-(planted: 8), {SEEDS} pictures a training, {len(MEASURES)} instruments: {", ".join(MEASURES)}.
-A claim is false where its interval leaves out 0 at either look, at the level of the look: any change, however small, would have been said
-to count. The usual changes that count: {", ".join(f"{m} {v:g}" for m, v in MARGINS.items())}.
+*placebo*: two placebos. *planted*: red squares under a word, against a placebo. Each arm has 16 trainings and is looked at after 8 and
+after 16 (planted: 8 alone), with {SEEDS} pictures a training and {len(MEASURES)} instruments: {", ".join(MEASURES)}.
+In the A/A studies nothing differs, so a claim is wrong where its interval leaves out 0 at either look, at the level of that look: the
+smallest change that counts is taken as next to nothing, the strictest case.
+The usual changes that count: {", ".join(f"{m} {v:g}" for m, v in MARGINS.items())}.
 
-Studies that ran, of those that were fixed beforehand: {ran}; {trainings} trainings. petri's weights {base}, settings {settings}.
+Studies that ran, of those that were fixed beforehand: {ran}; {trainings} trainings.
+petri's weights {base}, settings {settings}.
 Bounds: Clopper and Pearson, two-sided, unless said otherwise. `python benchmarks/aa_real.py OUT.jsonl --markdown FILE`; its head says more.
 
 """

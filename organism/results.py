@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loralab.store import write_atomically
+from organism import article_page
 from organism.rests_on import ROOT, hash_of
 from organism.results_pages import PAGES, SUMMARIES, Page
 
@@ -113,20 +114,24 @@ def make_stale(
 def run_command(page: Page) -> int:
     """Run a page's command in the repository's root and return its exit status; a study's summary becomes the page."""
     done = subprocess.run([sys.executable, "-W", "ignore", *shlex.split(page.command)], cwd=ROOT, check=False).returncode
-    if done == 0 and page.name in SUMMARIES:
+    if done == 0 and page.name == "article":
+        article_page.main([str((ROOT / SUMMARIES[page.name]).parent)])
+    elif done == 0 and page.name in SUMMARIES:
         copy_summary(ROOT / SUMMARIES[page.name], FOLDER / f"{page.name}.md")
     return done
 
 
-def copy_summary(summary: Path, target: Path) -> None:
-    """Make a study's summary a page, its pictures in the folder of the page's name."""
+def copy_summary(summary: Path, target: Path, section: str = "") -> None:
+    """Make a study's summary a page, its pictures in the folder of the page's name; ``section`` comes before the first question."""
     pictures = target.with_suffix("")
     shutil.rmtree(pictures, ignore_errors=True)
     pictures.mkdir(parents=True)
     for picture in summary.glob("*.png"):
         shutil.copyfile(picture, pictures / picture.name)
     text = (summary / "summary.md").read_text(encoding="utf-8")
-    write_atomically(target, re.sub(r"\]\(([\w.-]+\.png)\)", rf"]({pictures.name}/\1)", text).encode())
+    text = re.sub(r"\]\(([\w.-]+\.png)\)", rf"]({pictures.name}/\1)", text)
+    head, mark, rest = text.partition("\n## ")
+    write_atomically(target, (f"{head}\n{section}{mark}{rest}" if section else text).encode())
 
 
 def write_states(found: Sequence[State]) -> str:

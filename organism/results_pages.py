@@ -52,7 +52,7 @@ PAGES = (
     Page("petri-unets", ("readers",), 3.5, by_hand="`python -m organism curve`: needs trainings of four sizes, fifty minutes each"),
     Page("petri-organism", MEASURED, 0.7, f"{ORGANISM} --out docs/results/petri-organism.md"),
     Page("petri-organism-again", MEASURED, 0.7, f"{ORGANISM} --again 12 --out docs/results/petri-organism-again.md"),
-    Page("article", (*JUDGED, "article"), 1.5, f"-m loralab run studies/article.yaml --full --lab {LAB}"),
+    Page("article", (*JUDGED, "article"), 0.4, f"-m loralab run studies/article.yaml --full --minutes 20 --lab {LAB}"),
     Page("variance", (*MEASURED, "article"), 0.05, f"benchmarks/run_spread.py {LAB}/studies/article --markdown docs/results/variance.md"),
     Page("sibling-grid", (*JUDGED, "sibling", "grid"), 0.8, f"-m loralab run studies/siblings/grid.yaml --lab {LAB}"),
     Page("atlas", (*JUDGED, "atlas"), 1.6, f"-m organism.atlas make --lab {LAB}", place="../atlas.md"),

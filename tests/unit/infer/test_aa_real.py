@@ -61,9 +61,33 @@ def test_a_line_that_was_cut_off_is_made_again(aa, tmp_path):
     other = {"suite": "same", "index": 1, "settings": "another"}
     whole = json.dumps(record) + "\n" + json.dumps(other) + "\n"
     out.write_text(whole + '{"suite": "same", "ind', encoding="utf-8")
-    assert aa.main.load_records(out) == [record]
+    cut_off = out.read_text(encoding="utf-8")
+    assert aa.main.load_records(out, aa.main.settings(), mend=False) == [record]
+    assert out.read_text(encoding="utf-8") == cut_off  # a summary changes nothing: somebody may be writing
+    assert aa.main.load_records(out, aa.main.settings()) == [record]
     assert out.read_text(encoding="utf-8") == whole
-    assert aa.main.load_records(tmp_path / "none.jsonl") == []
+    assert aa.main.load_records(tmp_path / "none.jsonl", "") == []
+
+
+def test_a_summary_tells_what_is_there_whatever_version_made_it(aa, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out.jsonl"
+    records = [study(aa, index) | {"settings": "earlier"} for index in range(2)]
+    out.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["aa_real.py", str(out), "--summary", "--markdown", str(tmp_path / "page.md")])
+    aa.main.main()
+    assert "0 of 2" in capsys.readouterr().out
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "settings earlier" in page
+    assert "2 of 150 *same*" in page
+    monkeypatch.setattr(sys, "argv", ["aa_real.py", str(tmp_path / "none.jsonl"), "--summary"])
+    with pytest.raises(SystemExit):
+        aa.main.main()
+
+
+def test_a_field_that_comes_later_at_its_default_renames_no_settings(aa):
+    recipe = aa.studies.BRIEF
+    assert aa.main.slice_of(recipe) == aa.main.slice_of(type(recipe)(rank=2, lr=2e-2, steps=4, batch=1))
+    assert "loss" not in aa.main.slice_of(recipe)
 
 
 def study(aa, index, found=(), effects=0.0, interval=(-1.0, 1.0)):
