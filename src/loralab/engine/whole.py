@@ -160,12 +160,13 @@ def _first_pictures(its: Round) -> Iterator[tuple[str, str]]:
 def _lay_out(its: Round, store: Store, folder: Path) -> None:
     """Lay training sets (kohya folders) and adapters beside the study; hard links where the disk allows it."""
     with disk_errors("writing the training sets"):
-        for arm, ref in its.datasets.items():
-            if not its.plan.spec.arms[arm].stack:
-                scratch = folder / "datasets" / f".{arm}.{os.getpid()}.part"
-                shutil.rmtree(scratch, ignore_errors=True)
-                shutil.copytree(store.path(*ref), scratch, ignore=shutil.ignore_patterns("manifest.json"))
-                replace_folder(scratch, folder / "datasets" / arm)
+        sets = {arm: ref for arm, ref in its.datasets.items() if not its.plan.spec.arms[arm].stack}
+        sets |= {f"{arm}.regularisation": ref for arm, ref in its.regularisation.items()}  # no arm can be called that
+        for name, ref in sets.items():
+            scratch = folder / "datasets" / f".{name}.{os.getpid()}.part"
+            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.copytree(store.path(*ref), scratch, ignore=shutil.ignore_patterns("manifest.json"))
+            replace_folder(scratch, folder / "datasets" / name)
     with disk_errors("writing the LoRA files"):
         (folder / "loras").mkdir(parents=True, exist_ok=True)
         for source, ref in its.adapters.items():
@@ -187,7 +188,7 @@ def gather(loaded: Loaded, lab: Path, its: Round, store: Store, bases: dict[Base
         lab, loaded, its.plan.sizes, its.bases, its.datasets, its.adapters,
         {block: ref for block, ref in its.images.items() if store.has(*ref)}, dict(_failures(its, store)),
         {source: same for source, same, _ in plumbing}, {source: moved for source, _, moved in plumbing},
-        {base: _cards(its, store, base, bases[base]) for base in its.plan.bases}, _training(its, store, bases),
+        {base: _cards(its, store, base, bases[base]) for base in its.plan.bases}, _training(its, store, bases), its.regularisation,
     )  # fmt: skip
     save_result(result)
     return result

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,7 @@ class StudyResult:
     moved_at_one: Mapping[AdapterSource, float]
     cards: Mapping[BaseSource, Mapping[str, Card]]
     training: Mapping[tuple[str, str], float | None]  # (arm, measure) -> the mean reading of the training set
+    regularisation: Mapping[str, Ref] = field(default_factory=dict)  # by arm, where it has regularisation pictures
 
     @property
     def spec(self) -> StudySpec:
@@ -130,6 +131,15 @@ class StudyResult:
         return images, told.get("captions", taught), told["notes"]
 
 
+def set_notes(result: StudyResult, arm: str) -> list[str]:
+    """Return notes on how an arm's training set was read, and its regularisation pictures."""
+    found = []
+    for what, refs in (("training set", result.datasets), ("regularisation pictures", result.regularisation)):
+        notes = json.loads((result.path(refs[arm]) / MANIFEST).read_text(encoding="utf-8"))["notes"] if arm in refs else []
+        found += [f"{what} of {arm}: {note}" for note in notes]
+    return found
+
+
 def study_folder(lab: Path, name: str) -> Path:
     """Return the folder of a study in a lab."""
     return lab / "studies" / name
@@ -148,6 +158,7 @@ def save_result(result: StudyResult) -> None:
         "questions": [[*asdict(question).values(), text] for question, text in loaded.questions.items()],
         "sizes": asdict(result.sizes), "bases": {spelled(base): asdict(facts) for base, facts in result.bases.items()},
         "datasets": {arm: ref.key for arm, ref in result.datasets.items()},
+        **({"regularisation": {arm: ref.key for arm, ref in result.regularisation.items()}} if result.regularisation else {}),
         "adapters": [[*asdict(source).values(), ref.key] for source, ref in result.adapters.items()],
         "images": [_block_row(block, ref) for block, ref in result.images.items()],
         "failures": [[*asdict(source).values(), reason] for source, reason in result.failures.items()],
@@ -180,6 +191,7 @@ def load_result(lab: Path, name: str) -> StudyResult:
         {source: bool(same) for source, (same, _) in plumbing.items()}, {source: float(moved) for source, (_, moved) in plumbing.items()},
         {_base(name): {row["name"]: Card(**row) for row in rows} for name, rows in told["cards"].items()},
         {(arm, measure): value for arm, measure, value in told["training"]},
+        {arm: Ref("data", key) for arm, key in told.get("regularisation", {}).items()},
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from loralab.report.input import ReportInput
 from loralab.report.limits import limits_of
 from loralab.report.shell import render
 from loralab.report.words import would_tell
-from loralab.study.result import StudyResult
+from loralab.study.result import StudyResult, set_notes
 
 
 def show(report: ReportInput, columns: int) -> Markup:
@@ -30,7 +30,7 @@ def exclusions(result: StudyResult) -> Iterator[str]:
     for (measure, reason), n in counts.most_common():
         yield f"{measure}: {n} of {totals[measure]} pictures could not be measured ({reason})"
     for arm in result.datasets:
-        yield from (f"training set of {arm}: {note}" for note in result.training_set(arm)[2])
+        yield from set_notes(result, arm)
 
 
 def not_measured(result: StudyResult, verdicts: Sequence[Verdict]) -> Iterator[str]:
