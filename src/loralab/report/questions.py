@@ -13,6 +13,9 @@ from loralab.report.explorer.records import claim_key
 from loralab.report.input import ExperimentSection, Strip
 from loralab.report.words import RULINGS
 
+#: findings in which there is nothing to see
+NOTHING = ("no change", "nothing differs")
+
 
 @dataclass(frozen=True)
 class Told:
@@ -61,8 +64,14 @@ def rank_of(verdict: Verdict) -> tuple[bool, int]:
 
 
 def lead_of(claims: Sequence[Told]) -> Told | None:
-    """Return the claim whose figure stands for the question: of the sorted ones the first that has a figure, else the first."""
-    return next((told for told in claims if told.verdict.contrast is not None), claims[0] if claims else None)
+    """Return the claim whose figure stands for the question: of the sorted ones the first that has a figure, else the first.
+
+    Where a change was found, it stands before one that was rightly said not to be there: there is something to see.
+    """
+    drawn = [told for told in claims if told.verdict.contrast is not None]
+    planned = [told for told in drawn if not told.verdict.exploratory]
+    found = [told for told in planned if told.verdict.verdict in ("supported", "leaning") and told.verdict.finding not in NOTHING]
+    return next(iter([*found, *drawn, *claims]), None)
 
 
 def ordered(strips: Sequence[Strip], lead: Told | None) -> tuple[Strip, ...]:

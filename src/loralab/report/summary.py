@@ -19,7 +19,7 @@ from loralab.report.lookup import base_name, unit_of
 from loralab.report.questions import rank_of
 from loralab.report.sentences import answer
 from loralab.report.strips import aligned
-from loralab.report.words import CHIPS, COUNT_WORDS, amount, between, change, duration, reason_sentence, would_tell
+from loralab.report.words import CHIPS, COUNT_WORDS, amount, between, change, count_words, duration, reason_sentence, would_tell
 
 SHEET_SEEDS = 8
 TILE_PX = 64
@@ -54,7 +54,7 @@ def _head(input: ReportInput) -> Iterator[str]:
     verdicts = [verdict for section in input.experiments for verdict in section.verdicts if not verdict.exploratory]
     if verdicts:
         counts = {ruling: sum(verdict.verdict == ruling for verdict in verdicts) for ruling in COUNT_WORDS}
-        yield "Of " + f"{len(verdicts)} claims " + ", ".join(f"{n} {COUNT_WORDS[ruling]}" for ruling, n in counts.items() if n) + "."
+        yield "Of " + f"{len(verdicts)} claims " + ", ".join(f"{n} {count_words(ruling, n)}" for ruling, n in counts.items() if n) + "."
 
 
 def _section(section: ExperimentSection, input: ReportInput) -> Iterator[str]:

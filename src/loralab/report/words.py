@@ -30,13 +30,20 @@ CHIP_MEANINGS: Mapping[str, str] = {
     "open": "not settled; what is known so far, and what would settle it, is shown next to it",
     "not_measurable": "no instrument could measure it",
 }
-COUNT_WORDS: Mapping[str, str] = {
-    "supported": "hold here",
-    "leaning": "hold in part: the direction is certain, the size is not",
-    "contradicted": "do not hold here",
-    "open": "are still open",
-    "not_measurable": "were not measured",
+#: what is said behind the number of claims that came to each verdict: behind one, behind several
+COUNT_WORDS: Mapping[str, tuple[str, str]] = {
+    "supported": ("holds here", "hold here"),
+    "leaning": ("holds in part (the direction is certain, the size is not)", "hold in part (the direction is certain, the size is not)"),
+    "contradicted": ("does not hold here", "do not hold here"),
+    "open": ("is still open", "are still open"),
+    "not_measurable": ("was not measured", "were not measured"),
 }
+
+
+def count_words(ruling: str, n: int) -> str:
+    """Return what stands behind the number of claims that came to a verdict."""
+    return COUNT_WORDS[ruling][n != 1]
+
 
 _UNIX_PATH = re.compile(r"(?<![\w.:/…])/(?:[^/\s'\"“”,;:()<>]+/)+([^/\s'\"“”,;:()<>]*)")
 _WINDOWS_PATH = re.compile(r"\b[A-Za-z]:\\(?:[^\\\s'\"“”,;:()<>]+\\)*([^\\\s'\"“”,;:()<>]*)")

@@ -19,7 +19,7 @@ def show(report: ReportInput, columns: int) -> Markup:
     """Return the counts and the list of questions, or, of a trial run, that it has no verdicts."""
     verdicts = [verdict for section in report.experiments for verdict in section.verdicts]
     return render(
-        "sections/summary.html.j2", report=report, counts=count_verdicts(verdicts), rulings=RULINGS, count_words=words.COUNT_WORDS,
+        "sections/summary.html.j2", report=report, counts=count_verdicts(verdicts), rulings=RULINGS, count_words=words.count_words,
         questions=questions_of(report.experiments),
     )  # fmt: skip
 
