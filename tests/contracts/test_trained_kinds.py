@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from loralab.adapters import AdapterStack, adapter_sha256, load_adapter, make_adapter, save_adapter, trainable
 from loralab.adapters.folding import as_lora
 from loralab.adapters.trainable import HELD, ROWS, Asked, kind_of_recipe
+from loralab.bases import tokenise
 from loralab.spec.models import TrainSpec
 from loralab.spec.packing import shape_signature
 from loralab.train import finished, kept, train_stack
@@ -168,6 +170,37 @@ def test_what_is_drawn_is_what_was_trained(tiny_base, row, recipe):
 @pytest.mark.parametrize(("row", "recipe"), CASES)
 def test_it_goes_on_to_the_same_bits(tiny_base, row, recipe, tmp_path, monkeypatch):
     check_resumed(tiny_base, recipe, tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize("row", RECIPES)
+def test_it_is_trained_in_text_encoders_too(tiny_base, row, tmp_path):
+    """A stack of two equals two trainings alone, every layer of the text encoder moves, and its file is read whole."""
+    tokens = tokenise(tiny_base, ["abc", "cat", "red"])
+    runs = [
+        dataclasses.replace(run, embeddings=None, tokens=tokens, spec=TrainSpec(**{**run.spec.model_dump(), "text_encoder_lr": 5e-3}))
+        for run in runs_of({**RECIPES[row][0], "steps": 3}, 2)
+    ]
+    together = finished(train_stack(tiny_base, runs, root_seed=0))
+    for run, each in zip(runs, together, strict=True):
+        (alone,) = finished(train_stack(tiny_base, [run], root_seed=0))
+        assert furthest(each.adapter, alone.adapter) < 1e-5
+    save_adapter(tmp_path / "a.safetensors", together[0].adapter, metadata={})
+    read = load_adapter(tmp_path / "a.safetensors", tiny_base)
+    text = [path for path in read.weights if path.startswith("text_encoder")]
+    assert len(text) == (6 if row == "ia3" else 12)  # two layers of attention and MLP: q, k, v, out, fc1, fc2; k, v, fc2
+    assert all(float(read.weights[path][1].abs().max()) > 0 for path in text)
+
+
+@pytest.mark.parametrize("row", RECIPES)
+def test_half_precision_learns_what_float32_learns(tiny_base, row):
+    half = dataclasses.replace(tiny_base.with_parts(unet=deepcopy(tiny_base.unet).to(torch.bfloat16)), dtype=torch.bfloat16)
+    (run,) = runs_of({**RECIPES[row][0], "steps": 15, "lr": 2e-3}, 1)
+    moved = []
+    for base in (tiny_base, half):
+        (trained,) = finished(train_stack(base, [run], root_seed=0))
+        change = as_lora(trained.adapter, tiny_base)
+        moved.append(torch.cat([(change.scale_of(p) * u.flatten(1) @ d.flatten(1)).flatten() for p, (d, u) in change.weights.items()]))
+    assert torch.nn.functional.cosine_similarity(*moved, dim=0) > 0.9
 
 
 # --- wrong rows ---------------------------------------------------------------------------------------------------------------------
