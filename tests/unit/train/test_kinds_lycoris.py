@@ -17,6 +17,7 @@ from loralab.adapters.starts import trained_layers
 from loralab.bases.unet_names import kohya_key
 from loralab.spec.models import TrainSpec
 from loralab.train import finished, train_stack
+from loralab.train.noise import Place
 from loralab.train.streams import init_seed
 from tests.support.plain_training import random_run, train_plainly
 
@@ -122,6 +123,48 @@ def test_lycoris_and_check_read_a_file_of_ours_to_the_same_predictions(tiny_base
             network.eval()
         theirs = unet(*inputs).sample
     assert float((read - theirs).abs().max()) < 1e-5
+
+
+class Drawn:
+    """In the place of torch.rand under LyCORIS' layers: the lab's numbers for the layer that computes, at the step that is set."""
+
+    def __init__(self, theirs: dict[str, Any]) -> None:
+        self.step, self.path = 0, ""
+        for path, module in theirs.items():
+            module.rank_dropout, module.module_dropout = DROPS["rank_dropout"], DROPS["module_dropout"]
+            layer = module.org_module[0]
+            layer.forward = self._told(path, layer.forward)
+
+    def _told(self, path: str, forward: Any) -> Any:
+        def told(x: torch.Tensor) -> Any:
+            self.path = path
+            return forward(x)
+
+        return told
+
+    def rand(self, n: int, **_: Any) -> torch.Tensor:
+        knob = "module-dropout" if n == 1 else "rank-dropout"
+        return torch.empty(n).uniform_(generator=Place(0, 0, self.step).stream(knob, self.path))
+
+
+DROPS = {"rank_dropout": 0.3, "module_dropout": 0.2}
+
+
+@pytest.mark.parametrize("name", ["dora", "loha", "loha dora", "lokr full"])
+def test_rows_and_layers_are_dropped_as_in_lycoris(tiny_base, name: str, monkeypatch):
+    run = random_run("a", lr=5e-3, steps=6, **KINDS[name][0], **DROPS)
+    (trained,) = finished(train_stack(tiny_base, [run], root_seed=0))
+    unet = deepcopy(tiny_base.unet)
+    theirs = lycoris_layers(unet, tiny_base, run, name)
+    drawn = Drawn(theirs)
+    monkeypatch.setattr(torch, "rand", drawn.rand)
+    parameters = [parameter for module in theirs.values() for parameter in module.parameters()]
+    config = tiny_base.scheduler_config
+    losses = train_plainly(unet, config, run, [{"params": parameters}], before=lambda step: setattr(drawn, "step", step))
+    monkeypatch.undo()
+    assert trained.losses == pytest.approx(losses, abs=1e-6)
+    plain = finished(train_stack(tiny_base, [random_run("a", lr=5e-3, steps=6, **KINDS[name][0])], root_seed=0))[0]
+    assert trained.losses[2:] != pytest.approx(plain.losses[2:], abs=1e-6)
 
 
 def test_a_pair_of_factors_is_found_as_lycoris_finds_it():
