@@ -1,7 +1,7 @@
 """What an arm's training has beyond a plain one's: an arm in; a few words, the cost of its steps, and what is drawn before it, out.
 
-The factors are measured (benchmarks/keeping.py: petri, one thread of an Intel Xeon with AMX). By count of passes, of which one backwards
-costs two forwards, they would be 7/3, 4/3 and 7/6.
+The factors are measured (benchmarks/keeping.py: petri, stacks of 8, one thread of an Intel Xeon with AMX, seconds of the processor). By
+count of passes, of which one backwards costs two forwards, they would be 7/3, 4/3 and 7/6; what a step does beside them is not repeated.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from loralab.spec import ArmSpec, ImagesOfData, StudySpec, TrainSpec
 
 #: a second pass under another caption, and the base's prediction there
-PRESERVED = 2.3
+PRESERVED = 2.0
 #: the base's prediction of every picture; and of half of them
-MASKED_PRIOR, HELD_TO_BASE = 1.3, 1.15
+MASKED_PRIOR, HELD_TO_BASE = 1.2, 1.1
 
 
 def step_factor(arm: ArmSpec, recipe: TrainSpec) -> float:
