@@ -64,7 +64,9 @@ def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def change(file: Path, lab: Path) -> float:
-    outcome = check_files(CheckRequest((file,), trigger="cat", seeds=4, sample=SampleSpec(steps=2)), lab, lambda event: None)
+    (prompts := lab.parent / "prompts.txt").write_text("cat\nhouse\n", encoding="utf-8")
+    request = CheckRequest((file,), trigger="cat", seeds=4, prompts=prompts, sample=SampleSpec(steps=2))
+    outcome = check_files(request, lab, lambda event: None)
     return float(next(iter(outcome.result.scores.values())).change.mean())
 
 
