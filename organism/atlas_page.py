@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loralab.atlas.beliefs import BELIEF, MARGINS, NOT_ASKED, Belief
+from loralab.atlas.beliefs import BELIEF, BETWEEN, MARGINS, NOT_ASKED, Belief
 from loralab.atlas.outcome import ERROR_RATE, Row, decided, rulings_of, tally, told
 from loralab.report.summary import plain
 from loralab.report.words import CHIPS, amount, change, unit_of
@@ -82,7 +82,8 @@ def _margins() -> Iterator[str]:
     yield ""
     yield "The same in every study, set before any was run, by what 32 trainings can tell apart ([instruments](instruments.md)):"
     yield ""
-    yield ", ".join(f"`{name}` {amount(value, unit_of(name))}" for name, value in MARGINS.items()) + "."
+    told = [f"`{name}` {amount(value, unit_of(name))}" for name, value in MARGINS.items() if name != BETWEEN]
+    yield ", ".join(told) + f"; of the scatter among pictures, trainings count if they make up {100 * MARGINS[BETWEEN]:g} %."
 
 
 def _section(belief: Belief, row: Row, strips: Path) -> Iterator[str]:

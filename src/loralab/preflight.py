@@ -24,7 +24,7 @@ from loralab.spec.elsewhere import adapter_files, named_path
 from loralab.spec.load import Draft, Loaded, draft_study
 from loralab.spec.mistakes import place_words
 from loralab.spec.tree import Location
-from loralab.study.measures import measure_problem
+from loralab.study.measures import ahead_problem, measure_problem
 from loralab.study.triggers import preservation_problem, recipe_of
 
 #: in place of pictures that are drawn later: their factors are known before
@@ -44,6 +44,7 @@ def checked(draft: Draft) -> Loaded:
     """Return the study of a draft, behind looking at all that its text names."""
     if draft.spec is not None:
         _check_instruments(draft, draft.spec)
+        _check_ahead(draft, draft.spec)
         examples = {name: _read_data(draft, draft.spec, name) for name in draft.spec.data}
         _check_captions(draft, draft.spec, examples)
         _check_preservation(draft, draft.spec, examples)
@@ -59,11 +60,21 @@ def _check_instruments(draft: Draft, spec: StudySpec) -> None:
             draft.add(place, f"{place_words(draft.tree, draft.rest.place(place[:-1]))}: {problem.found}", problem.expected, problem.do)
 
 
+def _check_ahead(draft: Draft, spec: StudySpec) -> None:
+    for name, experiment in spec.experiments.items():
+        for index, claim in enumerate(experiment.claims):
+            known = claim.ahead_of and all(measure_problem(each, spec.base) is None for each in (claim.measure, claim.ahead_of))
+            if known and (problem := ahead_problem(claim)) is not None:
+                draft.add(("experiments", name, "claims", index, "ahead_of"), problem.found, problem.expected, problem.do)
+
+
 def _measures(spec: StudySpec) -> Iterator[tuple[Location, str]]:
     """Yield every instrument that a claim or curve names, with its place."""
     for name, experiment in spec.experiments.items():
         for index, claim in enumerate(experiment.claims):
             yield ("experiments", name, "claims", index, "measure"), claim.measure
+            if claim.ahead_of:
+                yield ("experiments", name, "claims", index, "ahead_of"), claim.ahead_of
         for index, curve in enumerate(experiment.curves):
             yield ("experiments", name, "curves", index, "measure"), curve.measure
             yield ("experiments", name, "curves", index, "damage"), curve.damage

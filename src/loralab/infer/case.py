@@ -19,6 +19,7 @@ from loralab.infer.comparison import Comparison, Sample, against_base, between, 
 from loralab.infer.estimate import Levels, half_width_floor, moderated_contrast
 from loralab.infer.future import Outlook, outlook
 from loralab.infer.known import BaseKnown
+from loralab.infer.likeness import likeness_contrast
 from loralab.infer.looks import PLANNED, Looks, look_levels
 from loralab.infer.moderated import Prior, Squares, design_effect, squares_of
 from loralab.infer.pairs import CellReadings, RunEffects, cell_readings, run_effects
@@ -207,6 +208,8 @@ class Case:
     def contrast(self, sample: Sample, level: float | None = None) -> Contrast:
         """Return the estimate with its intervals; at the levels of the look that has been reached, unless another is given."""
         levels = self.rule.levels(sample.n_runs) if level is None else Levels(level, level)
+        if self.claim.between_trainings:
+            return likeness_contrast(sample, levels)
         return moderated_contrast(
             sample, self.squares(sample), self.rule.prior, levels, ends=(self.facts.low, self.facts.high),
             floor=lambda at: self.floor(sample, at), bias=self.facts.bias,

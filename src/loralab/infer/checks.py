@@ -50,7 +50,7 @@ def control_samples(case: Case) -> dict[ControlName, Sample]:
 def control_checks(case: Case, direction: int) -> tuple[ControlCheck, ...]:
     """Return the checks that apply: those that the claim needs, run or not, and the others where their pictures exist."""
     claim, cells = case.claim, _control_cells(case)
-    learned = claim.versus_cell.is_base and claim.expect != "no change"
+    learned = claim.versus_cell.is_base and claim.expect != "no change" and not claim.between_trainings
     own = case.controls.placebo is not None and "placebo" not in cells
     asked: list[tuple[ControlName, bool]] = []
     asked += [("placebo", learned)] if not own and (learned or "placebo" in cells) else []

@@ -13,6 +13,7 @@ import polars as pl
 
 from loralab.errors import lab_error
 from loralab.infer import words
+from loralab.infer.ahead import ahead_case
 from loralab.infer.case import (
     DEFAULT_MARGIN,
     MIN_TRANSFER_IMAGES,
@@ -35,6 +36,7 @@ from loralab.infer.estimate import MIN_RUNS, estimate_contrast, half_width_floor
 from loralab.infer.findings import Ruled, finding_of, is_small_yes, ruling_of, zone_of
 from loralab.infer.future import NOTHING_AHEAD, Outlook
 from loralab.infer.known import BaseKnown
+from loralab.infer.likeness import told_as_likeness, why_no_likeness
 from loralab.infer.looks import PLANNED, Looks
 from loralab.infer.moderated import Prior, fit_prior
 from loralab.infer.pairs import CellReadings, check_readings, replicates_of, run_effects, same_pictures
@@ -142,6 +144,9 @@ class _Study:
     def case(self, question: QuestionId, claim: ClaimSpec, rule: Rule, controls: ControlCells | None = None) -> Case:
         """Return a question with what it reads."""
         measure = claim.measure
+        if claim.ahead_of:
+            plain = [self.case(question, claim.model_copy(update={"measure": m, "ahead_of": ""}), rule) for m in (measure, claim.ahead_of)]
+            return replace(ahead_case(*plain), claim=claim, controls=controls or ControlCells(None, None))
         return Case(
             question=question,
             claim=claim,
@@ -202,12 +207,13 @@ def _judge_claim(case: Case, readings: pl.DataFrame, minutes: Mapping[str, float
     cells = (case.claim.cell, case.claim.versus_cell) if case.effect is None else case.effect.cells
     sides = tuple(case.side(cell) for cell in cells)
     sample, gap = case.sample(case.comparison), find_gap(case)
-    broken = why_unreadable(case, sides, cells)
+    broken = why_unreadable(case, sides, cells) or why_no_likeness(case.claim, sample)
     same = case.effect is None and sample.n_pairs > 0 and not sample.z.any() and _are_same(case, readings)
     contrast = case.contrast(sample) if sample.n_runs >= MIN_RUNS and not broken and not same else None
     raw = zone_of(contrast, gap.margin) if contrast is not None and gap.margin is not None else None
     checks = () if same else control_checks(case, direction_of(case.claim, raw, contrast))
     judged = _same(case) if same else _rule(case, sample, contrast, gap, broken or gap.refusal, checks, minutes)
+    judged = told_as_likeness(judged, contrast, gap.margin) if case.claim.between_trainings else judged
     more = None if judged.outlook is None else judged.outlook.more_runs
     mean = sample.cell_means[0] if sample.cell_means and case.effect is None else None
     beside = ("" if case.effect else _measurability_note(case, sides)) + (

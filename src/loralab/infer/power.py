@@ -88,7 +88,7 @@ def plan_claims(
             arms = [str(cell.arm) for cell in (claim.cell, claim.versus_cell) if not cell.is_base]
             own = which.kind == "curve"  # its own control
             question = _Question(
-                id=which, claim=claim, facts=instruments.get(claim.measure), spread=spreads.get(claim.measure.partition("[")[0]),
+                id=which, claim=claim, facts=instruments.get(claim.measure), spread=_spread_of(claim, spreads),
                 widening=widening, n_runs=min((replicates[arm] for arm in arms), default=0), seeds=seeds, m_claims=len(asked),
                 n_controls=0 if own else int(claim.versus_cell.is_base and claim.expect != "no change") + int(claim.needs_trigger),
                 gap=(gaps or {}).get(which), alpha=alpha, power=power, looks=tuple(looks),
@@ -105,6 +105,11 @@ def _asked(name: str, experiment: ExperimentSpec) -> Iterator[tuple[QuestionId, 
         widening = float(np.linalg.norm(trend_weights(len(curve.at))))
         if widening > 0:
             yield QuestionId(name, "curve", index), curve.as_claim(curve.cell), widening
+
+
+def _spread_of(claim: ClaimSpec, spreads: Mapping[str, RunSd]) -> RunSd | None:
+    """Return the shipped spread of a claim's instrument; None of a claim that is about something else than its change."""
+    return None if claim.ahead_of or claim.between_trainings else spreads.get(claim.measure.partition("[")[0])
 
 
 def _widening(claim: ClaimSpec) -> float:

@@ -161,6 +161,14 @@ class ClaimSpec(Strict):
     effect: str = Field(
         "", description="Of an arm with `factors`: the effect of one (`rank`), averaged over the others, or an interaction (`rank x lr`)."
     )
+    ahead_of: str = Field(
+        "",
+        description="Another instrument: claim how much further along the way from the base to the training set this one is than that "
+        "one. Both must read shares.",
+    )
+    between_trainings: bool = Field(
+        False, description="Claim how much of the scatter among pictures is due to which training drew them, instead of a change."
+    )
     needs_trigger: bool = Field(False, description="The change must also exceed the change without the trigger.")
     article: str = Field("", description="What the article found.")
     belief: str = Field("", description="What people say of it, in a few words; `said_by` of the study says who.")
@@ -180,6 +188,21 @@ class ClaimSpec(Strict):
     def _one_margin(self) -> ClaimSpec:
         if self.margin is not None and self.margin_absolute is not None:
             raise ValueError("give `margin` (share of the gap) or `margin_absolute` (the instrument's unit), not both")
+        return self
+
+    @model_validator(mode="after")
+    def _a_kind_of_its_own(self) -> ClaimSpec:
+        kind = "ahead_of" if self.ahead_of else "between_trainings" if self.between_trainings else ""
+        if not kind:
+            return self
+        if self.ahead_of and self.between_trainings:
+            raise ValueError("`ahead_of` and `between_trainings` are different claims: one of them")
+        if self.versus != "base" or self.effect or self.cell.is_base:
+            raise ValueError(f"a claim with `{kind}` is about an arm and its base: remove `versus` and `effect`")
+        if self.margin_absolute is None:
+            raise ValueError(f"a claim with `{kind}` needs `margin_absolute`, a share from 0 to 1")
+        if self.between_trainings and self.expect != "higher" and self.expect != "no change":
+            raise ValueError("a share of the scatter cannot be below 0: `expect: higher` or `no change`")
         return self
 
     @property

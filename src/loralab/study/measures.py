@@ -8,7 +8,7 @@ from loralab.errors import Problem
 from loralab.measure import TABLE
 from loralab.measure.table import TAKING, choices
 from loralab.petri.concept_names import ASKED
-from loralab.spec import BaseSource, Cell, ExperimentSpec, StudySpec, base_of
+from loralab.spec import BaseSource, Cell, ClaimSpec, ExperimentSpec, StudySpec, base_of
 
 
 def qualified_measure(spec: StudySpec, measure: str, cell: Cell) -> str:
@@ -64,6 +64,15 @@ def measure_problem(measure: str, base: str) -> Problem | None:
     return None
 
 
+def ahead_problem(claim: ClaimSpec) -> Problem | None:
+    """Return what is wrong with the instruments of a claim with `ahead_of`, which are compared as shares of a way."""
+    units = {name: TABLE[plain_measure(name)].unit for name in (claim.measure, claim.ahead_of) if claim.ahead_of}
+    wrong = [name for name, unit in units.items() if unit != "share"]
+    return (
+        Problem(f"{wrong[0]!r} does not read shares", "instruments that read shares: hue[...], shape_..., concept[...]") if wrong else None
+    )
+
+
 def study_measures(spec: StudySpec, base: BaseSource | None = None) -> list[str]:
     """Return the qualified names of all that the study's claims and curves measure, in order; of pictures on one base, if it is given."""
 
@@ -72,6 +81,7 @@ def study_measures(spec: StudySpec, base: BaseSource | None = None) -> list[str]
 
     claims = [claim for e in spec.experiments.values() for claim in e.claims if asked(claim.cell, claim.versus_cell)]
     names = [qualified_measure(spec, claim.measure, claim.cell) for claim in claims]
+    names += [claim.ahead_of for claim in claims if claim.ahead_of]
     curves = [curve for e in spec.experiments.values() for curve in e.curves if curve.at and asked(curve.cell)]
     names += [qualified_measure(spec, curve.measure, curve.cell) for curve in curves]
     names += [qualified_measure(spec, curve.damage, curve.cell) for curve in curves if spec.sample.unrelated]

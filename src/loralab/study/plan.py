@@ -281,7 +281,7 @@ def control_cells(spec: StudySpec, claim: ClaimSpec) -> ControlCells:
     Only a claim that an arm differs from the base ("learned") has controls; arm against arm is its own control.
     """
     arm = claim.cell.arm
-    if not claim.versus_cell.is_base or is_base(arm) or claim.expect == "no change":
+    if not claim.versus_cell.is_base or is_base(arm) or claim.expect == "no change" or claim.between_trainings:
         return ControlCells(None, None)
     arm = str(arm)
     placebo, differs = matching_placebo(spec, arm)
