@@ -40,7 +40,7 @@ from loralab.infer.likeness import told_as_likeness, why_no_likeness
 from loralab.infer.looks import PLANNED, Looks
 from loralab.infer.moderated import Prior, fit_prior
 from loralab.infer.pairs import CellReadings, check_readings, replicates_of, run_effects, same_pictures
-from loralab.infer.verdict import Contrast, ControlCheck, Verdict
+from loralab.infer.verdict import LEAD, LIKENESS, Contrast, ControlCheck, Verdict
 from loralab.spec.cells import Cell
 from loralab.spec.models import ClaimSpec, CurveSpec, ExperimentSpec
 from loralab.spec.questions import QuestionId
@@ -221,7 +221,7 @@ def _judge_claim(case: Case, readings: pl.DataFrame, minutes: Mapping[str, float
     )
     return Verdict(
         experiment=case.question.experiment, kind=case.question.kind, index=case.question.index, say=case.claim.say,
-        measure=case.claim.measure, cell=case.effect.says if case.effect else str(cells[0]),
+        measure=_measure_name(case.claim), cell=case.effect.says if case.effect else str(cells[0]),
         versus="none of it" if case.effect else str(cells[1]), versus_base=str(cells[1].arm) if cells[1].is_base else None,
         expect=case.claim.expect, article=case.claim.article or case.claim.belief, finding=judged.finding, verdict=judged.ruling,
         reason=judged.reason + beside, contrast=contrast, margin=gap.margin, margin_source=gap.margin_source, cell_mean=mean,
@@ -233,6 +233,12 @@ def _judge_claim(case: Case, readings: pl.DataFrame, minutes: Mapping[str, float
         chance=None if judged.outlook is None else judged.outlook.last, more_minutes=_minutes(cells, sample.n_runs, more, minutes),
         found=judged.found, curve=factor_curve(case) if case.effect and contrast is not None else None,
     )  # fmt: skip
+
+
+def _measure_name(claim: ClaimSpec) -> str:
+    """Return what a verdict calls what was measured: an instrument's reading, or what is made of it."""
+    kind = LIKENESS if claim.between_trainings else LEAD if claim.ahead_of else ""
+    return f"{kind}[{claim.measure}]" if kind else claim.measure
 
 
 def _are_same(case: Case, readings: pl.DataFrame) -> bool:

@@ -21,6 +21,16 @@ ControlName = Literal["placebo", "null", "trigger"]
 ControlStatus = Literal["passed", "failed", "not_run", "not_measurable", "other_recipe"]
 
 
+#: claims that are about something else than the change of a reading name it so: likeness[change], lead[hue[orange]]
+LIKENESS, LEAD = "likeness", "lead"
+
+
+def read_by(measure: str) -> str:
+    """Return the measure whose readings a verdict rests on: `hue[orange]` of `lead[hue[orange]]`."""
+    kind, _, inner = measure.partition("[")
+    return inner.removesuffix("]") if kind in (LIKENESS, LEAD) and inner else measure
+
+
 @dataclass(frozen=True)
 class Contrast:
     """One estimated difference, in the instrument's unit, with its interval over trainings.

@@ -21,4 +21,6 @@ def card_name(measure: str, cards: Sequence[CardSummary]) -> str:
 
 def unit_of(measure: str, cards: Sequence[CardSummary]) -> str:
     """Return the unit of a measure's readings."""
+    if words.instrument_of(measure) in words.DERIVED:
+        return words.unit_of(measure)
     return next((card.unit for card in cards if card.name == card_name(measure, cards)), "")

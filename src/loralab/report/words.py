@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from loralab.infer.verdict import Contrast, Ruling, Verdict
+from loralab.infer.verdict import LEAD, LIKENESS, Contrast, Ruling, Verdict
 from loralab.infer.words import duration as minutes
 from loralab.infer.words import minus
 from loralab.infer.words import number as plain_number
@@ -49,8 +49,17 @@ _UNIX_PATH = re.compile(r"(?<![\w.:/…])/(?:[^/\s'\"“”,;:()<>]+/)+([^/\s'\"
 _WINDOWS_PATH = re.compile(r"\b[A-Za-z]:\\(?:[^\\\s'\"“”,;:()<>]+\\)*([^\\\s'\"“”,;:()<>]*)")
 
 
+#: what a smaller and a larger share of what is no instrument's reading mean
+DERIVED: Mapping[str, tuple[str, str]] = {
+    LIKENESS: ("less of the scatter between trainings", "more of the scatter between trainings"),
+    LEAD: ("further behind on its way", "further ahead on its way"),
+}
+
+
 def directions_of(measure: str) -> tuple[str, str]:
     """Return what a lower and a higher reading mean; a measure may carry its data in brackets, as ``copy_distance[hot]``."""
+    if instrument_of(measure) in DERIVED:
+        return DERIVED[instrument_of(measure)]
     row = TABLE.get(measure) or TABLE.get(instrument_of(measure))
     if row is None:
         return "lower", "higher"
@@ -61,6 +70,8 @@ def directions_of(measure: str) -> tuple[str, str]:
 
 def unit_of(measure: str) -> str:
     """Return the unit of a measure's readings; "" of one that is not known."""
+    if instrument_of(measure) in DERIVED:
+        return "share"
     row = TABLE.get(measure) or TABLE.get(instrument_of(measure))
     return row.unit if row is not None else ""
 

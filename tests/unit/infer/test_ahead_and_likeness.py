@@ -12,7 +12,8 @@ from scipy import stats
 
 from loralab.infer.case import ControlCells
 from loralab.infer.judge import judge
-from loralab.infer.verdict import Verdict
+from loralab.infer.verdict import Verdict, read_by
+from loralab.report.sentences import in_short
 from loralab.spec.models import ExperimentSpec
 from loralab.spec.questions import QuestionId
 
@@ -54,7 +55,9 @@ def test_the_difference_of_two_ways_by_hand(frame, facts):
     found = verdict_of(frame, facts, drawn(frame, 0.5, 0.25), {"measure": "colour", "ahead_of": "shape", "margin_absolute": 0.1})
     assert found.contrast is not None
     assert found.contrast.effect == pytest.approx(0.25, abs=0.03)
-    assert (found.verdict, found.finding) == ("supported", "higher")
+    assert (found.verdict, found.finding, found.measure) == ("supported", "higher", "lead[colour]")
+    assert in_short(found).startswith("further ahead on its way, by ")
+    assert in_short(found).endswith(" points")
     assert [control.status for control in found.controls] == ["passed"]
     back = verdict_of(frame, facts, drawn(frame, 0.5, 0.25), {"measure": "shape", "ahead_of": "colour", "margin_absolute": 0.1})
     assert back.contrast is not None
@@ -89,6 +92,8 @@ def test_planted_likeness_is_found_with_its_share(frame, facts):
     assert found.contrast.low < 0.64 < found.contrast.high
     assert (found.verdict, found.controls) == ("supported", ())
     assert found.found.startswith(f"{100 * found.contrast.effect:.0f} % of the scatter lies between trainings (")
+    assert in_short(found).startswith("more of the scatter between trainings, by ")
+    assert (read_by("likeness[hue[orange]]"), read_by("hue[orange]"), read_by(found.measure)) == ("hue[orange]", "hue[orange]", "colour")
     none = likeness(frame, facts, between=0.0, seed=1)
     assert (none.finding, none.verdict) == ("no change", "contradicted")
     assert likeness(frame, facts, between=0.0, seed=1, expect="no change").verdict == "supported"

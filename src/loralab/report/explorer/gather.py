@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from loralab.infer.verdict import Verdict
+from loralab.infer.verdict import Verdict, read_by
 from loralab.measure import TABLE
 from loralab.report.explorer.records import Asked, Explored, Shown, claim_key
 from loralab.report.words import CHIPS
@@ -73,7 +73,7 @@ def _asked(result: StudyResult, verdict: Verdict) -> Asked:
     own = base_of(result.spec, question.cell.arm)
     return Asked(
         claim_key(verdict), result.spec.experiments[verdict.experiment].question, verdict.say, CHIPS[verdict.verdict][1], verdict.verdict,
-        verdict.measure, tuple(dict.fromkeys(_place(cell) for cell in [question.cell.on(own), *cells])),
+        read_by(verdict.measure), tuple(dict.fromkeys(_place(cell) for cell in [question.cell.on(own), *cells])),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from loralab.infer.estimate import MIN_RUNS, estimate_contrast
 from loralab.infer.pairs import cell_readings, run_effects
-from loralab.infer.verdict import Verdict
+from loralab.infer.verdict import Verdict, read_by
 from loralab.infer.words import amount, reading
 from loralab.measure import TABLE
 from loralab.report.input import ControlRow, ReportInput
@@ -76,19 +76,17 @@ def _assay(result: StudyResult, verdicts: Sequence[Verdict]) -> Iterator[Control
     """Yield, for each instrument and arm of a claim, what it reads on the base (floor) and on the training set (ceiling)."""
     shown = set()
     for verdict in verdicts:
-        arm, gap = question_of(result.spec, verdict.question).cell.arm, verdict.gap
+        arm, gap, measure = question_of(result.spec, verdict.question).cell.arm, verdict.gap, read_by(verdict.measure)
         if is_base(arm):
             continue
-        if gap is None or verdict.training_mean is None or (arm, verdict.measure) in shown:
+        if gap is None or verdict.training_mean is None or (arm, measure) in shown:
             continue
-        shown.add((arm, verdict.measure))
-        card = result.cards[base_of(result.spec, arm)][card_name(verdict.measure)]
-        unit, error = TABLE[plain_measure(verdict.measure)].unit, max(card.error, abs(card.bias))
+        shown.add((arm, measure))
+        card = result.cards[base_of(result.spec, arm)][card_name(measure)]
+        unit, error = TABLE[plain_measure(measure)].unit, max(card.error, abs(card.bias))
         told = f"base {reading(verdict.training_mean - gap, unit)}, training set {reading(verdict.training_mean, unit)}"
         told += f": {abs(gap) / error:.1f} times the instrument's error" if error else ""
-        yield ControlRow(
-            f"window of {verdict.measure}", f"can it distinguish the training set of {arm} from the base?", told, abs(gap) > error
-        )
+        yield ControlRow(f"window of {measure}", f"can it distinguish the training set of {arm} from the base?", told, abs(gap) > error)
 
 
 def _no_trigger(result: StudyResult) -> Iterator[ControlRow]:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from loralab.infer.case import CurveCells
 from loralab.infer.pairs import cell_readings, paired_values
-from loralab.infer.verdict import Verdict
+from loralab.infer.verdict import Verdict, read_by
 from loralab.measure import TABLE
 from loralab.report.explorer.records import address, claim_key, prompt_address
 from loralab.report.input import ExperimentSection, Picture, ReportInput, Strip, StripRow
@@ -95,8 +95,8 @@ def _behind(result: StudyResult, verdict: Verdict) -> tuple[int, ...]:
     cells = (question.cell, question.versus_cell) if isinstance(question, ClaimSpec) else drawn.cells if drawn else ()
     if not cells:
         return ()
-    sides = [cell_readings(result.readings, cell, verdict.measure) for cell in cells]
-    _, replicates = paired_values(sides, TABLE[plain_measure(verdict.measure)].kind)
+    sides = [cell_readings(result.readings, cell, read_by(verdict.measure)) for cell in cells]
+    _, replicates = paired_values(sides, TABLE[plain_measure(read_by(verdict.measure))].kind)
     numbers = sorted({int(replicate) + 1 for replicate in replicates})
     return tuple(numbers[: verdict.contrast.n_runs]) if len(numbers) >= verdict.contrast.n_runs else ()
 
