@@ -35,7 +35,7 @@ def test_each_block_is_planned_once_and_the_base_stands_at_every_prompt():
     assert len(plan.runs) == 8 * 8
     # 28 of the 39 cells decide something; the others (the trigger left out, unrelated prompts that no claim reads) only illustrate
     assert len(plan.cells) == 39
-    assert plan.n_images == sum(len(block.seeds) for block in plan.blocks) == (28 * 8 + 11 * 4) * 6
+    assert plan.n_images == sum(len(block.seeds) for block in plan.blocks) == (28 * 8 + 11 * 4) * QUICK.sample.seeds
 
 
 def test_the_first_stack_holds_one_training_of_every_arm():
@@ -81,7 +81,7 @@ def test_a_curve_over_steps_draws_checkpoints_of_the_same_runs():
     blocks = [block for block in plan.blocks if block.step == 8 and block.replicate == 3]
     assert {block.prompt for block in blocks} == {"myshape", "cat, white background"}
     assert {block.source for block in blocks} == {AdapterSource("hot", 3, 8)}
-    assert {block.seeds for block in blocks} == {seeds_of(3, 6)}
+    assert {block.seeds for block in blocks} == {seeds_of(3, QUICK.sample.seeds)}
 
 
 def test_the_full_preset_draws_the_longer_curves():
