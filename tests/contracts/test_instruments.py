@@ -13,9 +13,8 @@ from loralab.errors import LabError
 from loralab.measure import TABLE, Card, cards, make_cards, measure_images, truth
 from loralab.measure import table as table_module
 from loralab.measure.companions import petri_companion
-from loralab.measure.picture import Context, Picture
+from loralab.measure.picture import Context, Picture, make_pictures
 from loralab.measure.reading import Instrument, Reading
-from loralab.measure.specimen import Specimen
 from loralab.measure.table import TAKING
 from loralab.spec.models import GridsData, ShapesData
 
@@ -101,18 +100,33 @@ def test_unknown_names_and_wrong_pictures_are_errors(pictures: np.ndarray):
 # --- sabotage: the wrong twin of every instrument, and the card that must notice it ---------------------------------------
 
 
+class Drawn:
+    """The pictures of known truth, drawn once: drawing takes longer than reading; and what was once found out about each of them."""
+
+    def __init__(self) -> None:
+        self.known, self.nuisances = truth.make_specimens(64), truth.make_nuisances(64)
+        self._seen: dict[bytes, Picture] = {}
+
+    def pictures(self, images: np.ndarray) -> list[Picture]:
+        """Return what `make_pictures` does."""
+        keys = [image.tobytes() for image in images]
+        if new := [k for k, key in enumerate(keys) if key not in self._seen]:
+            self._seen |= zip([keys[k] for k in new], make_pictures(images[new]), strict=True)
+        return [self._seen[key] for key in keys]
+
+
 @pytest.fixture(scope="module")
-def specimens() -> tuple[list[Specimen], list[Specimen]]:
-    """Drawn once: drawing takes longer than reading."""
-    return truth.make_specimens(64), truth.make_nuisances(64)
+def drawn_before() -> Drawn:
+    return Drawn()
 
 
 @pytest.fixture(autouse=True)
 def _drawn_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "card" in request.node.name:
-        known, nuisances = request.getfixturevalue("specimens")
-        monkeypatch.setattr(cards, "make_specimens", lambda *_: known)
-        monkeypatch.setattr(cards, "make_nuisances", lambda *_: nuisances)
+        before = request.getfixturevalue("drawn_before")
+        monkeypatch.setattr(cards, "make_specimens", lambda *_: before.known)
+        monkeypatch.setattr(cards, "make_nuisances", lambda *_: before.nuisances)
+        monkeypatch.setattr(cards, "make_pictures", before.pictures)
 
 
 def card_of(name: str) -> Card:
