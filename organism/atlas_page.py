@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from loralab.atlas.beliefs import BELIEF, BETWEEN, MARGINS, NOT_ASKED, Belief
+from loralab.atlas.beliefs import BELIEF, BETWEEN, LEFT_OUT, MARGINS, Belief
 from loralab.atlas.outcome import ERROR_RATE, Row, decided, rulings_of, tally, told
 from loralab.report.summary import plain
 from loralab.report.words import CHIPS, amount, change, unit_of
@@ -36,7 +36,7 @@ if that comes out the same. Some beliefs contradict one another, and some are on
 def write_page(document: Mapping[str, Any], beliefs: Sequence[Belief], strips: Path) -> str:
     """Return the page; ``strips`` is the folder of pictures, of which those that are there are shown."""
     rows = {row["name"]: row for row in document["beliefs"]}
-    lines = [HEAD, "", *_together(list(rows.values()), len(beliefs)), "", *_table(beliefs, rows), "", *_not_asked(), "", *_margins()]
+    lines = [HEAD, "", *_together(list(rows.values()), len(beliefs)), "", *_table(beliefs, rows), "", *_left_out(), "", *_margins()]
     for belief in beliefs:
         if belief.name in rows:
             lines += ["", *_section(belief, rows[belief.name], strips)]
@@ -70,11 +70,10 @@ def _table(beliefs: Sequence[Belief], rows: Mapping[str, Row]) -> Iterator[str]:
         yield f"| {belief.number} | {linked} | {plain('; '.join(belief.said_by))} | {verdict} | {claims} | {minutes} | `{belief.command}` |"
 
 
-def _not_asked() -> Iterator[str]:
-    if NOT_ASKED:
-        yield "## Not asked yet"
-        yield ""
-        yield from (f"- {number}: {plain(says)} It needs {needs}." for number, (says, needs) in NOT_ASKED.items())
+def _left_out() -> Iterator[str]:
+    yield "## What the studies leave out"
+    yield ""
+    yield from (f"- {number}: {plain(told)}." for number, told in LEFT_OUT.items())
 
 
 def _margins() -> Iterator[str]:

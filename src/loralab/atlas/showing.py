@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from loralab.atlas.beliefs import NOT_ASKED, Belief
+from loralab.atlas.beliefs import LEFT_OUT, Belief
 from loralab.atlas.outcome import ERROR_RATE, WORDS, Row, decided, rulings_of, tally, told
 
 if TYPE_CHECKING:
@@ -25,12 +25,11 @@ def listed(beliefs: Sequence[Belief], shipped: Mapping[str, Row], here: Mapping[
         {
             "number": belief.number, "name": belief.name, "belief": belief.says, "said_by": list(belief.said_by),
             "question": belief.question, "minutes_at_most": round(minutes[belief.name], 1), "command": belief.command,
-            "petri": shipped.get(belief.name), "here": here.get(belief.name),
+            "left_out": LEFT_OUT.get(belief.number, ""), "petri": shipped.get(belief.name), "here": here.get(belief.name),
         }
         for belief in beliefs
     ]  # fmt: skip
-    waiting = [{"number": number, "belief": says, "needs": needs} for number, (says, needs) in NOT_ASKED.items()]
-    return {"beliefs": rows, "not_asked": waiting}
+    return {"beliefs": rows}
 
 
 def print_list(document: Mapping[str, Any], console: Console, as_json: bool) -> None:
@@ -42,8 +41,6 @@ def print_list(document: Mapping[str, Any], console: Console, as_json: bool) -> 
     for row in document["beliefs"]:
         belief = f"{escape(row['belief'])}\n[dim]{escape(row['question'])}\nsaid by: {escape('; '.join(row['said_by']))}[/]"
         table.add_row(f"{row['number']:02d}", belief, _word(row["petri"]), _word(row["here"]), _minutes(row))
-    for row in document["not_asked"]:
-        table.add_row(f"{row['number']:02d}", f"[dim]{escape(row['belief'])}\nno study asks it yet; it needs {escape(row['needs'])}[/]")
     console.print(table)
     console.print("Run one with `loralab atlas NUMBER`, all with `loralab atlas --run all`; add `--base BASE` for a base of your own.")
 
