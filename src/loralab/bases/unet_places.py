@@ -1,4 +1,4 @@
-"""Where in a U-Net a layer lies, counted as sd-scripts counts blocks (networks/lora.py, get_block_index): a base and layers in, numbers out.
+"""Where in a U-Net a layer lies, counted as sd-scripts counts blocks (networks/lora.py, get_block_index): layers in, numbers out.
 
 There are 12 down, one in the middle and 12 up; in SDXL one before them, 9 down, 3 in the middle, 9 up, and one behind.
 """
