@@ -152,3 +152,18 @@ def test_the_rule_is_asked_at_both_looks_and_finds_what_is_there(aa):
     assert 11 < low < 12 < high < 13
     still = aa.judging.judged(readings_of(aa, 0.0), {}, {})
     assert {still[look]["usual"]["between"]["local_contrast"] for look in ("8", "16")} == {"no change"}
+
+
+def test_an_instrument_that_is_wrong_too_often_is_named(aa):
+    # 30 of 300 intervals leave out 0: 6.8 to 14 %
+    records = [study(aa, index, interval=(0.5, 1.0) if index < 30 else (-1.0, 1.0)) for index in range(300)]
+    assert set(aa.summary._beyond(records)) == {f"{m} at {look} trainings" for m in aa.studies.MEASURES for look in aa.studies.LOOKS}
+    assert list(aa.summary._beyond([study(aa, index) for index in range(300)])) == []
+
+
+def test_a_planted_change_is_shown_with_its_size_and_scatter(aa):
+    records = [study(aa, index) | {"suite": "planted"} for index in range(3)]
+    for record, size in zip(records, (1.0, 2.0, 3.0), strict=True):
+        record["effects"] = {m: {"a": [size] * 8, "b": [0.0] * 8} for m in aa.studies.MEASURES}
+    assert aa.summary.planted_changes(records, "hue_red").tolist() == [1.0, 2.0, 3.0]
+    assert any("| 2 | 1 | 0 of 3 |" in line for line in aa.summary._planted(records))
