@@ -30,7 +30,8 @@ from answers_bills import Bill, Played, Seconds, as_planned, one_number, same_cl
 from answers_fixed import GRID, Chances, by_old_rule, by_t_test, chances_of, planned
 from answers_page import LAB, OLD, PEER, Found, page_of
 from answers_pool import Pool, base_values, pool_of
-from answers_rounds import Cost, play
+from answers_rounds import RULED, Cost, Look, play
+from answers_rules import OPEN
 from answers_study import Question, Study, answerable, questions_over, study_of
 from turns import Bench, Comparison, benching, machine
 
@@ -66,6 +67,18 @@ def played_on(study: Study, pool: Pool, studies: int) -> Played:
     told = base_values(pool, study.shipped, {name: facts.kind for name, facts in study.facts.items() if name in asked})
     slim = Pool(pool.frame.filter(pl.col("measure").is_in(list(asked))), pool.trainings, pool.pictures)
     return Played([play(study, slim, told, np.random.default_rng([ROOT, index])) for index in range(studies)])
+
+
+def as_it_ran(result: StudyResult, study: Study, questions: list[Question]) -> Played:
+    """Return the one study that was run in place of made-up ones: what its looks had decided, and what it had taken."""
+    looks, trainings, pictures, before = [], 0, 0, 0
+    for record in looks_made(read_lines(result.folder / LEDGER_FILE), result.loaded.sha256):
+        n = int(record["trainings"])
+        arms = [arm for arm in record["arms"] if study.spec.arms[arm].control != "null"]
+        trainings, pictures, before = trainings + (n - before) * len(arms), pictures + int(record["pictures"]), n
+        told = {verdict.say: RULED.get(verdict.verdict, OPEN) for verdict in judge_result(result, n)}
+        looks.append(Look(n, {question.id: told[question.say] for question in questions}, Cost(trainings, pictures)))
+    return Played([looks])
 
 
 def bills_of(
@@ -162,6 +175,8 @@ def parse() -> argparse.ArgumentParser:
     """Return the script's options."""
     parser = training.parse()
     parser.description = __doc__
+    parser.add_argument("--as-it-ran", action="store_true", help="Of this lab take the one study that was run, in place of made-up ones.")
+    parser.add_argument("--fixed-studies", type=int, default=1000, help="Made-up studies at each number of trainings, for the fixed rules.")
     order = "lab's training, lab's picture, script's training, pipeline's picture, measuring"
     parser.add_argument("--study", type=Path, required=True, metavar="LAB/studies/NAME", help="The finished study.")
     parser.add_argument("--readings", type=Path, default=None, metavar="FILE", help="Another pool of readings of the study (Parquet).")
@@ -180,10 +195,10 @@ def found_by(bench: Bench, scratch: Path) -> Found:
     study, left_out = answerable(study_from(result), pool)
     questions, pictures = questions_over(study, pool), study.spec.sample.seeds
     studies = options.studies or (3 if options.quick else 100)
-    fixed_studies = 50 if options.quick else 1000
+    fixed_studies = 50 if options.quick else options.fixed_studies
     rng = np.random.default_rng(ROOT)
     chances = {name: chances_of(questions, pool, rule, rng, fixed_studies, pictures, GRID) for name, (rule, _, _) in RULES.items()}
-    played = played_on(study, pool, studies)
+    played = as_it_ran(result, study, questions) if options.as_it_ran else played_on(study, pool, studies)
     given = given_seconds(options) if options.seconds else measured_seconds(bench, result, scratch)
     bills = bills_of(study, questions, played, chances, as_shipped(questions, pool, rng, fixed_studies))
     about = machine()
@@ -191,7 +206,9 @@ def found_by(bench: Bench, scratch: Path) -> Found:
         pool=f"{pool.trainings} trainings of every arm with {pool.pictures} pictures each", left_out=left_out, questions=questions,
         machine=f"{about['cpu']}, {about['threads']} of {about['cores']} cores; torch {about['torch']}, diffusers {about['diffusers']}",
         command="python " + shlex.join(Path(part).name if "/" in part else part for part in sys.argv), seconds=given[0], timed=given[1],
-        played=played, chances=chances, bills=bills, studies=studies,
+        played=played, chances=chances, bills=bills,
+        studies=studies,
+        as_it_ran=options.as_it_ran,
         real=() if options.quick else tuple(for_real(result)),
     )  # fmt: skip
 

@@ -11,6 +11,11 @@ from answers_study import Question
 
 GOALS = {"old": 3.0, "peer": 10.0}
 LAB, OLD, PEER = "this lab", "this lab, earlier rule", "diffusers’ script and pipeline, a t test"
+AS_IT_RAN = (
+    "This lab’s side is **one study as it was run**, not an average: what it happened to decide is asked of the fixed rules in 80 % "
+    "of their studies, which flatters this lab. Without `--as-it-ran` its rule is played through on made-up studies, too, and only "
+    "claims that it decides in 80 % of them count."
+)
 TRUTHS = {1: "holds", -1: "does not hold", 0: "held back by a control"}
 
 
@@ -29,6 +34,7 @@ class Found:
     chances: Mapping[str, Mapping[int, Chances]]  # by "old" and "peer"
     bills: Mapping[str, Sequence[Bill]]  # "first" and "stop": the lab's, one number (old, peer), as each takes (old, peer); "planned"
     studies: int
+    as_it_ran: bool = False
     real: Sequence[str] = ()
 
 
@@ -40,7 +46,8 @@ def page_of(found: Found) -> str:
 
 def _head(found: Found) -> Iterator[str]:
     yield from ("# Minutes to the same answers", "")
-    yield f"Made-up studies of `studies/article.yaml` drawn from {found.pool}; {len(found.questions)} questions, {found.studies} studies."
+    yield f"Made-up studies of `studies/article.yaml` drawn from {found.pool}; {len(found.questions)} questions."
+    yield AS_IT_RAN if found.as_it_ran else f"This lab’s rule in rounds was played through in {found.studies} of them."
     if found.left_out:
         yield f"Left out, since the pool has no readings of them: {'; '.join(found.left_out)}."
     yield f"Machine: {found.machine}. Command: `{found.command}`."

@@ -57,6 +57,7 @@ PAGES = (
     Page("sibling-grid", (*JUDGED, "sibling", "grid"), 0.8, f"-m loralab run studies/siblings/grid.yaml --lab {LAB}"),
     Page("atlas", (*JUDGED, "atlas"), 1.6, f"-m organism.atlas make --lab {LAB}", place="../atlas.md"),
     Page("rule-rates", ("rule",), 0.3, by_hand="`benchmarks/rule_rates.py`: its head says which parts; the page has several"),
+    Page("answers", (*JUDGED, "article"), 0.3, by_hand="`python benchmarks/answers.py`: its head says what it needs"),
     Page("false-alarms", JUDGED, 5, f"benchmarks/aa_real.py {LAB}/aa.jsonl --markdown docs/results/false-alarms.md"),
     Page("check-of-known-dose", JUDGED, 0.3, by_hand="the page says its files and commands"),
     Page("adapter-files", (), 0.1, by_hand="`python benchmarks/adapter_files.py`"),

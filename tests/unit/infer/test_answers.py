@@ -307,3 +307,4 @@ def test_the_page_says_ratios_and_whether_the_goals_are_reached(parts, found):
     assert "Goal 3 times the earlier rule: reached (4.0); 10 times the assembled peer: missed (2.0)." in page
     assert "Left out, since the pool has no readings of them: blur." in page
     assert "| grey is learned | holds | 100% | 100% |" in page
+    assert "one study as it was run" not in page
