@@ -40,9 +40,18 @@ def with_start_taken_off(adapter: Adapter) -> Adapter:
     """Return the LoRA of twice the rank that is one in the weight's own directions, and takes its start off: s (B A - B0 A0)."""
     assert adapter.own is not None
     factors, alphas = adapter.own.factors, adapter.own.alphas
-    weights = {path: (torch.cat([f["down"], f["held_down"]]), torch.cat([f["up"], f["held_up"]], dim=1)) for path, f in factors.items()}
+    weights = {path: beside_start(f["down"], f["up"], f["held_down"], f["held_up"], 0) for path, f in factors.items()}
     scales = {path: alphas[path] / len(f["down"]) for path, f in factors.items()}
     return replace(scaled_lora(weights, scales, 2 * adapter.alpha), metadata=adapter.metadata)
+
+
+def beside_start(down: torch.Tensor, up: torch.Tensor, held_down: torch.Tensor, held_up: torch.Tensor, rank_of_down: int) -> Pair:
+    """Return down [A; A - A0] and up [B - B0, B0] of the change B A - B0 A0; ``held_up`` is -B0, ``rank_of_down`` is the rank's place in A.
+
+    (B - B0) A + B0 (A - A0) is small in each factor where training moved little. [B, -B0] [A; A0] is the same, but a difference of two
+    large products, of which nothing is left once bfloat16 has rounded the factors.
+    """
+    return torch.cat([down, down - held_down], dim=rank_of_down), torch.cat([up + held_up, -held_up], dim=rank_of_down + 1)
 
 
 def scale_of(kind: Kind, factors: Mapping[str, torch.Tensor], alpha: float) -> float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
+from loralab.adapters.folding import beside_start
 from loralab.adapters.kinds import EPSILON
 from loralab.adapters.layers import Layer
 from loralab.adapters.stack import Drops, Forward, Groups, StackedPair, forward_of
@@ -93,10 +94,10 @@ def _decomposed(x: torch.Tensor, own: KindLayer, kept: torch.Tensor, rows: torch
     up = up if rows is None else up * rows[:, :, None]
     norms = _norms(own, down.flatten(2), up)
     ratio = own.tensors["magnitude"].flatten(1) / (norms.detach() if own.constant_norm else norms)
-    ratio = 1 + kept[:, None] * (ratio - 1)  # a layer that is left out is the base's
+    beyond = kept[:, None] * (ratio - 1)  # a layer that is left out is the base's
     pair = StackedPair(own.path, own.layer, down, up)
     moved = forward_of(pair, Groups(own.scale * kept[:, None, None], []))(x)
-    return _times(moved, ratio, own.layer)
+    return _with_more(moved, beyond, own.layer)
 
 
 def _norms(own: KindLayer, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
@@ -108,16 +109,17 @@ def _norms(own: KindLayer, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor
     return total.clamp(min=0).sqrt() + EPSILON
 
 
-def _times(y: torch.Tensor, ratio: torch.Tensor, layer: Layer) -> torch.Tensor:
-    """Return outputs (K*B, ..., out) or (K*B, out, H, W) times ``ratio`` (K, out), the bias left as it is."""
-    k, is_last = len(ratio), isinstance(layer, torch.nn.Linear)
+def _with_more(y: torch.Tensor, beyond: torch.Tensor, layer: Layer) -> torch.Tensor:
+    """Return outputs (K*B, ..., out) or (K*B, out, H, W) times 1 + ``beyond`` (K, out), the bias left as it is.
+
+    What is beyond 1 is added: as a number of y's own type 1 + beyond would be 1, since bfloat16 has none between 1 and 1.0078.
+    """
+    k, is_last = len(beyond), isinstance(layer, torch.nn.Linear)
     grouped = y.unflatten(0, (k, -1))
     channels = (-1,) if is_last else (-1, *(1,) * (y.ndim - 2))
-    ratio = ratio.to(y.dtype).reshape(k, *(1,) * (grouped.ndim - 2), -1) if is_last else ratio.to(y.dtype)[:, None, :, None, None]
-    if layer.bias is None:
-        return (grouped * ratio).reshape(y.shape)
-    bias = layer.bias.reshape(channels)
-    return ((grouped - bias) * ratio + bias).reshape(y.shape)
+    share = beyond.to(y.dtype).reshape(k, *(1,) * (grouped.ndim - 2), -1) if is_last else beyond.to(y.dtype)[:, None, :, None, None]
+    unbiased = grouped if layer.bias is None else grouped - layer.bias.reshape(channels)
+    return (grouped + unbiased * share).reshape(y.shape)
 
 
 # --- a LoRA in the weight's own directions, (IA)3 -----------------------------------------------------------------------------------
@@ -126,7 +128,7 @@ def _times(y: torch.Tensor, ratio: torch.Tensor, layer: Layer) -> torch.Tensor:
 def _with_start(own: KindLayer) -> StackedPair:
     """Return the pair of what is trained and of the start that is taken off."""
     f = own.tensors
-    down, up = torch.cat([f["down"], f["held_down"]], dim=1), torch.cat([f["up"], f["held_up"]], dim=2)
+    down, up = beside_start(f["down"], f["up"], f["held_down"], f["held_up"], 1)
     return StackedPair(own.path, own.layer, down, up.flatten(2))
 
 
@@ -134,9 +136,9 @@ def _channels(x: torch.Tensor, own: KindLayer, kept: torch.Tensor) -> torch.Tens
     """Return (IA)3's outputs: each output, or each input, times 1 + its number (Liu et al. 2022, arXiv:2205.05638)."""
     layer = own.layer
     assert isinstance(layer, torch.nn.Linear)
-    numbers = 1 + own.tensors["factor"] * kept[:, None]
+    numbers = own.tensors["factor"] * kept[:, None]
     if not own.path.endswith(IA3_ON_INPUT):
-        return _times(F.linear(x, layer.weight, layer.bias), numbers, layer)
+        return _with_more(F.linear(x, layer.weight, layer.bias), numbers, layer)
     grouped = x.unflatten(0, (len(numbers), -1))
-    scaled = grouped * numbers.to(x.dtype).reshape(len(numbers), *(1,) * (grouped.ndim - 2), -1)
-    return F.linear(scaled.reshape(x.shape), layer.weight, layer.bias)
+    more = grouped * numbers.to(x.dtype).reshape(len(numbers), *(1,) * (grouped.ndim - 2), -1)  # beside 1, as in _with_more
+    return F.linear(x, layer.weight, layer.bias) + F.linear(more.reshape(x.shape), layer.weight)

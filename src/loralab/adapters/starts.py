@@ -56,6 +56,11 @@ def _make_own(layers: Mapping[str, Layer], ranks: Mapping[str, int], spec: Train
     row = row_of(spec)
     asked = (Asked(path, layer.weight.detach(), ranks[path], spec, generator, known) for path, layer in layers.items())
     factors = {each.path: row.start(each) for each in asked}
-    alphas = {path: spec.file_alpha(ranks[path]) for path in layers if row.scaled}
+    alphas = {path: _alpha(spec, ranks[path], factors[path]) for path in layers if row.scaled}
     highest = max(ranks.values())
     return Adapter({}, spec.file_alpha(highest), highest, own=Own(factors, alphas))
+
+
+def _alpha(spec: TrainSpec, rank: int, tensors: Mapping[str, torch.Tensor]) -> float:
+    """Return what a layer's file says: of a LoKr of two whole factors, which has no scale, the rank, as LyCORIS does."""
+    return float(rank) if {"k1", "k2"} <= tensors.keys() else spec.file_alpha(rank)
