@@ -35,8 +35,8 @@ experiments:
 """
 MODULES = {"dora": "lycoris.kohya", "loha": "lycoris.kohya", "lokr": "lycoris.kohya", "ia3": "lycoris.kohya"}
 ARGUMENTS = {
-    "dora": {"algo": "lora", "dora_wd": "True"}, "loha": {"algo": "loha"}, "lokr": {"algo": "lokr", "factor": "4"},
-    "ia3": {"preset": "ia3"}, "pissa": {}, "blocks": {"rank_dropout": "0.2", "mid_lr_weight": "0"},
+    "dora": {"algo": "lora", "dora_wd": "True", "wd_on_output": "True"}, "loha": {"algo": "loha"}, "lokr": {"algo": "lokr", "factor": "4"},
+    "ia3": {"algo": "ia3"}, "pissa": {}, "blocks": {"rank_dropout": "0.2", "mid_lr_weight": "0"},
 }  # fmt: skip
 
 

@@ -14,9 +14,9 @@ from loralab.bases.named import load_bases
 from loralab.engine.whole import executor_of
 from loralab.errors import lab_error
 from loralab.exporting.scripts import training_scripts
-from loralab.spec import SampleSpec, TrainSpec, base_of
+from loralab.spec import SampleSpec, StudySpec, TrainSpec, base_of
 from loralab.spec.datasets import RegularisationSpec, ShowingSpec
-from loralab.spec.load import Loaded
+from loralab.spec.load import Loaded, train_spec_of
 from loralab.stages.cards import facts_of
 from loralab.stages.data import Dataset, load_dataset
 from loralab.stages.shown import pictures_of, shown_as
@@ -24,7 +24,8 @@ from loralab.store import Ref, Store, disk_errors
 from loralab.study.plan import RunPlan, StudyPlan, make_plan
 from loralab.study.rounds import plan_round
 from loralab.train.kohya_blocks import block_arguments
-from loralab.train.kohya_words import network_arguments, network_module, recipe_options
+from loralab.train.kohya_presets import PRESET_FILE, lycoris_preset
+from loralab.train.kohya_words import by_lycoris, network_alpha, network_arguments, network_module, recipe_options
 from loralab.work.events import StageClock
 from loralab.work.execute import execute
 
@@ -68,12 +69,24 @@ def export_study(loaded: Loaded, lab: Path, folder: Path) -> Exported:
             raise lab_error("spec", found, "an arm without `masks`", "remove `masks`, or train such arms with loralab")
         with disk_errors("writing the export"):
             _export_arm(plan, base, arm, (dataset, others), folder / arm)
-    notes = tuple(dict.fromkeys(note for arm in arms if (note := cannot_load(bases[base_of(loaded.spec, arm)]))))
-    return Exported(folder, arms, sum(run.arm in arms for run in plan.runs), notes)
+    notes = dict.fromkeys(note for arm in arms if (note := cannot_load(bases[base_of(loaded.spec, arm)])))
+    notes |= dict.fromkeys(note for arm in arms if (note := _other_target(loaded.spec, arm)))
+    return Exported(folder, arms, sum(run.arm in arms for run in plan.runs), tuple(notes))
 
 
 def _set(store: Store, found: Mapping[str, Ref], arm: str, base: Base) -> Dataset | None:
     return load_dataset(store.path(*found[arm]), base.size_px) if arm in found else None
+
+
+def _other_target(spec: StudySpec, arm: str) -> str:
+    """Return a plain word where sd-scripts' `target: base` is another than the lab's; else ""."""
+    its = spec.arms[arm]
+    if its.regularisation is None or its.regularisation.target != "base" or not train_spec_of(spec, its).trains_text:
+        return ""
+    return (
+        f"arm {arm!r}: for regularisation pictures with `target: base`, sd-scripts lets the base predict under the trained text encoder, "
+        "the lab under the base's own"
+    )
 
 
 def cannot_load(base: Base) -> str:
@@ -101,6 +114,8 @@ def _export_arm(plan: StudyPlan, base: Base, arm: str, sets: tuple[Dataset, Data
     others = {} if sets[1] is None else _copy_pictures(sets[1], arm, folder / "reg", [1] * len(sets[1].captions))
     text = dataset_toml(subsets, base.size_px, batch, its.showing, others, its.regularisation)
     (folder / "dataset.toml").write_text(text, encoding="utf-8", newline="\n")
+    if by_lycoris(runs[0].train):
+        (folder / PRESET_FILE).write_text(lycoris_preset(runs[0].train), encoding="utf-8", newline="\n")
     kept = plan.kept_steps(arm)
     every = ["--save_every_n_steps", str(math.gcd(*kept))] if kept else []  # the checkpoints that the study draws from are among these
     every += ["--prior_loss_weight", f"{its.regularisation.prior_loss_weight:g}"] if its.regularisation is not None else []
@@ -161,7 +176,7 @@ def command_words(base: Base, sample: SampleSpec, run: RunPlan, root_seed: int) 
     options = {
         "dataset_config": "dataset.toml", "output_dir": "loras", "output_name": run.source, "save_model_as": "safetensors",
         "save_precision": "float", "mixed_precision": "no", "network_module": network_module(recipe), "network_dim": recipe.rank,
-        "network_alpha": f"{recipe.alpha_of(recipe.rank):g}", "learning_rate": f"{recipe.lr:g}", "unet_lr": f"{recipe.lr:g}",
+        "network_alpha": network_alpha(recipe, recipe.rank), "learning_rate": f"{recipe.lr:g}", "unet_lr": f"{recipe.lr:g}",
         "max_train_steps": recipe.steps, "seed": (root_seed if recipe.seed is None else recipe.seed) + run.replicate,
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
@@ -175,7 +190,8 @@ def _further(base: Base, sample: SampleSpec, recipe: TrainSpec, blocks: Mapping[
         yield from ("--text_encoder_lr", f"{recipe.text_encoder_lr:g}")
     else:
         yield "--network_train_unet_only"
-    if arguments := network_arguments(recipe, blocks):
+    arguments = network_arguments(recipe, blocks) | ({"preset": PRESET_FILE} if by_lycoris(recipe) else {})
+    if arguments:
         yield from ("--network_args", *(f"{name}={value}" for name, value in arguments.items()))
     if (skipped := recipe.read_at(sample.clip_skip)) != 1:
         yield from ("--clip_skip", str(skipped))

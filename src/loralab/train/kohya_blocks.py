@@ -39,9 +39,9 @@ def _arguments(recipe: TrainSpec, count: Count, ranks: Mapping[int, int], rates:
     every = range(sum(count))
     if recipe.block_ranks:
         dims = [ranks.get(place, recipe.rank) for place in every]
-        alphas = [recipe.alpha_of(dim or recipe.rank) for dim in dims]
+        alphas = [recipe.file_alpha(dim or recipe.rank) for dim in dims]
         for kind in ("", "conv_") if recipe.targets == "transformer+conv" else ("",):
-            found |= {f"{kind}block_dims": ",".join(map(str, dims)), f"{kind}block_alphas": ",".join(f"{alpha:g}" for alpha in alphas)}
+            found |= {f"{kind}block_dims": ",".join(map(str, dims)), f"{kind}block_alphas": ",".join(f"{alpha:.9g}" for alpha in alphas)}
     if recipe.block_lrs:
         start = count.before
         for name in ("down", "middle", "up"):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from loralab.errors import LabError, Problem
 from loralab.spec.knobs import OptimiserKnobs
 from loralab.spec.models import TrainSpec
+from loralab.spec.network_knobs import HELD_STARTS
 from loralab.train.schedules import n_steps
 
 
@@ -95,7 +96,6 @@ def recipe_options(recipe: TrainSpec, blocks: Mapping[str, str] | None = NO_BLOC
     strange = [name for name in recipe.turned if name in WORDS and not WORDS[name].option]
     strange += ["schedule: rex"] if recipe.schedule == "rex" else []
     strange += [name for name in BLOCK_KNOBS if name in recipe.turned and (blocks is None or by_lycoris(recipe))]
-    strange += ["targets: transformer+conv"] if by_lycoris(recipe) and recipe.targets != "transformer" else []
     if strange:
         do = "remove these, or train such arms with loralab"
         raise LabError("spec", [Problem(f"`{name}`", "settings that sd-scripts has an option for", do) for name in strange])
@@ -109,8 +109,8 @@ def recipe_options(recipe: TrainSpec, blocks: Mapping[str, str] | None = NO_BLOC
 
 
 def by_lycoris(recipe: TrainSpec) -> bool:
-    """Whether sd-scripts needs LyCORIS for a recipe."""
-    return recipe.algo != "lora" or recipe.dora or recipe.rslora
+    """Whether sd-scripts needs LyCORIS for a recipe; not for a rank-stabilised LoRA, which is one of another alpha."""
+    return recipe.algo != "lora" or recipe.dora
 
 
 def network_module(recipe: TrainSpec) -> str:
@@ -118,12 +118,21 @@ def network_module(recipe: TrainSpec) -> str:
     return "lycoris.kohya" if by_lycoris(recipe) else "networks.lora"
 
 
+def network_alpha(recipe: TrainSpec, rank: int) -> str:
+    """Return sd-scripts' alpha of a rank: LyCORIS has a word for the rank-stabilised scale, `networks.lora` gets it as its alpha."""
+    return f"{recipe.alpha_of(rank) if by_lycoris(recipe) else recipe.file_alpha(rank):.9g}"
+
+
 def network_arguments(recipe: TrainSpec, blocks: Mapping[str, str] | None = NO_BLOCKS) -> dict[str, str]:
-    """Return what a recipe says in sd-scripts' `network_args`; LyCORIS' preset names the layers that our `targets` do."""
-    alpha = f"{recipe.alpha_of(recipe.rank):g}"
-    found = {"algo": recipe.algo, "preset": "ia3" if recipe.algo == "ia3" else "attn-mlp"} if by_lycoris(recipe) else {}
-    found |= {"conv_dim": str(recipe.rank), "conv_alpha": alpha} if recipe.targets == "transformer+conv" else {}
-    found |= {NETWORK_WORDS[name]: _argument(value) for name, value in recipe.turned.items() if name in NETWORK_WORDS}
+    """Return what a recipe says in sd-scripts' `network_args`, but for LyCORIS' preset, which is a file."""
+    rank, turned, lycoris = recipe.rank, recipe.turned, by_lycoris(recipe)
+    found = {"algo": recipe.algo} if lycoris else {}
+    found |= {"conv_dim": str(rank), "conv_alpha": network_alpha(recipe, rank)} if recipe.targets == "transformer+conv" else {}
+    found |= {NETWORK_WORDS[name]: _argument(value) for name, value in turned.items() if name in NETWORK_WORDS}
+    if not lycoris:
+        found.pop(NETWORK_WORDS["rslora"], None)
+    # LyCORIS before 3.2 decomposes by input channels unless it is told
+    found |= {"wd_on_output": "True"} if recipe.dora else {}
     return found | dict(blocks or {})
 
 
@@ -138,14 +147,18 @@ def recipe_metadata(recipe: TrainSpec, blocks: Mapping[str, str] | None = NO_BLO
     if recipe.schedule != "constant" or recipe.warmup:
         found["ss_lr_scheduler"] = scheduler(recipe) if recipe.schedule in SCHEDULERS else recipe.schedule
         found["ss_lr_warmup_steps"] = str(n_steps(recipe.warmup, recipe.steps))
+    blocks = None if by_lycoris(recipe) else blocks  # LyCORIS has no words for them
     found |= {f"loralab.train.{name}": json.dumps(turned[name]) for name in BLOCK_KNOBS if name in turned and blocks is None}
+    found |= {"loralab.train.rslora": "True"} if recipe.rslora and not by_lycoris(recipe) else {}
     if any(name in OptimiserKnobs.model_fields and name not in WORDS for name in turned):
         found["ss_optimizer"] = f"{OPTIMISERS[recipe.optimiser][1]}({','.join(optimiser_arguments(recipe))})"
     arguments = network_arguments(recipe, blocks)
+    if recipe.start in HELD_STARTS and "conv_dim" in arguments:  # the file has the start beside what is trained
+        arguments |= {"conv_dim": str(2 * recipe.rank), "conv_alpha": f"{2 * recipe.file_alpha(recipe.rank):.9g}"}
     if arguments.keys() - {"conv_dim", "conv_alpha"}:
         found["ss_network_args"] = json.dumps(arguments)
     if by_lycoris(recipe):
-        found |= {"ss_network_module": "lycoris.kohya", "ss_network_alpha": f"{recipe.alpha_of(recipe.rank):g}"}
+        found |= {"ss_network_module": "lycoris.kohya", "ss_network_alpha": network_alpha(recipe, recipe.rank)}
     return found
 
 

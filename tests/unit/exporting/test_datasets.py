@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def export(tiny_base: Any, tmp_path: Path) -> Any:
             text = text.replace(old, new, 1)
         (tmp_path / "s.yaml").write_text(text, encoding="utf-8")
         out = tmp_path / "out"
-        export_study(load_study(tmp_path / "s.yaml"), tmp_path / "lab", out)
+        write.notes = export_study(load_study(tmp_path / "s.yaml"), tmp_path / "lab", out).notes
         return out
 
     return write
@@ -74,6 +75,25 @@ def test_a_plain_arm_says_what_it_said(export):
     text = (export() / "plain" / "dataset.toml").read_text(encoding="utf-8")
     assert "shuffle_caption = false" in text
     assert not [word for word in ("is_reg", "flip_aug", "keep_tokens", "custom_attributes") if word in text]
+
+
+def test_a_target_that_sd_scripts_makes_otherwise_is_told(export):
+    export(("    regularisation", "    train: {text_encoder_lr: 1e-4}\n    regularisation"))
+    assert [note for note in export.notes if "`target: base`" in note and "'kept'" in note]
+
+
+def test_nothing_is_told_of_a_target_that_is_the_same(export):
+    export()
+    assert not [note for note in export.notes if "`target: base`" in note]
+
+
+@pytest.mark.parametrize("settings", ["algo: ia3", "algo: loha, targets: transformer+conv"])
+def test_layers_that_lycoris_trains_are_named_in_a_file_beside_the_commands(export, settings):
+    out = export(("    regularisation", f"    train: {{{settings}}}\n    regularisation"))
+    preset = tomllib.loads((out / "kept" / "lycoris.toml").read_text(encoding="utf-8"))
+    assert preset["enable_conv"] is ("conv" in settings)
+    assert "preset=lycoris.toml" in (out / "kept" / "train.sh").read_text(encoding="utf-8")
+    assert not (out / "plain" / "lycoris.toml").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from loralab.adapters.starts import trained_layers
+from loralab.adapters.trainable import IA3_ON_INPUT
+from loralab.bases.family import family_of
 from loralab.errors import LabError
 from loralab.spec import slice_of
 from loralab.spec.keeping import KeepingKnobs
@@ -16,7 +19,16 @@ from loralab.spec.knobs import OPTIMISER_LABELS, LossKnobs, NoiseKnobs, Optimise
 from loralab.spec.models import TrainSpec
 from loralab.spec.network_knobs import NetworkKnobs
 from loralab.train.kohya_blocks import block_arguments
-from loralab.train.kohya_words import OPTIMISERS, WORDS, network_arguments, network_module, recipe_metadata, recipe_options
+from loralab.train.kohya_presets import lycoris_preset
+from loralab.train.kohya_words import (
+    OPTIMISERS,
+    WORDS,
+    network_alpha,
+    network_arguments,
+    network_module,
+    recipe_metadata,
+    recipe_options,
+)
 from loralab.train.optimisers import OPTIMISERS as TABLE
 
 #: knobs that go into optimizer_args or network_args
@@ -127,14 +139,18 @@ def test_metadata_are_sd_scripts():
     ("recipe", "module", "expected"),
     [
         ({"rank_dropout": 0.1, "module_dropout": 0.2}, "networks.lora", {"rank_dropout": "0.1", "module_dropout": "0.2"}),
-        ({"rslora": True}, "lycoris.kohya", {"algo": "lora", "preset": "attn-mlp", "rs_lora": "True"}),
-        ({"dora": True}, "lycoris.kohya", {"algo": "lora", "preset": "attn-mlp", "dora_wd": "True"}),
-        ({"algo": "loha"}, "lycoris.kohya", {"algo": "loha", "preset": "attn-mlp"}),
+        ({"dora": True}, "lycoris.kohya", {"algo": "lora", "dora_wd": "True", "wd_on_output": "True"}),
+        ({"algo": "loha", "rslora": True}, "lycoris.kohya", {"algo": "loha", "rs_lora": "True"}),
+        ({"algo": "loha"}, "lycoris.kohya", {"algo": "loha"}),
         (
             {"algo": "lokr", "lokr_factor": 8, "lokr_full_matrix": True}, "lycoris.kohya",
-            {"algo": "lokr", "preset": "attn-mlp", "factor": "8", "full_matrix": "True"},
+            {"algo": "lokr", "factor": "8", "full_matrix": "True"},
         ),
-        ({"algo": "ia3"}, "lycoris.kohya", {"algo": "ia3", "preset": "ia3"}),
+        ({"algo": "ia3"}, "lycoris.kohya", {"algo": "ia3"}),
+        (
+            {"algo": "loha", "targets": "transformer+conv"}, "lycoris.kohya",
+            {"algo": "loha", "conv_dim": "4", "conv_alpha": "2"},
+        ),
     ],
 )  # fmt: skip
 def test_network_arguments_are_those_of_sd_scripts_and_lycoris(recipe, module, expected):
@@ -148,18 +164,75 @@ def test_network_arguments_are_those_of_sd_scripts_and_lycoris(recipe, module, e
     assert not any(key.startswith("loralab.") for key in found)
 
 
-def test_layers_are_those_of_lycoris_presets(tiny_base):
-    """What `algo` trains here is what sd-scripts trains under the preset that is exported."""
-    from lycoris.config import PRESET
+@pytest.fixture
+def lycoris(monkeypatch):
+    """LyCORIS' network, with what presets change of its class put back afterwards."""
+    from lycoris.kohya import LycorisNetworkKohya
 
-    from loralab.adapters.starts import trained_layers
+    for name in [name for name in vars(LycorisNetworkKohya) if name.isupper()]:
+        monkeypatch.setattr(LycorisNetworkKohya, name, getattr(LycorisNetworkKohya, name))
+    return LycorisNetworkKohya
 
-    names = PRESET["ia3"]["unet_target_name"]
-    every = {path.removeprefix("unet.") for path in trained_layers(tiny_base, TrainSpec())}
-    ours = {path.removeprefix("unet.") for path in trained_layers(tiny_base, TrainSpec(algo="ia3"))}
-    assert ours == {path for path in every if path.endswith(tuple("." + name for name in names))}
-    assert PRESET["attn-mlp"]["unet_target_module"][0] == "Transformer2DModel"
-    assert not PRESET["attn-mlp"]["enable_conv"]
+
+@pytest.mark.filterwarnings("ignore:.*lora_dim.*")
+@pytest.mark.usefixtures("lycoris")
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"algo": "ia3", "text_encoder_lr": 1e-4}, {"algo": "loha", "text_encoder_lr": 1e-4},
+        {"algo": "loha", "targets": "transformer+conv", "text_encoder_lr": 1e-4}, {"dora": True, "targets": "transformer+conv"},
+    ],
+)  # fmt: skip
+def test_lycoris_trains_the_layers_that_we_do_when_it_is_told_what_is_exported(tiny_base, tmp_path, recipe):
+    from lycoris.kohya import create_network
+
+    spec = TrainSpec(rank=1, alpha=1, **recipe)
+    arguments = network_arguments(spec)
+    (tmp_path / "lycoris.toml").write_text(lycoris_preset(spec), encoding="utf-8")
+    arguments["preset"] = str(tmp_path / "lycoris.toml")
+    text_encoder = tiny_base.text_encoder if spec.trains_text else None
+    network = create_network(1.0, spec.rank, 1.0, None, text_encoder, tiny_base.unet, **arguments)
+    layers = {lora.lora_name: lora for lora in [*network.unet_loras, *network.text_encoder_loras]}
+    write_key = family_of(tiny_base).write_key  # sd-scripts' text encoder has a part text_model, that of transformers 5 has none
+    ours = {write_key(path).replace("_text_model_", "_"): path for path in trained_layers(tiny_base, spec)}
+    layers = {name.replace("_text_model_", "_"): lora for name, lora in layers.items()}
+    assert layers.keys() == ours.keys()
+    if spec.algo == "ia3":
+        assert {name for name, lora in layers.items() if lora.train_input} == {
+            name for name, path in ours.items() if path.endswith(IA3_ON_INPUT)
+        }
+    if spec.dora:
+        assert all(lora.wd and lora.wd_on_out for lora in layers.values())
+
+
+def test_a_rank_stabilised_lora_is_one_of_another_alpha(tiny_base):
+    """alpha / sqrt(rank) = alpha sqrt(rank) / rank: `networks.lora`, which has dropouts and blocks as the lab has them."""
+    spec = TrainSpec(rank=8, alpha=2, rslora=True, network_dropout=0.1, rank_dropout=0.2, targets="transformer+conv", block_ranks={"up": 2})
+    assert network_module(spec) == "networks.lora"
+    assert network_alpha(spec, 8) == "5.65685425"
+    blocks = block_arguments(tiny_base, spec)
+    pairs = zip(blocks["block_dims"].split(","), blocks["block_alphas"].split(","), strict=True)
+    assert set(pairs) == {("8", "5.65685425"), ("2", "2.82842712")}  # 2 sqrt(8), 2 sqrt(2)
+    found = network_arguments(spec, blocks)
+    assert found.items() >= {"conv_dim": "8", "conv_alpha": "5.65685425", "rank_dropout": "0.2"}.items()
+    assert not found.keys() & {"algo", "preset", "rs_lora"}
+    words = recipe_options(spec, blocks)
+    assert words[words.index("--network_dropout") + 1] == "0.1"
+    told = recipe_metadata(spec, blocks)
+    assert told["loralab.train.rslora"] == "True"
+    assert not told.keys() & {"ss_network_module", "ss_network_alpha"}  # the file says them of its own tensors
+
+
+def test_metadata_say_no_more_than_lycoris_has_words_for(tiny_base):
+    spec = TrainSpec(algo="loha", targets="transformer+conv", block_lrs={"down": 0.5})
+    told = recipe_metadata(spec, block_arguments(tiny_base, spec))
+    assert json.loads(told["loralab.train.block_lrs"]) == {"down": 0.5}
+    assert json.loads(told["ss_network_args"]) == {"algo": "loha", "conv_dim": "2", "conv_alpha": "2"}
+
+
+def test_metadata_of_a_start_that_is_taken_off_say_the_rank_that_the_file_has():
+    told = recipe_metadata(TrainSpec(start="pissa", rank=4, alpha=2, loraplus_ratio=4, targets="transformer+conv"))
+    assert json.loads(told["ss_network_args"]) == {"conv_dim": "8", "conv_alpha": "4", "loraplus_lr_ratio": "4"}
 
 
 @pytest.mark.parametrize("family", ["sd1", "sdxl"])
@@ -205,7 +278,6 @@ def test_blocks_that_sd_scripts_does_not_have_are_refused_and_told_in_the_labs_w
     [
         {"p2_gamma": 1}, {"ema_decay": 0.9}, {"timestep_sampling": "sigmoid"}, {"schedule": "rex"}, {"start": "pissa"},
         {"dora_norm_constant": True, "dora": True}, {"block_ranks": {"down": 1}, "algo": "loha"},
-        {"targets": "transformer+conv", "algo": "lokr"},
     ],
 )  # fmt: skip
 def test_what_sd_scripts_cannot_do_is_refused_by_name(knob):
