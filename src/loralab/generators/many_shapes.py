@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from loralab.generators.colours import Colour
 from loralab.generators.generator import Factors, Generated, Generator
-from loralab.generators.shapes import Shape, draw_one, mask_one
+from loralab.generators.shapes import Place, Shape, draw_one, mask_one
 from loralab.seeds import seed_for
 
 MOST_PICTURES = 1000
@@ -41,7 +41,7 @@ class ManyShapesData(Generated):
     size: Share | tuple[Share, Share] = Field(
         0.7, description="Size of the shape as a share of the image side: one for all, or [smallest, largest] to draw from."
     )
-    position: Literal["centre", "anywhere"] | tuple[float, float] = Field(
+    position: Literal["centre", "anywhere"] | tuple[Place, Place] = Field(
         "centre", description="Where the shape is: centre, anywhere (wholly inside the image), or its centre (x, y) as shares of the side."
     )
     blur: float = Field(0, ge=0, le=12, description="Gaussian blur (sigma in px of a 64 px image) of the blurred images.")
@@ -58,6 +58,12 @@ class ManyShapesData(Generated):
             raise ValueError(f"{self.blurred} of {self.n_images} images cannot be blurred")
         if self.blurred and not self.blur:
             raise ValueError("`blurred` needs a `blur`, such as 3")
+        if self.n_images > MOST_PICTURES:
+            raise ValueError(f"{self.n_images:,} images; expected at most {MOST_PICTURES:,}: give smaller parts, or a `count`")
+        half = max(self.size) / 2 if isinstance(self.size, tuple) else self.size / 2
+        if isinstance(self.position, tuple) and not all(half - 1e-9 <= place <= 1 - half + 1e-9 for place in self.position):
+            at, size = f"[{self.position[0]:g}, {self.position[1]:g}]", 2 * half
+            raise ValueError(f"a shape of size {size:g} at {at} leaves the picture; expected places from {half:g} to {1 - half:g}")
         return self
 
     @property

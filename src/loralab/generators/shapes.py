@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -30,6 +30,10 @@ _CROSS_QUARTERS = (
 )
 
 
+#: a place as a share of the image side
+Place = Annotated[float, Field(ge=0, le=1)]
+
+
 class ShapesData(Generated):
     """One image a shape, drawn with known geometry."""
 
@@ -40,7 +44,7 @@ class ShapesData(Generated):
     outline_px: float = Field(3.0, gt=0, le=12, description="Width of the outline in pixels of a 64 px image.")
     background: Colour = Field("white", description="Background colour.")
     size: float = Field(0.7, gt=0.1, le=1, description="Size of the shape as a share of the image side.")
-    position: tuple[float, float] = Field((0.5, 0.5), description="Centre (x, y) as shares of the image side.")
+    position: tuple[Place, Place] = Field((0.5, 0.5), description="Centre (x, y) as shares of the image side.")
     blur: float = Field(0, ge=0, le=12, description="Gaussian blur (sigma in px of a 64 px image) of the whole image.")
 
     @model_validator(mode="after")

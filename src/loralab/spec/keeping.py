@@ -48,6 +48,11 @@ class KeepingKnobs(Strict):
             raise ValueError(
                 "diff_output_preservation needs the class word that takes the trigger's place: set diff_output_preservation_class"
             )
+        for method in sorted(METHODS):
+            idle = [name for name, field in KeepingKnobs.model_fields.items() if name.startswith(f"{method}_")]
+            idle = [name for name in idle if getattr(self, name) != KeepingKnobs.model_fields[name].default]
+            if idle and not getattr(self, method):
+                raise ValueError(f"{' and '.join(idle)} without {method}: set `{method}: true`, or remove it; alone it has no effect")
         return self
 
     @property

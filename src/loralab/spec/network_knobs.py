@@ -87,6 +87,11 @@ class NetworkKnobs(Strict):
         return self.algo == "lora" and not self.dora and self.start not in HELD_STARTS
 
     @property
+    def idle(self) -> frozenset[str]:
+        """The settings of every recipe that do nothing in this one: (IA)3 and whole factors have no rank, and so no scale."""
+        return frozenset({"rank", "alpha"} if self.algo == "ia3" or self.lokr_full_matrix else ())
+
+    @property
     def drops(self) -> bool:
         """Whether anything is left out of the adapter at a step."""
         return bool(self.network_dropout or self.rank_dropout or self.module_dropout)
@@ -111,7 +116,11 @@ def _if(what: bool, says: str) -> str:
 _MISFITS = (
     (lambda k: _if(k.dora and k.algo == "ia3", "dora with algo ia3"), "(IA)3 has no direction apart from its size"),
     (lambda k: _if(k.dora_norm_constant and not k.dora, "dora_norm_constant without dora"), "it says how DoRA's norm is trained"),
-    (lambda k: _if(k.rslora and k.algo in ("lokr", "ia3"), f"rslora with algo {k.algo}"), "its scale does not follow from a rank"),
+    (lambda k: _if(k.rslora and k.algo == "ia3", "rslora with algo ia3"), "(IA)3 has no ranks and no scale"),
+    (
+        lambda k: _if(k.rslora and k.algo == "lokr", "rslora with algo lokr"),
+        "the lab does not have it; an alpha of alpha * sqrt(rank) gives factors of low rank the same scale, and whole ones have none",
+    ),
     (lambda k: _if(k.algo != "lora" and k.start != "kaiming", f"start {k.start} with algo {k.algo}"), "only a LoRA begins so"),
     (lambda k: _if(k.dora and k.start in HELD_STARTS, f"start {k.start} with dora"), "both change what the base's weight stands for"),
     (

@@ -98,8 +98,9 @@ class TrainSpec(NetworkKnobs, KeepingKnobs, OptimiserKnobs, NoiseKnobs, LossKnob
     @property
     def said(self) -> str:
         """The kind of adapter and its rank, in words."""
-        kind = ALGO_LABELS[self.algo] + (" with DoRA" if self.dora else "")
-        if self.algo == "ia3":
+        whole, dora = " of whole factors" if self.lokr_full_matrix else "", " with DoRA" if self.dora else ""
+        kind = ALGO_LABELS[self.algo] + whole + dora
+        if "rank" in self.idle:
             return kind
         return f"rank {self.rank}" if kind == ALGO_LABELS["lora"] else f"{kind}, rank {self.rank}"
 

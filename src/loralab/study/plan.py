@@ -30,6 +30,7 @@ from loralab.spec.load import train_spec_of
 from loralab.spec.packing import pack_runs
 from loralab.spec.questions import QuestionId, question_ids, question_of
 from loralab.spec.sources import who_of
+from loralab.study.notes import arm_notes
 from loralab.study.triggers import prompt_without_trigger, recipe_of, trigger_notes
 
 #: adapters that are trained together at most, by each process that shares a stack; docs/decisions.md has the measurement.
@@ -326,7 +327,7 @@ def _notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
         if placebo_of(spec, base) is None:
             on = "" if base == BASE else f" on the {base}"
             yield f"the study has no placebo arm{on}, so nothing can be shown to be learned rather than a side effect of training{on}"
-    yield from _stack_notes(spec, arms)
+    yield from arm_notes(spec, arms)
     yield from _placebo_notes(spec)
     yield from trigger_notes(spec, _learned_cells(spec))
     placebos = {arm for arm in spec.arms if spec.arms[arm].control == "placebo"}
@@ -347,17 +348,6 @@ def _placebo_notes(spec: StudySpec) -> Iterator[str]:
         if differs:
             told = f"{placebo} is trained with a different recipe from {arm}: {', '.join(differs)}"
             yield f"{told}; it is not a valid control there, and without a control nothing counts as learned. Give it the same `train:`"
-
-
-def _stack_notes(spec: StudySpec, arms: tuple[str, ...]) -> Iterator[str]:
-    """Name the LoRAs that serve in all trainings of an arm of several: what is found is about these files."""
-    for name in (name for name in arms if spec.arms[name].stack and train_spec_of(spec, spec.arms[name]).replicates > 1):
-        once = [
-            str(member) for member in spec.arms[name].stack if member.arm and train_spec_of(spec, spec.arms[member.arm]).replicates == 1
-        ]
-        once += [str(member) for member in spec.arms[name].stack if member.adapters and "*" not in member.adapters]
-        if once:
-            yield f"arm {name!r} uses the same {' and '.join(once)} in all its trainings, so the findings are about that one LoRA"
 
 
 def _learned_cells(spec: StudySpec) -> Iterator[Cell]:
@@ -381,8 +371,9 @@ def differences(spec: StudySpec, one: str, other: str) -> list[str]:
     shown, other_shown = (arm.model_dump(include={"showing"})["showing"] for arm in (first, second))
     found += [f"showing.{key}" for key in shown if shown[key] != other_shown[key]]
     found += ["regularisation"] if first.regularisation != second.regularisation else []
-    recipe, other_recipe = (train_spec_of(spec, arm).model_dump() for arm in (first, second))
-    keys = [key for key in recipe if recipe[key] != other_recipe[key]]
+    one_recipe, two_recipe = (train_spec_of(spec, arm) for arm in (first, second))
+    recipe, other_recipe = one_recipe.model_dump(), two_recipe.model_dump()
+    keys = [key for key in recipe if recipe[key] != other_recipe[key] and key not in one_recipe.idle & two_recipe.idle]
     # a method that is turned on brings its own settings along
     return found + [f"train.{key}" for key in keys if not any(key.startswith(f"{other}_") for other in keys if other in METHODS)]
 

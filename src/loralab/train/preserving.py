@@ -20,10 +20,15 @@ from loralab.train.losses import Prior
 
 
 def preserved_caption(recipe: TrainSpec, caption: str) -> str:
-    """Return the caption under which a picture must be predicted as the base predicts it."""
+    """Return the caption under which a picture must be predicted as the base predicts it.
+
+    Of a caption that is shown without the trigger (dropped, whole or that tag) it is the class word alone, as in ai-toolkit: the same
+    caption would have two targets.
+    """
     if recipe.preserves == "blank":
         return ""
-    return with_words(caption, recipe.diff_output_preservation_trigger, recipe.diff_output_preservation_class)
+    found = with_words(caption, recipe.diff_output_preservation_trigger, recipe.diff_output_preservation_class)
+    return recipe.diff_output_preservation_class if found == caption else found
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def test_sizes_and_places_are_drawn_inside_the_picture_and_stay_in_longer_sets()
         assert (centres + sizes / 2 <= 1 + 1e-4).all()
         assert np.ptp(centres) > 0.5
     assert {(each["x"], each["y"]) for each in many_factors(spec(count=5))} == {(0.5, 0.5)}
-    assert {(each["x"], each["y"]) for each in many_factors(spec(count=5, position=[0.25, 0.75]))} == {(0.25, 0.75)}
+    assert {(each["x"], each["y"]) for each in many_factors(spec(count=5, size=0.5, position=[0.25, 0.75]))} == {(0.25, 0.75)}
 
 
 @pytest.mark.parametrize(("given", "blurred"), [({"blur": 3}, 10), ({"blur": 3, "blurred": 0}, 0), ({"blur": 3, "blurred": 1}, 1), ({}, 0)])
@@ -108,6 +108,10 @@ def test_a_flag_is_another_in_a_mirror():
         ({"count": 3, "blurred": 4, "blur": 1}, "4 of 3 images cannot be blurred"), ({"blurred": 1}, "`blurred` needs a `blur`"),
         ({"size": [0.8, 0.2]}, "smallest, largest"), ({"shapes": []}, "at least one shape"),
         ({"shapes": {"circle": 0}}, "greater than or equal"),
+        ({"position": [5, 5]}, "less than or equal to 1"), ({"position": [-0.1, 0.5]}, "greater than or equal to 0"),
+        ({"position": [0.5, 0.7]}, "a shape of size 0.7 at [0.5, 0.7] leaves the picture; expected places from 0.35 to 0.65"),
+        ({"position": [0.5, 0.3], "size": [0.2, 0.8]}, "a shape of size 0.8 at [0.5, 0.3] leaves the picture"),
+        ({"shapes": {"circle": 1000, "square": 1000}}, "2,000 images; expected at most 1,000"),
         ({"count": 0}, "greater than or equal"), ({"shapes": {"blob": 2}}, "'circle'"),
     ],
 )  # fmt: skip

@@ -15,7 +15,15 @@ from loralab.spec.packing import shape_signature
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"algo": "ia3", "dora": True}, "dora with algo ia3: "),
     ({"dora_norm_constant": True}, "dora_norm_constant without dora: "),
-    ({"algo": "lokr", "rslora": True}, "rslora with algo lokr: "),
+    ({"algo": "lokr", "rslora": True}, "rslora with algo lokr: the lab does not have it"),
+    ({"algo": "ia3", "rslora": True}, r"rslora with algo ia3: \(IA\)3 has no ranks"),
+    ({"diff_output_preservation_multiplier": 5}, "diff_output_preservation_multiplier without diff_output_preservation: set"),
+    ({"diff_output_preservation_class": "woman"}, "diff_output_preservation_class without diff_output_preservation: set"),
+    ({"blank_prompt_preservation_multiplier": 2}, "blank_prompt_preservation_multiplier without blank_prompt_preservation: set"),
+    (
+        {"blank_prompt_preservation": True, "diff_output_preservation_trigger": "zok"},
+        "diff_output_preservation_trigger without diff_output_preservation: set",
+    ),
     ({"algo": "loha", "start": "pissa"}, "start pissa with algo loha: only a LoRA begins so"),
     ({"dora": True, "start": "olora"}, "start olora with dora: "),
     ({"start": "pissa", "rank_dropout": 0.1, "scale_weight_norms": 1}, "rank_dropout and scale_weight_norms: not with a start"),

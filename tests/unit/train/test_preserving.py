@@ -56,6 +56,8 @@ def test_the_caption_that_is_preserved():
     recipe = TrainSpec(**(CLASS | {"diff_output_preservation_trigger": "zok wug", "diff_output_preservation_class": "shape"}))
     assert preserved_caption(recipe, "red zok wug, white") == "red shape, white"
     assert preserved_caption(recipe, "Zok_Wug and zok wugs") == "shape and zok wugs"
+    assert preserved_caption(recipe, "") == "shape"  # dropped
+    assert preserved_caption(recipe, "red, white") == "shape"  # its tag dropped
     assert preserved_caption(TrainSpec(**BLANK), "red zok wug") == ""
 
 

@@ -19,6 +19,9 @@ from loralab.store import read_lines
 from loralab.study.beyond import shown_words
 from loralab.study.result import StudyResult
 
+#: knobs that a recipe's first words name
+SAID = ("optimiser", "algo", "dora", "lokr_full_matrix")
+
 
 def show(report: ReportInput, columns: int) -> Markup:
     """Return a card for each arm; nothing where none was trained."""
@@ -35,10 +38,10 @@ def arm_summaries(result: StudyResult) -> tuple[ArmSummary, ...]:
 def _arm_summary(result: StudyResult, name: str) -> ArmSummary:
     arm, recipe = result.spec.arms[name], train_spec_of(result.spec, result.spec.arms[name])
     sources = [planned.source for planned in result.plan.runs if planned.arm == name]
-    alpha = "" if recipe.algo == "ia3" else f"alpha {recipe.alpha_of(recipe.rank):g}, "
+    alpha = "" if "alpha" in recipe.idle else f"alpha {recipe.alpha_of(recipe.rank):g}, "
     text = f"{recipe.said}, {alpha}learning rate {recipe.lr:g}, "
     text += f"{recipe.steps} steps of {recipe.batch} pictures, {OPTIMISER_LABELS[recipe.optimiser]}, {recipe.schedule} schedule"
-    text += "".join(f", {knob} {value}" for knob, value in recipe.turned.items() if knob not in ("optimiser", "algo", "dora"))
+    text += "".join(f", {knob} {value}" for knob, value in recipe.turned.items() if knob not in SAID)
     text += "".join(f", {words}" for words in shown_words(arm))
     if arm.stack:
         text = f"applied together: {'; '.join(map(str, arm.stack))}"
