@@ -126,7 +126,7 @@ def network_alpha(recipe: TrainSpec, rank: int) -> str:
 def network_arguments(recipe: TrainSpec, blocks: Mapping[str, str] | None = NO_BLOCKS) -> dict[str, str]:
     """Return what a recipe says in sd-scripts' `network_args`, but for LyCORIS' preset, which is a file."""
     rank, turned, lycoris = recipe.rank, recipe.turned, by_lycoris(recipe)
-    found = {"algo": recipe.algo} if lycoris else {}
+    found: dict[str, str] = {"algo": recipe.algo} if lycoris else {}
     found |= {"conv_dim": str(rank), "conv_alpha": network_alpha(recipe, rank)} if recipe.targets == "transformer+conv" else {}
     found |= {NETWORK_WORDS[name]: _argument(value) for name, value in turned.items() if name in NETWORK_WORDS}
     if not lycoris:
