@@ -23,10 +23,11 @@ _WORDS: Mapping[str, str] = {
 def recipe_differences(recipe: TrainSpec, placebo: TrainSpec) -> tuple[str, ...]:
     """Return all in which two resolved recipes differ, with both values, such as "learning rate (0.016 against 0.002)"; or nothing.
 
-    An alpha that is left out is the rank, so writing it down is no difference.
+    An alpha that is left out is the rank, so writing it down is no difference; nor is what both recipes' kind of adapter ignores.
     """
     one, other = ({**spec.model_dump(mode="json"), "alpha": spec.rank if spec.alpha is None else spec.alpha} for spec in (recipe, placebo))
-    differing = [name for name in one if name not in MAY_DIFFER and one[name] != other[name]]
+    may_differ = MAY_DIFFER | (recipe.idle & placebo.idle)
+    differing = [name for name in one if name not in may_differ and one[name] != other[name]]
     return tuple(f"{_WORDS.get(name, name.replace('_', ' '))} ({_told(one[name])} against {_told(other[name])})" for name in differing)
 
 

@@ -30,6 +30,12 @@ def test_what_differs(changes, told):
     assert set(found) == set(told)
 
 
+def test_a_rank_that_both_ignore_is_no_difference():
+    one, other = TrainSpec(algo="ia3", rank=2), TrainSpec(algo="ia3", rank=8, alpha=1)
+    assert recipe_differences(one, other) == ()
+    assert {told.split()[0] for told in recipe_differences(one, TrainSpec(rank=8))} == {"rank", "alpha", "algo"}
+
+
 STUDY = """
 study: recipes
 data:
