@@ -123,7 +123,7 @@ def run_missing(out: Path, records: Sequence[Mapping[str, Any]], suites: Sequenc
         before = time.process_time()
         expect = PLANTED if name == "planted" else {}
         for index, readings in read_studies(
-            base, sets, name, studies
+            base, sets, SUITES[name], studies
         ):  # the stack is whole, so that what goes on equals what was not cut off
             if (name, index) not in done:
                 record = {

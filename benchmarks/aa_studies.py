@@ -134,13 +134,15 @@ def draw(
     return drawn
 
 
-def known_values(base: Base, sets: Mapping[str, TrainingSet]) -> dict[str, dict[str, list[float]]]:
+def known_values(
+    base: Base, sets: Mapping[str, TrainingSet], suites: Mapping[str, Suite] = SUITES, drawn_as: SampleSpec = DRAW
+) -> dict[str, dict[str, list[float]]]:
     """Return what the instruments read on 512 pictures of the base that no study has, by suite and instrument."""
     seeds = tuple(range(FIRST_KNOWN_SEED, FIRST_KNOWN_SEED + KNOWN))
-    drawn = draw(base, [ImageBlock(None, PROMPT, 0.0, seeds)], {}, DRAW)
+    drawn = draw(base, [ImageBlock(None, PROMPT, 0.0, seeds)], {}, drawn_as)
     images = np.stack([drawn[None, PROMPT, seed] for seed in seeds])
     found = {}
-    for name, suite in SUITES.items():
+    for name, suite in suites.items():
         read = measure_images(images, list(MEASURES), base_images=images, training_images=sets[suite.ours].images)
         found[name] = {measure: counted(measure, readings) for measure, readings in read.items()}
     return found
@@ -152,9 +154,10 @@ def counted(measure: str, readings: Sequence[Any]) -> list[float]:
     return [float(reading.value or 0.0) for reading in readings if share or reading.value is not None]
 
 
-def read_studies(base: Base, sets: Mapping[str, TrainingSet], name: str, studies: Sequence[int]) -> Iterator[tuple[int, pl.DataFrame]]:
+def read_studies(
+    base: Base, sets: Mapping[str, TrainingSet], suite: Suite, studies: Sequence[int], drawn_as: SampleSpec = DRAW
+) -> Iterator[tuple[int, pl.DataFrame]]:
     """Train and draw some studies of a suite together, then yield each one's number and readings."""
-    suite = SUITES[name]
     places = {p.name: p for p in (Place(index, arm, r) for index in studies for arm in ("a", "b") for r in range(suite.runs))}
     chosen = {"a": sets[suite.ours], "b": sets[suite.theirs]}
     runs = [
@@ -164,7 +167,7 @@ def read_studies(base: Base, sets: Mapping[str, TrainingSet], name: str, studies
     adapters = {run.run_id: run.adapter for run in finished(train_stack(base, runs, root_seed=ROOT_SEED)) if run.failed is None}
     blocks = [ImageBlock(run_id, PROMPT, 1.0, places[run_id].seeds) for run_id in adapters]
     blocks += [ImageBlock(None, PROMPT, 0.0, place.seeds) for place in places.values() if place.arm == "a"]
-    drawn = draw(base, blocks, adapters, DRAW)
+    drawn = draw(base, blocks, adapters, drawn_as)
     for index in studies:
         own = [place for place in places.values() if place.study == index and place.name in adapters]
         yield index, frame_of(drawn, own, sets[suite.ours].images)

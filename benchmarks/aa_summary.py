@@ -62,6 +62,7 @@ def summary(records: Sequence[Record]) -> Iterator[str]:
         yield from _planted(by_suite["planted"])
     if silent:
         yield from _coverage(by_suite)
+        yield from _against_base(by_suite)
         yield from _single(silent)
         yield from _spread(by_suite)
 
@@ -83,8 +84,19 @@ def _alarms(by_suite: Mapping[str, Sequence[Record]], silent: Sequence[Record]) 
         yield f"| A/A, both | anything at all, at {look} trainings | | {share(hits, len(silent))} |"
     hits = sum(says_false(record, "usual", "either") for record in silent)
     yield f"| A/A, both | anything at all, where a usual change counts | at most 5 % | {share(hits, len(silent))} |"
-    one_sided = clopper_pearson(sum(says_false(record, "any", "either") for record in silent), len(silent), 0.90)[1]
-    yield from ("", f"One-sided upper 95 % bound of anything at all, at either look: {100 * one_sided:.1f} %.")
+    any_at_all, usual = (
+        100 * clopper_pearson(sum(says_false(record, margin, "either") for record in silent), len(silent), 0.90)[1]
+        for margin in ("any", "usual")
+    )
+    yield from (
+        "",
+        f"One-sided upper 95 % bounds of anything at all, at either look: {any_at_all:.1f} % in the strictest case, {usual:.1f} % where a",
+    )
+    yield "usual change counts, as in people's studies (a direction without a size is counted there too)."
+    told = " and ".join(
+        f"{'reached' if bound <= 5 else 'missed'} {where}" for bound, where in ((any_at_all, "in the strictest case"), (usual, "there"))
+    )
+    yield f"The goal, an upper bound of at most 5 %, is {told}. With 300 studies it allows 8 alarms; the two looks spend 4 of the 5 %."
     for look in LOOKS:
         told = [f for record in silent for f in record["looks"][str(look)]["usual"]["between"].values()]
         said = f'{told.count("no change")} of {len(told)} claims between the arms say "no change" at {look} trainings'
@@ -93,7 +105,7 @@ def _alarms(by_suite: Mapping[str, Sequence[Record]], silent: Sequence[Record]) 
 
 def _planted(records: Sequence[Record]) -> Iterator[str]:
     look = str(LOOKS[0])
-    yield from ("", f"## Planted changes, at the planned look of {look} trainings", "")
+    yield from ("", f"## Planted changes, at the look of {look} trainings", "")
     yield "| claim | the change that there is | a study's mean scatters by | found | share | 95 % bounds |"
     yield "|---|---|---|---|---|---|"
     for measure, expected in PLANTED.items():
@@ -104,8 +116,9 @@ def _planted(records: Sequence[Record]) -> Iterator[str]:
             yield f"| {measure} {expected} by more than {MARGINS[measure]:g}, {what} | {there} | {share(hits, len(records))} |"
     yield from (
         "",
-        f"Found means: said to count, at the level that {len(MEASURES)} claims share. What is there and was not found stayed open, or "
-        "has a direction whose size is open.",
+        f"Found means: said to count, at the level that {len(MEASURES)} claims share. What is there and was not found stayed open, or",
+        "has a direction whose size is open. What is planted here is small beside its spread; what a plan calls nearly certain to be found is",
+        "tried in [planted](planted.md).",
     )
 
 
@@ -129,6 +142,29 @@ def _coverage(by_suite: Mapping[str, Sequence[Record]]) -> Iterator[str]:
             if all(cells):
                 what = "arm against base" if which == "learned" else "arm against arm"
                 yield f"| {name} | {what} | {told} | " + " | ".join(mean_share(cell) for cell in cells) + " |"
+
+
+def _against_base(by_suite: Mapping[str, Sequence[Record]]) -> Iterator[str]:
+    yield from ("", "## Single claims against the base, each alone at 95 %: intervals that miss the truth", "")
+    yield from (
+        "| studies | instrument | 8 trainings | share | 95 % bounds | below, above | 16 trainings | share | 95 % bounds | below, above |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    )
+    for name in A_A:
+        own = by_suite[name]
+        truths = truths_of(own) if own else {}
+        for measure in MEASURES if own else ():
+            cells = []
+            for look in LOOKS:
+                told = [i for r in own if (i := r["looks"][str(look)]["alone"]["learned"][measure]) is not None]
+                below, above = sum(high < truths[measure] for _, high in told), sum(low > truths[measure] for low, _ in told)
+                cells.append(f"{share(below + above, len(told))} | {below}, {above}" if told else "- | - | - | -")
+            yield f"| {name} | {measure} | " + " | ".join(cells) + " |"
+    yield from (
+        "",
+        "Below: the whole interval lies below the truth. The truth is the mean over all trainings of the suite. What is known of the base",
+        "(512 pictures) was drawn once and is the same for all studies, so that its own error shifts all of them alike.",
+    )
 
 
 def _single(silent: Sequence[Record]) -> Iterator[str]:
@@ -177,7 +213,9 @@ def page(records: Sequence[Record], settings: str, base: str, wanted: Mapping[st
 
 Each study trains LoRAs of its own on petri and goes through the lab's own rule; the truth is known. *same*: two arms of one treatment.
 *placebo*: two placebos. *planted*: red squares under a word, against a placebo. Each arm has 16 trainings and is looked at after 8 and
-after 16 (planted: 8 alone), with {SEEDS} pictures a training and {len(MEASURES)} instruments: {", ".join(MEASURES)}.
+after 16 (planted: 8 alone), with {SEEDS} pictures a training. Trainings are brief (4 steps, planted: 8), pictures drawn in 3 steps, so
+that many studies can be made; they scatter more than those of people's studies. {len(MEASURES)} instruments:
+{", ".join(MEASURES)}.
 In the A/A studies nothing differs, so a claim is wrong where its interval leaves out 0 at either look, at the level of that look: the
 smallest change that counts is taken as next to nothing, the strictest case.
 The usual changes that count: {", ".join(f"{m} {v:g}" for m, v in MARGINS.items())}.

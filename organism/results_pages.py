@@ -59,6 +59,7 @@ PAGES = (
     Page("rule-rates", ("rule",), 0.3, by_hand="`benchmarks/rule_rates.py`: its head says which parts; the page has several"),
     Page("answers", (*JUDGED, "article"), 0.3, by_hand="`python benchmarks/answers.py`: its head says what it needs"),
     Page("false-alarms", JUDGED, 5, f"benchmarks/aa_real.py {LAB}/aa.jsonl --markdown docs/results/false-alarms.md"),
+    Page("planted", JUDGED, 0.3, f"benchmarks/aa_planted.py {LAB}/planted.jsonl --markdown docs/results/planted.md"),
     Page("check-of-known-dose", JUDGED, 0.3, by_hand="the page says its files and commands"),
     Page("adapter-files", (), 0.1, by_hand="`python benchmarks/adapter_files.py`"),
     Page("audit-of-an-unbalanced-set", (), 0.01, by_hand="the page says its commands"),

@@ -15,7 +15,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 FOLDER = Path(__file__).parents[3] / "benchmarks"
-PARTS = {"main": "aa_real", "studies": "aa_studies", "judging": "aa_judging", "summary": "aa_summary"}
+PARTS = {"main": "aa_real", "studies": "aa_studies", "judging": "aa_judging", "summary": "aa_summary", "planted": "aa_planted"}
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +152,46 @@ def test_the_rule_is_asked_at_both_looks_and_finds_what_is_there(aa):
     assert 11 < low < 12 < high < 13
     still = aa.judging.judged(readings_of(aa, 0.0), {}, {})
     assert {still[look]["usual"]["between"]["local_contrast"] for look in ("8", "16")} == {"no change"}
+
+
+def test_the_planned_chance_of_a_planted_change_is_that_of_the_rule(aa):
+    # without scatter a change beyond the smallest that counts is certain, one within it is never found; more scatter, less chance
+    steady = np.full(16, -20.0) + np.linspace(-1e-6, 1e-6, 16)
+    assert aa.planted.chances_of(steady, "copy_distance", 1).tolist() == [1.0, 1.0]
+    assert aa.planted.chances_of(steady / 10, "copy_distance", 1).tolist() == [0.0, 0.0]
+    scatter = np.tile([-1.0, 1.0], 8)
+    chances = [aa.planted.chances_of(-12 + size * scatter, "copy_distance", 1) for size in (2, 6, 12)]
+    assert chances[0][0] > chances[1][0] > chances[2][0]
+    assert chances[2][1] > chances[2][0]
+
+
+def pilot_of(steps, first, second):
+    told = {"change": 1.0, "spread": 0.1, "chances": {"between": [first, second], "learned": [first, second]}}
+    return {"pilot": steps, "hue_red": told, "copy_distance": told}
+
+
+def test_dose_and_look_are_those_of_the_plan(aa):
+    best, look = aa.planted.chosen([pilot_of(16, 0.2, 0.5), pilot_of(32, 0.9, 0.98)])
+    assert (best["pilot"], look) == (32, 16)
+    assert aa.planted.chosen([pilot_of(16, 0.97, 0.99)])[1] == 8
+    with pytest.raises(SystemExit, match="no dose"):
+        aa.planted.chosen([pilot_of(16, 0.2, 0.5)])
+
+
+def test_the_page_of_planted_changes_counts_by_hand(aa):
+    right, half = {"hue_red": 8, "copy_distance": 16}, {"hue_red": None, "copy_distance": 16}
+    studies = [{"index": i, "found": {"between": right, "learned": half if i else right}} for i in range(4)]
+    page = aa.planted.page([pilot_of(16, 0.2, 0.98), *studies])
+    assert "| hue_red higher by more than 0.1, against a placebo | 98.0% | 4 of 4 |" in page
+    assert "| hue_red higher by more than 0.1, learned, by the whole rule | 98.0% | 1 of 4 |" in page
+    assert "| 16 | 1, 0.1 | 1, 0.1 | 20.0%, 98.0% |" in page
+
+
+def test_a_planted_change_is_found_at_the_first_look_that_tells_it(aa):
+    looks = {"8": {"usual": {"between": {"hue_red": "some higher"}}}, "16": {"usual": {"between": {"hue_red": "higher"}}}}
+    assert aa.planted.found_at(looks, "between", "hue_red") == 16
+    looks["16"]["usual"]["between"]["hue_red"] = "lower"
+    assert aa.planted.found_at(looks, "between", "hue_red") is None
 
 
 def test_an_instrument_that_is_wrong_too_often_is_named(aa):
