@@ -117,8 +117,8 @@ def _planted(records: Sequence[Record]) -> Iterator[str]:
     yield from (
         "",
         f"Found means: said to count, at the level that {len(MEASURES)} claims share. What is there and was not found stayed open, or",
-        "has a direction whose size is open. What is planted here is small beside its spread; what a plan calls nearly certain to be found is",
-        "tried in [planted](planted.md).",
+        "has a direction whose size is open. What is planted here is small beside its spread; what a plan calls nearly certain to be",
+        "found is tried in [planted](planted.md).",
     )
 
 
