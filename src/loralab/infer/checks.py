@@ -11,6 +11,7 @@ from loralab.infer import words
 from loralab.infer.case import Case, too_few
 from loralab.infer.comparison import Comparison, Sample, between, differences
 from loralab.infer.estimate import MIN_RUNS
+from loralab.infer.moderated import LEAST_RUNS
 from loralab.infer.verdict import Contrast, ControlCheck, ControlName, Finding
 from loralab.spec.cells import Cell
 from loralab.spec.models import ClaimSpec
@@ -74,6 +75,8 @@ def _check(case: Case, name: ControlName, required: bool, cell: Cell | None, dir
         return empty
     contrast = case.contrast(sample)
     bound = contrast.low if direction > 0 else -contrast.high
-    if bound <= 0 and not required and sample.n_runs < len(case.sample(case.comparison).replicates):
-        return empty  # what only illustrates was drawn for the first trainings alone, and that it is not exceeded says little
+    half = len(case.sample(case.comparison).replicates) / 2
+    if bound <= 0 and not required and sample.n_runs < LEAST_RUNS and sample.n_runs <= half:
+        # what only illustrates was drawn for the first trainings alone: that so few do not show more says little
+        return replace(empty, status="too_few", contrast=contrast)
     return replace(empty, status="passed" if bound > 0 else "failed", contrast=contrast, surely=contrast.direction == direction)

@@ -18,7 +18,7 @@ Finding = Literal[
 #: the finding against the claim; "leaning" is open with a direction: some, but whether it counts is not settled
 Ruling = Literal["supported", "leaning", "contradicted", "open", "not_measurable"]
 ControlName = Literal["placebo", "null", "trigger"]
-ControlStatus = Literal["passed", "failed", "not_run", "not_measurable", "other_recipe"]
+ControlStatus = Literal["passed", "failed", "too_few", "not_run", "not_measurable", "other_recipe"]
 
 
 #: claims that are about something else than the change of a reading name it so: likeness[change], lead[hue[orange]]

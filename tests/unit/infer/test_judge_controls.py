@@ -100,15 +100,22 @@ def test_a_trigger_check_that_is_not_needed_is_shown(decide):
     assert "yet the pictures may change as much without the trigger" in verdict.reason
 
 
-@pytest.mark.parametrize(("without", "status"), [(5.0, "not_run"), (0.0, "passed")])
-def test_a_check_that_only_illustrates_speaks_of_fewer_trainings_only_where_it_is_passed(decide, without, status):
+@pytest.mark.parametrize(("without", "status"), [(5.0, "too_few"), (0.0, "passed")])
+def test_a_check_that_only_illustrates_says_where_its_trainings_are_too_few(decide, without, status):
     # four trainings that do not show more say nothing against a claim of eight
     other = {'arm @ "q"': runs(without)[:4], 'base @ "q"': BASE_RUNS[:4]}
     verdict = decide(cells(5) | other, no_trigger=Cell("arm", "q"))
     assert (verdict.verdict, verdict.controls[1].status) == ("supported", status)
+    assert verdict.controls[1].contrast.n_runs == 4  # what was drawn is shown with its interval
     assert "yet the pictures may change" not in verdict.reason
     needed = decide(cells(5) | other, {"needs_trigger": True}, no_trigger=Cell("arm", "q"))
-    assert needed.controls[1].status == ("failed" if status == "not_run" else "passed")
+    assert needed.controls[1].status == ("failed" if status == "too_few" else "passed")
+
+
+def test_one_training_that_is_missing_hides_no_check(decide):
+    other = {'arm @ "q"': runs(5)[:7], 'base @ "q"': BASE_RUNS[:7]}
+    verdict = decide(cells(5) | other, no_trigger=Cell("arm", "q"))
+    assert verdict.controls[1].status == "failed"
 
 
 def test_a_trigger_claim_without_such_pictures_is_open(decide):
