@@ -3,7 +3,7 @@
     python benchmarks/aa_planted.py OUT.jsonl [--markdown docs/results/planted.md]     # 60 studies; the same command goes on
 
 The planted change of ``aa_real.py`` is small beside its spread. Here dose and look are set as a user would set a budget: by the plan.
-A pilot of 16 trainings an arm at each of a few doses tells the change and its spread, and the rule is played forward with these
+A pilot of 16 trainings per arm at each of a few doses tells the change and its spread, and the rule is played forward with these
 (`infer.simulated`). The dose whose least certain claim has the best chance is taken (longer trainings overshoot: at 64 and 96 steps less
 turned red than at 32), and the first look at which every claim has a chance of 97 % or more. Then 60 studies of other trainings, the
 number fixed beforehand, are judged up to that look, among the same eight claims an experiment and with the same margins. Pictures are
@@ -124,9 +124,9 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
     best, look = chosen(records)
     lines = [
         "# Planted changes at a planned look", "",
-        f"Red squares under `{PROMPT}` against a placebo, {SEEDS} pictures a training, {len(MEASURES)} claims an experiment.",
-        f"Dose and look were set by the plan: {best['pilot']} steps and {look} trainings an arm, the first look at which",
-        f"a pilot of {PILOT_RUNS} other trainings an arm gave every claim below a chance of {CHANCE:.0%} or more; looks before it count.",
+        f"Red squares under `{PROMPT}` against a placebo, {SEEDS} pictures per training, {len(MEASURES)} claims per experiment.",
+        f"Dose and look were set by the plan: {best['pilot']} steps and {look} trainings per arm, the first look at which",
+        f"a pilot of {PILOT_RUNS} other trainings per arm gave every claim below a chance of {CHANCE:.0%} or more; looks before it count.",
         f"Then {len(studies)} of {STUDIES} studies, a number fixed beforehand. Bounds: Clopper and Pearson, two-sided, 95 %.",
         "`python benchmarks/aa_planted.py OUT.jsonl --markdown FILE`; its head says more.", "",
         "| steps of training | " + " | ".join(f"{m}: change, spread between trainings" for m in PLANTED)
