@@ -13,7 +13,6 @@ drawn in petri's usual 12 steps. Pilot and studies share no training and no imag
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from loralab.bases import Base, load_base
 from loralab.infer.simulated import Budget, Scatter, by_look, needed_effects
 from loralab.measure import TABLE
 from loralab.spec.models import SampleSpec
+from loralab.store.ledger import append_line, read_lines
 
 STUDIES, FIRST_STUDY, FIRST_PILOT = 60, 20_000, 10_000
 PILOT_RUNS, CHANCE = 16, 0.97
@@ -76,25 +76,16 @@ def chosen(records: Sequence[Mapping[str, Any]]) -> tuple[Mapping[str, Any], int
     return best, looks[0]
 
 
-def load_lines(out: Path) -> list[dict[str, Any]]:
-    """Return the records that are whole."""
-    return [json.loads(line) for line in out.read_text(encoding="utf-8").split("\n")[:-1]] if out.is_file() else []
-
-
-def append(out: Path, record: Mapping[str, Any]) -> None:
-    """Write one more line."""
-    with out.open("a", encoding="utf-8", newline="\n") as file:
-        file.write(json.dumps(record) + "\n")
-
-
 def run_missing(out: Path) -> None:
     """Make the pilot and the studies that are missing."""
-    base, records = load_base("petri"), load_lines(out)
+    base, records = load_base("petri"), read_lines(out)
+    if {record["base"] for record in records if "base" in record} - {base.fingerprint}:
+        raise SystemExit(f"{out} holds studies of another base than today's petri; give another file")
     sets = make_sets(base)
     if not any("pilot" in record for record in records):
         for told in list(pilot(base, sets)):
-            append(out, told)
-        records = load_lines(out)
+            append_line(out, told)
+        records = read_lines(out)
     best, look = chosen(records)
     suite = suite_of(best["pilot"], look)
     done = {record["index"] for record in records if "index" in record}
@@ -109,7 +100,7 @@ def run_missing(out: Path) -> None:
                 effects = {m: {arm: effects_of(readings, m, arm) for arm in ("a", "b")} for m in PLANTED}
                 looks = judged(readings, known, PLANTED)
                 found = {which: {m: found_at(looks, which, m) for m in PLANTED} for which in ("between", "learned")}
-                append(out, {"index": index, "base": base.fingerprint, "found": found, "effects": effects})
+                append_line(out, {"index": index, "base": base.fingerprint, "found": found, "effects": effects})
         print(f"{first + together - FIRST_STUDY} of {STUDIES}", flush=True)
 
 
@@ -153,7 +144,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     run_missing(given.out)
-    text = page(load_lines(given.out))
+    text = page(read_lines(given.out))
     print(text)
     if given.markdown:
         given.markdown.write_text(text, encoding="utf-8", newline="\n")

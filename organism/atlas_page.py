@@ -53,7 +53,7 @@ def _together(rows: Sequence[Row], n_beliefs: int) -> Iterator[str]:
     n_decided = sum(decided(row) for row in rows)
     expected = ERROR_RATE * len(rows)
     yield (
-        f"{len(rows)} of {n_beliefs} studies were run; {n_decided} were decided, at least in part. Each belief is judged with an error "
+        f"Studies run: {len(rows)} of {n_beliefs}; decided, at least in part: {n_decided}. Each belief is judged with an error "
         f"rate of {100 * ERROR_RATE:g} %, shared among its claims and looks: of {len(rows)}, expect up to {expected:.1f} to be decided "
         "wrongly by chance alone. Nothing corrects for asking so many questions. A single surprising row may be one of these, which is "
         "why it is asked twice."

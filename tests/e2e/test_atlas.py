@@ -73,7 +73,7 @@ def test_a_belief_is_run_found_listed_and_printed(belief: Belief, tmp_path: Path
     write_strip(lab, row, tmp_path / "strips")
     assert (tmp_path / "strips" / "99-small.png").read_bytes().startswith(b"\x89PNG")
     page = write_page(document, [belief], tmp_path / "strips")
-    assert "1 of 1 studies were run; 1 were decided" in page
+    assert "Studies run: 1 of 1; decided, at least in part: 1" in page
     assert "| ✓ yes |" in page
     assert "![Does it?](results/atlas/99-small.png)" in page
     kept = gathered({"beliefs": [{**row, "twice": {"verdict": "yes", "claims": [], "base_sha256": row["base_sha256"]}}]}, [lab], [belief])

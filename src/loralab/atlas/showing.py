@@ -68,5 +68,5 @@ def sentence_of(answered: Answered, row: Row | None) -> str:
 def sentences(rows: Sequence[Row]) -> Iterator[str]:
     """Yield what may be said of many beliefs together: how many were decided, and how many of these to expect to be false."""
     if rows:
-        yield f"{len(rows)} beliefs were run and {sum(map(decided, rows))} were decided, at least in part."
+        yield f"Beliefs run: {len(rows)}; decided, at least in part: {sum(map(decided, rows))}."
         yield f"Each is judged with an error rate of {100 * ERROR_RATE:g} %: expect up to {ERROR_RATE * len(rows):.1f} of them to be wrong."

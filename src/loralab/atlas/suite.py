@@ -15,6 +15,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from loralab.adapters.header import Entry, read_header
 from loralab.atlas.beliefs import Belief, all_beliefs
 from loralab.errors import LabError, Problem, lab_error
 from loralab.preflight import checked
@@ -192,10 +193,7 @@ def compared(new: Path, old: Path) -> dict[str, list[Compared]]:
     return found
 
 
-def weights_of(file: Path) -> tuple[str, bytes]:
-    """Return a LoRA file's tensors without its metadata: the description of all tensors, and their bytes."""
-    content = file.read_bytes()
-    length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
-    header.pop("__metadata__", None)
-    return json.dumps(header, sort_keys=True), content[8 + length :]
+def weights_of(file: Path) -> tuple[dict[str, Entry], bytes]:
+    """Return a LoRA file's tensors without its metadata: where each stands, and their bytes; raises LabError("model")."""
+    entries, _, start = read_header(file)
+    return entries, file.read_bytes()[start:]

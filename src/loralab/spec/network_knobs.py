@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -59,19 +60,13 @@ class NetworkKnobs(Strict):
     @field_validator("block_ranks")
     @classmethod
     def _ranks(cls, ranks: dict[str, int]) -> dict[str, int]:
-        _check_blocks(ranks)
-        for block, rank in ranks.items():
-            if not 0 <= rank <= 512:
-                raise ValueError(f"a rank of {rank} for {block}; expected 0 to 512")
+        _check_blocks(ranks, "rank", 512)
         return ranks
 
     @field_validator("block_lrs")
     @classmethod
     def _rates(cls, rates: dict[str, float]) -> dict[str, float]:
-        _check_blocks(rates)
-        for block, rate in rates.items():
-            if not 0 <= rate <= 1000:
-                raise ValueError(f"a factor of {rate:g} for {block}; expected 0 to 1000")
+        _check_blocks(rates, "factor", 1000)
         return rates
 
     @model_validator(mode="after")
@@ -97,10 +92,12 @@ class NetworkKnobs(Strict):
         return bool(self.network_dropout or self.rank_dropout or self.module_dropout)
 
 
-def _check_blocks(blocks: dict[str, int] | dict[str, float]) -> None:
-    for block in blocks:
+def _check_blocks(blocks: Mapping[str, float], what: str, most: int) -> None:
+    for block, value in blocks.items():
         if not BLOCK.match(block):
             raise ValueError(f"{block!r} is no block; expected {BLOCKS_SAID}")
+        if not 0 <= value <= most:
+            raise ValueError(f"a {what} of {value:g} for {block}; expected 0 to {most}")
 
 
 def _named(knobs: NetworkKnobs, *names: str) -> str:

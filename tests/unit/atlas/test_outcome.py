@@ -61,7 +61,7 @@ def test_how_many_false_ones_to_expect():
     rows = [row(YES), row(NO), row(OPEN), row(OPEN)]
     assert [decided(each) for each in rows] == [True, True, False, False]
     assert list(sentences(rows)) == [
-        "4 beliefs were run and 2 were decided, at least in part.",
+        "Beliefs run: 4; decided, at least in part: 2.",
         "Each is judged with an error rate of 5 %: expect up to 0.2 of them to be wrong.",
     ]
     assert list(sentences([])) == []

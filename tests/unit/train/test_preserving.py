@@ -135,16 +135,26 @@ def test_a_heavy_weight_holds_the_base_more(tiny_base):
     assert moved[1] < moved[0] / 2
 
 
-def test_a_training_that_was_killed_goes_on_to_the_same_bits(tiny_base, tmp_path, monkeypatch):
+@pytest.fixture
+def killed_and_whole(tiny_base, tmp_path, monkeypatch):
+    """Return a function that checks that a stack killed after some steps goes on to the bits of the whole one, which it returns."""
     monkeypatch.setattr("loralab.train.kept.SHARE", 1e9)  # keep every step
-    runs = [make_run(tiny_base, "a", **CLASS), make_run(tiny_base, "b", **BLANK)]
-    whole = train(tiny_base, *runs)
-    loop = train_stack(tiny_base, runs, root_seed=3, resume=tmp_path)
-    for _ in range(3):
-        next(loop)
-    loop.close()
-    again = train(tiny_base, *runs, resume=tmp_path)
-    assert [adapter_sha256(run.adapter) for run in again] == [adapter_sha256(run.adapter) for run in whole]
+
+    def check(runs, steps):
+        whole = train(tiny_base, *runs)
+        loop = train_stack(tiny_base, runs, root_seed=3, resume=tmp_path)
+        for _ in range(steps):
+            next(loop)
+        loop.close()
+        again = train(tiny_base, *runs, resume=tmp_path)
+        assert [adapter_sha256(run.adapter) for run in again] == [adapter_sha256(run.adapter) for run in whole]
+        return whole
+
+    return check
+
+
+def test_a_training_that_was_killed_goes_on_to_the_same_bits(tiny_base, tmp_path, killed_and_whole):
+    whole = killed_and_whole([make_run(tiny_base, "a", **CLASS), make_run(tiny_base, "b", **BLANK)], 3)
     other = train(tiny_base, *(make_run(tiny_base, name, **CLASS) for name in "ab"), resume=tmp_path)
     assert adapter_sha256(other[1].adapter) != adapter_sha256(whole[1].adapter), "another training's state is not taken"
 
@@ -232,18 +242,11 @@ def test_a_picture_masked_as_a_whole_teaches_nothing_and_is_held(tiny_base):
     assert held.losses == pytest.approx([0.0] * 4, abs=1e-10)
 
 
-def test_all_of_it_together_and_killed_in_the_middle(tiny_base, tmp_path, monkeypatch):
+def test_all_of_it_together_and_killed_in_the_middle(tiny_base, killed_and_whole):
     """Masks, held pictures and a preserved class in one recipe, in captions that are shuffled: resumed to the same bits."""
-    monkeypatch.setattr("loralab.train.kept.SHARE", 1e9)
     shuffled = [replace(each, options=each.options.model_copy(update={"shuffle_caption": True})) for each in (*MASKED, HELD[2])]
-    runs = [fed(tiny_base, name, shuffled, masked_prior_preservation_weight=1.0, **how) for name, how in (("a", CLASS), ("b", BLANK))]
-    whole = train(tiny_base, *runs)
-    loop = train_stack(tiny_base, runs, root_seed=3, resume=tmp_path)
-    for _ in range(2):
-        next(loop)
-    loop.close()
-    again = train(tiny_base, *runs, resume=tmp_path)
-    assert [adapter_sha256(run.adapter) for run in again] == [adapter_sha256(run.adapter) for run in whole]
+    recipes = (("a", CLASS), ("b", BLANK))
+    killed_and_whole([fed(tiny_base, name, shuffled, masked_prior_preservation_weight=1.0, **how) for name, how in recipes], 2)
 
 
 def test_what_does_not_fit_the_recipe_is_refused(tiny_base):
